@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package contract holds every name that two of the project's processes share, with the functions that write and
+// read them. The plugin, the agent, the restore helper and the CLI meet only here and in the API server, so a name
+// that changes on one side only breaks a backup. It imports the standard library alone: the helper is built from it.
+package contract
+
+// Labels on the project's custom resources. The velero.io ones carry the names that Velero gives to its own objects
+// (velero v1.18.3, pkg/apis/velero/v1/labels_annotations.go), so that `kubectl get … -l velero.io/backup-name=X`
+// works as its documentation says. Values are shortened by LabelValue.
+const (
+	LabelBackupName        = "velero.io/backup-name"
+	LabelBackupUID         = "velero.io/backup-uid"
+	LabelRestoreName       = "velero.io/restore-name"
+	LabelRestoreUID        = "velero.io/restore-uid"
+	LabelPodUID            = "velero.io/pod-uid"
+	LabelPVCUID            = "velero.io/pvc-uid"
+	LabelStorageLocation   = "velero.io/storage-location"
+	LabelVolumeNamespace   = "velero.io/volume-namespace"
+	LabelExcludeFromBackup = "velero.io/exclude-from-backup"
+)
+
+// AnnotationPVCName on a PodVolumeBackup holds the name of the claim behind the volume, for people. Velero <= 1.16
+// wrote the same key.
+const AnnotationPVCName = "velero.io/pvc-name"
+
+// Annotations that users put on pods to choose volumes, as comma-separated names of volumes of the pod.
+const (
+	AnnotationVolumesToBackup  = "backup.velero.io/backup-volumes"
+	AnnotationVolumesToExclude = "backup.velero.io/backup-volumes-excludes"
+)
+
+// LabelClaimed, with value "true", is put on a PersistentVolumeClaim whose data this project takes. The base volume
+// policy in examples/base matches it and so makes Velero's core leave the volume alone.
+const LabelClaimed = "restic.velero.io/backup"
+
+// AnnotationTaken is the note, in the backup's copy of a pod, of which volumes were taken: see PodNote.
+const AnnotationTaken = "restic.velero.io/volumes"
+
+// AnnotationReprovision, on the backup's copy of a PersistentVolumeClaim or PersistentVolume, says that its content
+// comes back through restic: the claim must be bound to a fresh volume, not to the one that it had.
+// The value is the name of the backup that wrote it.
+const AnnotationReprovision = "restic.velero.io/reprovision"
+
+// FinalizerForget keeps a PodVolumeBackup whose snapshot must still be forgotten.
+const FinalizerForget = "restic.velero.io/forget"
+
+// The DaemonSet's fixed names. The labels are those of Velero <= 1.9, which users' scripts know.
+const (
+	DaemonSetName      = "restic"
+	AgentLabelKey      = "name"
+	AgentLabelValue    = "restic"
+	LeaderLeaseName    = "velero-restic-leader"
+	DefaultHostPodsDir = "/host_pods"
+)
+
+// Secrets that hold the password of the repositories, in the order in which they are looked for, and their key.
+const (
+	PasswordSecret       = "velero-restic-credentials" //nolint:gosec // the name of a Secret, not its content
+	PasswordSecretLegacy = "velero-repo-credentials"   //nolint:gosec // the name of a Secret, not its content
+	PasswordSecretKey    = "repository-password"
+)
+
+// Labels that identify the plugin's configuration among the ConfigMaps in Velero's namespace. The second one's key is
+// the name of the plugin, its value the kind (velero v1.18.3, pkg/plugin/framework/common/plugin_config.go).
+const (
+	LabelPluginConfig = "velero.io/plugin-config"
+	LabelPluginName   = "velero.io/restic"
+	PluginKindRestore = "RestoreItemAction"
+)
+
+// PluginPrefix starts the name of every action that the plugin registers.
+const PluginPrefix = "velero.io/restic"
+
+// Host is the host name in every snapshot, as Velero <= 1.16 set it (pkg/restic/command_factory.go), so that
+// snapshots from before and from any node belong to one line.
+const Host = "velero"
