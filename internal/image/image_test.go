@@ -179,7 +179,7 @@ func TestWriteRefuses(t *testing.T) {
 		want string
 	}{
 		"a reference without a tag":      {Spec{Reference: "localhost:5000/sample", Architecture: "amd64"}, "has no tag"},
-		"a reference that is none":       {Spec{Reference: "UPPER/sample:v1", Architecture: "amd64"}, "parsing image reference"},
+		"a reference that is none":       {Spec{Reference: "Sample:v1", Architecture: "amd64"}, "parsing image reference"},
 		"no architecture":                {Spec{Reference: "velero/sample:v1"}, "architecture is empty"},
 		"a relative path":                {with(File{Path: "bin/tool"}), "not an absolute"},
 		"a path that climbs":             {with(File{Path: "/bin/../tool"}), "not an absolute"},
