@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package part
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// Build makes every program that the cache lacks, and says on out what it does and how long that took.
+//
+// Sources of all parts are fetched at once, while one part at a time compiles: one build keeps every processor busy.
+// A build that is cut short leaves no half program behind, and the next one goes on from there. Builds of several
+// processes wait for one another. An error carries the last lines of what go said.
+func (c Cache) Build(ctx context.Context, out io.Writer) error {
+	unlock, err := c.lock(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	todo, err := c.missing()
+	if err != nil || len(todo) == 0 {
+		return err
+	}
+	start := time.Now()
+	p := &printer{out: out, start: start}
+	p.say("building %d parts into %s", len(todo), c.Root)
+	group, ctx := errgroup.WithContext(ctx)
+	fetched := make([]chan struct{}, len(todo))
+	for i, job := range todo {
+		fetched[i] = make(chan struct{})
+		group.Go(func() error {
+			defer close(fetched[i])
+			return c.fetch(ctx, job)
+		})
+	}
+	group.Go(func() error {
+		for i, job := range todo {
+			<-fetched[i]
+			if err := c.compile(ctx, job, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	p.say("all parts built")
+	return nil
+}
+
+// job is a part with the packages whose programs are not there.
+type job struct {
+	part     Part
+	folder   string
+	packages []string
+}
+
+func (c Cache) missing() ([]job, error) {
+	var todo []job
+	for _, p := range All() {
+		folder, err := c.folder(p)
+		if err != nil {
+			return nil, err
+		}
+		j := job{part: p, folder: folder}
+		for i, name := range p.Binaries() {
+			if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
+				j.packages = append(j.packages, p.Module+"/"+p.Packages[i])
+			}
+		}
+		if len(j.packages) > 0 {
+			todo = append(todo, j)
+		}
+	}
+	return todo, nil
+}
+
+// fetch downloads what the programs need and nothing else; `go mod download` would also fetch what tests import.
+func (c Cache) fetch(ctx context.Context, j job) error {
+	args := append([]string{"list", "-mod=readonly", "-deps", "-f", "{{.Name}}"}, j.packages...)
+	if err := c.run(ctx, j.part, args...); err != nil {
+		return fmt.Errorf("fetching the sources of %s: %w", j.part.Name, err)
+	}
+	return nil
+}
+
+func (c Cache) compile(ctx context.Context, j job, p *printer) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := os.MkdirAll(j.folder, 0o755); err != nil {
+		return fmt.Errorf("making the cache folder: %w", err)
+	}
+	temporary, err := os.MkdirTemp(filepath.Dir(j.folder), "build-*")
+	if err != nil {
+		return fmt.Errorf("making the build folder: %w", err)
+	}
+	defer os.RemoveAll(temporary)
+	args := []string{"build", "-mod=readonly", "-trimpath", "-ldflags", j.part.ldflags(), "-o", temporary + "/"}
+	if err := c.run(ctx, j.part, append(args, j.packages...)...); err != nil {
+		return fmt.Errorf("building %s: %w", j.part.Name, err)
+	}
+	entries, err := os.ReadDir(temporary)
+	if err != nil {
+		return fmt.Errorf("reading the build folder: %w", err)
+	}
+	for _, entry := range entries {
+		if err := os.Rename(filepath.Join(temporary, entry.Name()), filepath.Join(j.folder, entry.Name())); err != nil {
+			return fmt.Errorf("keeping %s: %w", entry.Name(), err)
+		}
+	}
+	p.say("%s %s built in %s", j.part.Name, j.part.Version, time.Since(start).Round(time.Second))
+	return nil
+}
+
+// run calls go in the part's module, with nothing from the environment that would change the result.
+func (c Cache) run(ctx context.Context, p Part, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = c.source(p)
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		switch name {
+		case "GOFLAGS", "GOWORK", "GOOS", "GOARCH", "CGO_ENABLED":
+		default:
+			cmd.Env = append(cmd.Env, pair)
+		}
+	}
+	cmd.Env = append(cmd.Env, "GOFLAGS=-buildvcs=false", "GOWORK=off", "CGO_ENABLED=0")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%w: %s", err, tail(stderr.String(), 10))
+	}
+	return nil
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+func (c Cache) lock(ctx context.Context, out io.Writer) (func(), error) {
+	if err := os.MkdirAll(c.Root, 0o755); err != nil {
+		return nil, fmt.Errorf("making the cache folder: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(c.Root, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("locking the cache: %w", err)
+	}
+	for waited := false; ; waited = true {
+		if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			return func() { file.Close() }, nil
+		}
+		if !waited {
+			fmt.Fprintln(out, "waiting for another build of the cluster's parts to end")
+		}
+		select {
+		case <-ctx.Done():
+			file.Close()
+			return nil, fmt.Errorf("waiting for another build: %w", ctx.Err())
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// printer puts the time since the start before each line.
+type printer struct {
+	mu    sync.Mutex
+	out   io.Writer
+	start time.Time
+}
+
+func (p *printer) say(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.out, "%6.1fs  %s\n", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package process starts programs that outlive their starter, and stops exactly those and no others.
+//
+// Each is recorded in a file with its process id, its start time and the boot it belongs to. A process that got the
+// same id later, or after a reboot, has another identity and is left alone.
+package process
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Identity tells one process from every other that had or will have its id.
+type Identity struct {
+	PID int `json:"pid"`
+	// Start is the start time in clock ticks since boot: field 22 of /proc/<pid>/stat, see proc(5).
+	Start uint64 `json:"start"`
+	// Boot is /proc/sys/kernel/random/boot_id.
+	Boot string `json:"boot"`
+}
+
+// Of reads the identity of a running process. It returns fs.ErrNotExist when there is none with that id.
+func Of(pid int) (Identity, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return Identity{}, fmt.Errorf("reading the state of process %d: %w", pid, err)
+	}
+	state, start, err := parseStat(string(stat))
+	if err != nil {
+		return Identity{}, fmt.Errorf("reading the state of process %d: %w", pid, err)
+	}
+	if state == "Z" || state == "X" {
+		return Identity{}, fmt.Errorf("reading the state of process %d, which has ended: %w", pid, os.ErrNotExist)
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return Identity{}, fmt.Errorf("reading the boot id: %w", err)
+	}
+	return Identity{PID: pid, Start: start, Boot: strings.TrimSpace(string(boot))}, nil
+}
+
+// parseStat takes the state (field 3) and start time (field 22) out of /proc/<pid>/stat. Field 2, the program's name
+// in parentheses, may itself hold spaces and parentheses, so counting starts behind the last one.
+func parseStat(stat string) (state string, start uint64, err error) {
+	end := strings.LastIndex(stat, ")")
+	fields := strings.Fields(stat[end+1:])
+	if end < 0 || len(fields) < 20 {
+		return "", 0, fmt.Errorf("process state %q has too few fields", stat)
+	}
+	start, err = strconv.ParseUint(fields[19], 10, 64)
+	if err != nil {
+		return "", 0, fmt.Errorf("parsing the start time: %w", err)
+	}
+	return fields[0], start, nil
+}
+
+// Alive says whether this very process still runs.
+func (i Identity) Alive() bool {
+	now, err := Of(i.PID)
+	return err == nil && now == i
+}
+
+// signal reaches this very process or none: the pidfd is opened before the identity is checked, and stays with it.
+func (i Identity) signal(sig unix.Signal) error {
+	fd, err := unix.PidfdOpen(i.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("opening process %d: %w", i.PID, err)
+	}
+	defer unix.Close(fd)
+	if !i.Alive() {
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("sending %s to process %d: %w", unix.SignalName(sig), i.PID, err)
+	}
+	return nil
+}
+
+// Stop ends the process: SIGTERM, and SIGKILL when it is still there after the grace period. It waits until it is gone.
+// A process that is gone already, or whose id another process has now, is no error.
+func (i Identity) Stop(ctx context.Context, grace time.Duration) error {
+	if err := i.signal(unix.SIGTERM); err != nil {
+		return err
+	}
+	if i.gone(ctx, grace) {
+		return nil
+	}
+	if err := i.signal(unix.SIGKILL); err != nil {
+		return err
+	}
+	if !i.gone(ctx, 10*time.Second) {
+		return fmt.Errorf("stopping process %d: it is still there after SIGKILL", i.PID)
+	}
+	return nil
+}
+
+func (i Identity) gone(ctx context.Context, within time.Duration) bool {
+	deadline := time.Now().Add(within)
+	for i.Alive() {
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			return false
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return true
+}
+
+// Command is a program with everything that starting it again needs.
+type Command struct {
+	// Name is what the process is called in messages, and its record and log files.
+	Name string   `json:"name"`
+	Path string   `json:"path"`
+	Args []string `json:"args"`
+	// Env is the whole environment; nothing is inherited.
+	Env []string `json:"env,omitempty"`
+}
+
+// Record is what is kept of a started process.
+type Record struct {
+	Command  Command  `json:"command"`
+	Identity Identity `json:"identity"`
+}
+
+// Table is a folder with the records and logs of one cluster's processes.
+type Table struct {
+	// Records holds <name>.json files, readable by their owner only since an environment may hold secrets.
+	Records string
+	// Logs holds <name>.log files, which only ever grow.
+	Logs string
+}
+
+// Start runs the command in a session of its own, both streams going to its log, and records it.
+func (t Table) Start(c Command) error {
+	for _, folder := range []string{t.Records, t.Logs} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return fmt.Errorf("starting %s: %w", c.Name, err)
+		}
+	}
+	log, err := os.OpenFile(t.Log(c.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the log of %s: %w", c.Name, err)
+	}
+	defer log.Close()
+	cmd := exec.Command(c.Path, c.Args...)
+	cmd.Env = append([]string{}, c.Env...)
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting %s: %w", c.Name, err)
+	}
+	identity, err := Of(cmd.Process.Pid)
+	// Collected as long as this program lives; afterwards init does it.
+	go func() { _ = cmd.Wait() }()
+	if err != nil {
+		return fmt.Errorf("starting %s, which ended at once (log: %s): %w", c.Name, t.Log(c.Name), err)
+	}
+	content, err := json.MarshalIndent(Record{Command: c, Identity: identity}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("recording %s: %w", c.Name, err)
+	}
+	if err := os.WriteFile(t.record(c.Name), content, 0o600); err != nil {
+		return errors.Join(fmt.Errorf("recording %s: %w", c.Name, err), identity.signal(unix.SIGKILL))
+	}
+	return nil
+}
+
+// List returns every recorded process, running or not, by name.
+func (t Table) List() ([]Record, error) {
+	files, err := filepath.Glob(filepath.Join(t.Records, "*.json"))
+	if err != nil {
+		return nil, fmt.Errorf("listing recorded processes: %w", err)
+	}
+	records := make([]Record, 0, len(files))
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading a recorded process: %w", err)
+		}
+		var record Record
+		if err := json.Unmarshal(content, &record); err != nil {
+			return nil, fmt.Errorf("reading the recorded process %s: %w", file, err)
+		}
+		records = append(records, record)
+	}
+	return records, nil
+}
+
+// Stop ends the named process and forgets it. One that was never recorded is no error.
+func (t Table) Stop(ctx context.Context, name string, grace time.Duration) error {
+	records, err := t.List()
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		if record.Command.Name != name {
+			continue
+		}
+		if err := record.Identity.Stop(ctx, grace); err != nil {
+			return fmt.Errorf("stopping %s: %w", name, err)
+		}
+		return os.Remove(t.record(name))
+	}
+	return nil
+}
+
+// Log is the file with everything that the named process printed.
+func (t Table) Log(name string) string { return filepath.Join(t.Logs, name+".log") }
+
+// Tail returns the last lines of the named process's log, for a message about its end.
+func (t Table) Tail(name string, lines int) string {
+	content, err := os.ReadFile(t.Log(name))
+	if err != nil {
+		return ""
+	}
+	all := bytes.Split(bytes.TrimSpace(content), []byte("\n"))
+	return string(bytes.Join(all[max(0, len(all)-lines):], []byte("\n")))
+}
+
+func (t Table) record(name string) string { return filepath.Join(t.Records, name+".json") }
