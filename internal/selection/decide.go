@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package selection
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
+)
+
+// refusal is why a volume is not taken. The zero one is none.
+type refusal struct {
+	reason       Reason
+	message      string
+	leftToVelero bool
+}
+
+func refuse(reason Reason, format string, args ...any) refusal {
+	return refusal{reason: reason, message: fmt.Sprintf(format, args...)}
+}
+
+func (d *decider) decide(s subject) Decision {
+	decision := Decision{Volume: s.volume.Name, Asked: s.how != "", How: s.how, Claim: s.claim, PV: s.pv}
+	refusal := d.refusal(s)
+	decision.Take = refusal.reason == ""
+	decision.Reason, decision.Message = refusal.reason, refusal.message
+	decision.LeftToVelero = refusal.leftToVelero
+	return decision
+}
+
+// refusal returns the first reason against the volume. What costs the whole pod comes first, then what never
+// changes, then what may.
+func (d *decider) refusal(s subject) refusal {
+	if s.how == "" {
+		return d.notAsked(s)
+	}
+	for _, check := range []func(subject) refusal{
+		d.checkNoPolicy, d.checkKind, d.checkWish, d.checkClaim, d.checkPod, d.checkMounted, d.checkLeftToVelero,
+	} {
+		if refusal := check(s); refusal.reason != "" {
+			return refusal
+		}
+	}
+	return refusal{}
+}
+
+func (d *decider) notAsked(s subject) refusal {
+	r := refuse(ReasonNotAsked, "%s: nothing asks for its backup", d.name(s))
+	switch reason := structural(s.volume); {
+	case d.DefaultVolumes && slices.Contains(d.excluded, s.volume.Name):
+		r = refuse(ReasonExcluded, "%s: annotation %s leaves it out", d.name(s), contract.AnnotationVolumesToExclude)
+	case d.DefaultVolumes && reason != "":
+		r = refuse(reason, "%s: %s", d.name(s), kindText(reason))
+	}
+	r.leftToVelero = d.coreTakes(s) || s.claimName != "" && s.core.is(volumepolicy.ActionSnapshot)
+	return r
+}
+
+// checkNoPolicy finds the volume for whose sake Velero's core leaves the whole pod out of the backup. Core asks for
+// its node-agent only when the pod runs (velero v1.18.3, pkg/podvolume/backupper.go, BackupPodVolumes).
+func (d *decider) checkNoPolicy(s subject) refusal {
+	if d.NodeAgent || !d.coreTakes(s) || d.notRunning() != "" {
+		return refusal{}
+	}
+	return refuse(ReasonNoPolicy, "%s: Velero tries to back it up itself, and without its node-agent on node %s it "+
+		"leaves the whole pod out of the backup: %s", d.name(s), d.Pod.Spec.NodeName, d.handOver(s))
+}
+
+func (d *decider) checkKind(s subject) refusal {
+	if reason := structural(s.volume); reason != "" {
+		return refuse(reason, "%s cannot be backed up: %s", d.name(s), kindText(reason))
+	}
+	if s.pv != nil && s.pv.Spec.HostPath != nil {
+		return refuse(ReasonHostPath, "%s cannot be backed up: PersistentVolume %s is a hostPath volume, which the "+
+			"kubelet does not mount where the agent can see it: use a volume of type local instead",
+			d.name(s), s.pv.Name)
+	}
+	if isBlock(s) || d.attached(s.volume.Name) {
+		return refuse(ReasonBlockVolume, "%s cannot be backed up: it is a block volume, and restic reads files: "+
+			"back it up with snapshots, by a volume policy with action snapshot", d.name(s))
+	}
+	return refusal{}
+}
+
+func kindText(reason Reason) string {
+	switch reason {
+	case ReasonHostPath:
+		return "it is a hostPath volume, which the kubelet does not mount where the agent can see it: " +
+			"use a volume of type local through a claim instead"
+	case ReasonAPIContent:
+		return "its content comes from the API, where Velero backs it up"
+	case ReasonImageVolume:
+		return "its content is that of an image, which the registry holds"
+	case ReasonServiceAccountToken:
+		return "volumes with a name that starts with default-token hold the token of a service account: " +
+			"if this one does not, give it another name"
+	}
+	return string(reason)
+}
+
+func isBlock(s subject) bool {
+	block := func(mode *corev1.PersistentVolumeMode) bool { return mode != nil && *mode == corev1.PersistentVolumeBlock }
+	return s.claim != nil && block(s.claim.Spec.VolumeMode) || s.pv != nil && block(s.pv.Spec.VolumeMode)
+}
+
+// checkWish lets a policy go before annotations and defaults, as Velero does.
+func (d *decider) checkWish(s subject) refusal {
+	switch {
+	case s.wish.is(volumepolicy.ActionSkip):
+		return refuse(ReasonPolicy, "%s is left out: the backup's volume policies match it with action skip", d.name(s))
+	case s.wish.is(volumepolicy.ActionSnapshot):
+		r := refuse(ReasonPolicy, "%s is left to snapshots: the backup's volume policies match it with action snapshot; "+
+			"to have restic take it, give it an entry before that one with action custom and parameters "+
+			"{uploader: restic}", d.name(s))
+		r.leftToVelero = s.core.is(volumepolicy.ActionSnapshot)
+		return r
+	case s.wish.forOther():
+		uploader, _ := s.wish.Uploader()
+		return refuse(ReasonOtherUploader, "%s is left to another plugin: the backup's volume policies match it with "+
+			"action custom and parameter uploader: %v; this plugin answers to uploader: restic", d.name(s), uploader)
+	}
+	return refusal{}
+}
+
+func (d *decider) checkClaim(s subject) refusal {
+	switch {
+	case s.claimName == "":
+		return refusal{}
+	case d.ClaimsExcluded && s.volume.PersistentVolumeClaim != nil:
+		return refuse(ReasonClaimsExcluded, "%s is left out: the backup excludes PersistentVolumeClaims, and the data "+
+			"goes with its claim: include persistentvolumeclaims in the backup", d.name(s))
+	case s.claim == nil:
+		return refuse(ReasonClaimNotFound, "%s cannot be backed up: its claim does not exist", d.name(s))
+	case s.claim.Status.Phase != corev1.ClaimBound || s.claim.Spec.VolumeName == "":
+		return refuse(ReasonClaimNotBound, "%s cannot be backed up: its claim is bound to no volume (phase %s): "+
+			"see `kubectl -n %s describe pvc %s`", d.name(s), orUnknown(s.claim.Status.Phase), d.Pod.Namespace, s.claimName)
+	case s.pv == nil:
+		return refuse(ReasonVolumeNotFound, "%s cannot be backed up: PersistentVolume %s, to which its claim is bound, "+
+			"does not exist", d.name(s), s.claim.Spec.VolumeName)
+	}
+	return refusal{}
+}
+
+func (d *decider) checkPod(s subject) refusal {
+	if why := d.notRunning(); why != "" {
+		reason := ReasonPodNotRunning
+		if d.Pod.Status.Phase == corev1.PodRunning && d.Pod.Spec.NodeName == "" {
+			reason = ReasonNoNode
+		}
+		return refuse(reason, "%s cannot be backed up: %s: back it up while the pod runs, or through "+
+			"another pod that mounts the volume", d.name(s), why)
+	}
+	system := d.Pod.Spec.OS
+	if d.NodeOS == string(corev1.Windows) || system != nil && system.Name == corev1.Windows {
+		return refuse(ReasonWindows, "%s cannot be backed up: node %s runs Windows, and the agent runs on Linux only: "+
+			"back it up with snapshots", d.name(s), d.Pod.Spec.NodeName)
+	}
+	return refusal{}
+}
+
+// notRunning says why the pod's volumes cannot be relied on to be mounted, by the test of Velero's core
+// (velero v1.18.3, pkg/util/kube/pod.go, IsPodRunning); empty when they can.
+func (d *decider) notRunning() string {
+	switch phase := d.Pod.Status.Phase; {
+	case phase != corev1.PodRunning:
+		return fmt.Sprintf("the pod is not running (phase %s)", orUnknown(phase))
+	case d.Pod.Spec.NodeName == "":
+		return "the pod is on no node (spec.nodeName is empty)"
+	case d.Pod.DeletionTimestamp != nil:
+		return "the pod is being deleted"
+	}
+	return ""
+}
+
+func orUnknown[T ~string](phase T) T {
+	if phase == "" {
+		return "Unknown"
+	}
+	return phase
+}
+
+// checkMounted looks at init containers too: the kubelet mounts what they name for as long as the pod lives.
+func (d *decider) checkMounted(s subject) refusal {
+	for _, c := range d.containers() {
+		for _, mount := range c.VolumeMounts {
+			if mount.Name == s.volume.Name {
+				return refusal{}
+			}
+		}
+	}
+	return refuse(ReasonNotMounted, "%s cannot be backed up: no container mounts it, so it is not on the node: "+
+		"mount it, or back it up through another pod that does", d.name(s))
+}
+
+func (d *decider) checkLeftToVelero(s subject) refusal {
+	if !d.coreTakes(s) {
+		return refusal{}
+	}
+	r := refuse(ReasonLeftToVelero, "%s is left to Velero's node-agent, which backs it up itself; to have restic "+
+		"take it: %s", d.name(s), d.handOver(s))
+	r.leftToVelero = true
+	return r
+}
+
+// attached says whether a container uses the volume as a device.
+func (d *decider) attached(volume string) bool {
+	for _, c := range d.containers() {
+		for _, device := range c.VolumeDevices {
+			if device.Name == volume {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (d *decider) containers() []corev1.Container {
+	containers := slices.Concat(d.Pod.Spec.InitContainers, d.Pod.Spec.Containers)
+	for _, c := range d.Pod.Spec.EphemeralContainers {
+		containers = append(containers, corev1.Container(c.EphemeralContainerCommon))
+	}
+	return containers
+}

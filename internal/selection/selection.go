@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package selection decides which volumes of a pod are backed up with restic, and says why the others are not. The
+// plugin, the metrics of what is covered and the CLI all ask it, so that they cannot disagree. It makes no calls.
+//
+// A volume is asked for by the pod's annotation backup.velero.io/backup-volumes; or, in a backup with
+// defaultVolumesToFsBackup, by not standing in backup.velero.io/backup-volumes-excludes; or by a volume policy with
+// the action custom and the parameter uploader: restic. What is asked for and not taken has a reason.
+//
+// Velero's core reads the same annotations. It leaves a volume to this project only where a volume policy matches it,
+// which for claims is done by a label: see ClaimsToLabel.
+package selection
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
+)
+
+// Input is everything that the decision depends on.
+type Input struct {
+	Pod *corev1.Pod
+	// DefaultVolumes is spec.defaultVolumesToFsBackup of the Backup. As in Velero, the annotation that names volumes
+	// to back up then selects nothing by itself, and otherwise the one that excludes them does not count.
+	DefaultVolumes bool
+	// Policies are the volume policies of the Backup; nil when it has none.
+	Policies *volumepolicy.Policies
+	// Claims are the claims of the pod's volumes, by name in the pod's namespace. Generic ephemeral volumes have
+	// claims too: see ClaimName.
+	Claims map[string]*corev1.PersistentVolumeClaim
+	// Volumes are the PersistentVolumes to which those claims are bound, by name.
+	Volumes map[string]*corev1.PersistentVolume
+	// NodeAgent says that Velero's own node-agent runs on the pod's node.
+	NodeAgent bool
+	// NodeOS is the label kubernetes.io/os of the pod's node; empty when it is not known.
+	NodeOS string
+	// ClaimsExcluded says that the Backup leaves PersistentVolumeClaims out. Their data is left out then too, as
+	// Velero does it.
+	ClaimsExcluded bool
+	// AssumeClaimed decides as if the claims of ClaimsToLabel carried their label already.
+	AssumeClaimed bool
+}
+
+// How says by what a volume was asked for.
+type How string
+
+// The ways, the stronger first. The empty How means that nobody asked.
+const (
+	// HowPolicy is a volume policy with action custom and parameters {uploader: restic}.
+	HowPolicy How = "policy"
+	// HowAnnotation is the pod's annotation.
+	HowAnnotation How = "annotation"
+	// HowDefault is spec.defaultVolumesToFsBackup of the Backup.
+	HowDefault How = "default"
+)
+
+// Decision is what becomes of one volume.
+type Decision struct {
+	// Volume is the name in the pod's spec or, with ReasonUnknownVolume, in the annotation. It is empty with
+	// ReasonEmptyAnnotation.
+	Volume string
+	// Asked says that the volume was asked for, and How by what.
+	Asked bool
+	How   How
+	// Take says that the volume is to be backed up. Reason and Message are empty then.
+	Take bool
+	// Claim is the claim behind the volume and PV what it is bound to, as far as the input has them. Both are set for
+	// generic ephemeral volumes too.
+	Claim *corev1.PersistentVolumeClaim
+	PV    *corev1.PersistentVolume
+	// Reason is why the volume is not taken, for machines.
+	Reason Reason
+	// Message says it for people: it names the pod, the volume, and what to do where there is something to do.
+	Message string
+	// LeftToVelero says that Velero's core backs the volume up itself, by snapshot or by its node-agent.
+	LeftToVelero bool
+}
+
+// Severity returns how much a decision matters: info for volumes that are taken or that nobody asked for; error where
+// Velero leaves the whole pod out of the backup; warning for the rest. A volume that only the default asks for is
+// worth no more than info where a policy decides otherwise, and where it has no claim and is not mounted anyway.
+func (d Decision) Severity() Severity {
+	if d.Take || !d.Asked {
+		return SeverityInfo
+	}
+	if d.Reason == ReasonNoPolicy {
+		return SeverityError
+	}
+	if d.How != HowDefault {
+		return SeverityWarning
+	}
+	switch d.Reason {
+	case ReasonPolicy, ReasonOtherUploader, ReasonClaimsExcluded:
+		return SeverityInfo
+	case ReasonNotMounted, ReasonPodNotRunning, ReasonNoNode:
+		if d.Claim == nil {
+			return SeverityInfo
+		}
+	}
+	return SeverityWarning
+}
+
+// Decide returns a decision for each volume of the pod, in the order of its spec, then one for each name in the
+// annotation that the pod lacks, in the order of the annotation, then one for an annotation without any name.
+func Decide(in Input) []Decision {
+	d := newDecider(in)
+	var decisions []Decision
+	for i := range in.Pod.Spec.Volumes {
+		decisions = append(decisions, d.decide(d.subject(&in.Pod.Spec.Volumes[i])))
+	}
+	return append(decisions, d.misnamed()...)
+}
+
+// ClaimsToLabel returns the claims of the pod that must carry contract.LabelClaimed for Velero's core to leave them
+// to this project, whether they do already or not, in the order of the pod's volumes. These are the claims that are
+// asked for, which no policy leaves out or gives to somebody else, and which a policy matches by the label. They
+// include claims that cannot be taken: without its node-agent, core would leave the whole pod out for their sake.
+func ClaimsToLabel(in Input) []*corev1.PersistentVolumeClaim {
+	claims, _ := partitionClaims(in)
+	return claims
+}
+
+// ClaimsToRelease returns the claims of the pod that carry contract.LabelClaimed and need not for this pod. Another
+// pod that shares a claim may still need it: the caller has to ask for each of them before it takes the label off.
+func ClaimsToRelease(in Input) []*corev1.PersistentVolumeClaim {
+	_, claims := partitionClaims(in)
+	return claims
+}
+
+func partitionClaims(in Input) (label, release []*corev1.PersistentVolumeClaim) {
+	d := newDecider(in)
+	for i := range in.Pod.Spec.Volumes {
+		s := d.subject(&in.Pod.Spec.Volumes[i])
+		if s.needsLabel && !slices.Contains(label, s.claim) {
+			label = append(label, s.claim)
+		}
+	}
+	for i := range in.Pod.Spec.Volumes {
+		claim := in.Claims[ClaimName(in.Pod, &in.Pod.Spec.Volumes[i])]
+		if claim == nil || slices.Contains(label, claim) || slices.Contains(release, claim) {
+			continue
+		}
+		if _, labelled := claim.Labels[contract.LabelClaimed]; labelled {
+			release = append(release, claim)
+		}
+	}
+	return label, release
+}
+
+// ClaimName returns the name of the claim behind a volume of the pod, empty for a volume without one. The claim of a
+// generic ephemeral volume is named after pod and volume (Kubernetes: ephemeral volume controller).
+func ClaimName(pod *corev1.Pod, volume *corev1.Volume) string {
+	switch {
+	case volume.PersistentVolumeClaim != nil:
+		return volume.PersistentVolumeClaim.ClaimName
+	case volume.Ephemeral != nil:
+		return pod.Name + "-" + volume.Name
+	}
+	return ""
+}
