@@ -67,7 +67,7 @@ func (n *Node) Kubeconfig() string { return n.path("kubeconfig") }
 // KubeletRoot is the kubelet's root folder: volumes of pods are below <root>/pods.
 func (n *Node) KubeletRoot() string { return n.path("kubelet") }
 
-// Bin is a folder with links to every built program (kubectl, velero, …) and ctr's address in ctr.sh; for PATH.
+// Bin is a folder with links to every built program (kubectl, velero, …), for PATH.
 func (n *Node) Bin() string { return n.path("bin") }
 
 // Cache is where the programs come from.

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/image"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/host"
+)
+
+// PauseImage is the sandbox of every pod.
+const PauseImage = "velero-restic.test/pause:1"
+
+// BusyboxImage is for test pods: Debian's static busybox with its applets, sh first among them.
+const BusyboxImage = "busybox:stable"
+
+// Load imports docker-archives (what `make images` writes) under the names they carry.
+func (n *Node) Load(ctx context.Context, files ...string) error {
+	for _, file := range files {
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Errorf("loading an image: %w", err)
+		}
+		if _, err := n.ctr(ctx, "images", "import", file); err != nil {
+			return fmt.Errorf("loading image %s: %w", file, err)
+		}
+		n.say("loaded %s", filepath.Base(file))
+	}
+	return nil
+}
+
+// ctr calls containerd's own client in the namespace that the kubelet uses.
+func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
+	file, err := host.Program("ctr")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, file, append([]string{"--address", n.containerdSocket(), "--namespace", "k8s.io"}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return string(out), nil
+}
+
+// makeImages writes the images that every cluster has, and returns their files.
+func (n *Node) makeImages(ctx context.Context) ([]string, error) {
+	folder := n.path("images")
+	pause := filepath.Join(folder, "pause")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", pause, "./test/cluster/pause")
+	build.Dir = n.cache.Repository
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if said, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building the pause program: %w: %s", err, said)
+	}
+	busybox, err := busyboxSpec(ctx)
+	if err != nil {
+		return nil, err
+	}
+	specs := []image.Spec{
+		{
+			Reference: PauseImage, Architecture: runtime.GOARCH, User: "65535:65535",
+			Files: []image.File{{Path: "/pause", Mode: 0o755, Source: pause}}, Entrypoint: []string{"/pause"},
+		},
+		busybox,
+	}
+	files := make([]string, 0, len(specs))
+	for i, spec := range specs {
+		file := filepath.Join(folder, fmt.Sprintf("%d.tar", i))
+		if err := image.Write(file, spec); err != nil {
+			return nil, fmt.Errorf("making image %s: %w", spec.Reference, err)
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+func busyboxSpec(ctx context.Context) (image.Spec, error) {
+	applets, err := exec.CommandContext(ctx, host.Busybox, "--list").Output()
+	if err != nil {
+		return image.Spec{}, fmt.Errorf("listing what busybox can do: %w", err)
+	}
+	files := []image.File{
+		{Path: "/bin/busybox", Mode: 0o755, Source: host.Busybox},
+		{Path: "/tmp/", Mode: 0o777 | os.ModeSticky},
+		{Path: "/root/", Mode: 0o700},
+		{Path: "/etc/passwd", Mode: 0o644, Content: []byte("root:x:0:0:root:/root:/bin/sh\n")},
+		{Path: "/etc/group", Mode: 0o644, Content: []byte("root:x:0:\n")},
+	}
+	for applet := range strings.FieldsSeq(string(applets)) {
+		if applet != "busybox" {
+			files = append(files, image.File{Path: "/bin/" + applet, Mode: 0o777, Link: "busybox"})
+		}
+	}
+	return image.Spec{
+		Reference: BusyboxImage, Architecture: runtime.GOARCH, Files: files,
+		Cmd: []string{"sh"}, Env: []string{"PATH=/bin"},
+	}, nil
+}

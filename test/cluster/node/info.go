@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package node
+
+// Info is everything that a test or a script needs to know of a running cluster.
+type Info struct {
+	Name       string `json:"name"`
+	Node       string `json:"node"`
+	Ready      bool   `json:"ready"`
+	API        string `json:"api"`
+	Kubeconfig string `json:"kubeconfig"`
+	// Bin has the pinned kubectl and velero in it, for PATH.
+	Bin         string `json:"bin"`
+	KubeletRoot string `json:"kubeletRoot"`
+	Logs        string `json:"logs"`
+	// Host is where pods reach servers that listen on the machine.
+	Host  string `json:"host"`
+	Store Store  `json:"store"`
+	// Processes maps each program to whether it runs.
+	Processes map[string]bool `json:"processes"`
+}
+
+// Info reads the state of the cluster. It returns ErrAbsent when there is none of this name.
+func (n *Node) Info() (Info, error) {
+	plan, err := n.Plan()
+	if err != nil {
+		return Info{}, err
+	}
+	records, err := n.Processes().List()
+	if err != nil {
+		return Info{}, err
+	}
+	info := Info{
+		Name: n.name, Node: n.NodeName(), Ready: plan.Ready, API: plan.API(), Kubeconfig: n.Kubeconfig(), Bin: n.Bin(),
+		KubeletRoot: n.KubeletRoot(), Logs: n.path("logs"), Host: plan.Host(), Store: plan.Store,
+		Processes: map[string]bool{},
+	}
+	for _, record := range records {
+		alive := record.Identity.Alive()
+		info.Processes[record.Command.Name] = alive
+		info.Ready = info.Ready && alive
+	}
+	return info, nil
+}

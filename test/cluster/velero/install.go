@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package velero installs the unmodified, pinned Velero into a test cluster, with its AWS plugin and an S3 bucket.
+package velero
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/part"
+)
+
+// Namespace is where Velero lives in a test cluster.
+const Namespace = "velero"
+
+// Images as `velero install` names them by default: loaded before, they are never pulled.
+const (
+	ServerImage = "velero/velero:" + part.VeleroVersion
+	PluginImage = "velero/velero-plugin-for-aws:" + part.AWSPluginVersion
+)
+
+// serverArgument makes backups end soon after their last volume: Velero's default looks every 10 s. The installation
+// guide tells users to set the same.
+const serverArgument = "--item-operation-sync-frequency=1s"
+
+// Options are the choices of an installation.
+type Options struct {
+	// NodeAgent also installs Velero's own DaemonSet for file-system backups.
+	NodeAgent bool
+}
+
+// Install loads Velero's images, applies what `velero install` prints, and waits until the server runs and has found
+// its bucket. Repeating it changes only what differs. It tells the steps and their times on out.
+func Install(ctx context.Context, n *node.Node, options Options, out io.Writer) error {
+	start := time.Now()
+	say := func(text string) { fmt.Fprintf(out, "%6.1fs  %s\n", time.Since(start).Seconds(), text) }
+	plan, err := n.Plan()
+	if err != nil {
+		return err
+	}
+	images, err := Images(n.Cache())
+	if err != nil {
+		return err
+	}
+	if err := n.Load(ctx, images...); err != nil {
+		return err
+	}
+	if err := applyDefinitions(ctx, n); err != nil {
+		return err
+	}
+	manifests, err := n.Velero(ctx, installArguments(n, plan.Store, options)...)
+	if err != nil {
+		return fmt.Errorf("rendering the installation: %w", err)
+	}
+	adjusted, err := addServerArgument([]byte(manifests), serverArgument)
+	if err != nil {
+		return err
+	}
+	if err := n.Apply(ctx, adjusted); err != nil {
+		return fmt.Errorf("applying the installation: %w", err)
+	}
+	say("Velero " + part.VeleroVersion + " applied")
+	if err := waitReady(ctx, n, options); err != nil {
+		return err
+	}
+	say("Velero is ready, its bucket is available")
+	return nil
+}
+
+// applyDefinitions comes first: objects of a kind are refused until the API server serves the kind.
+func applyDefinitions(ctx context.Context, n *node.Node) error {
+	definitions, err := n.Velero(ctx, "install", "--crds-only", "--dry-run", "-o", "yaml")
+	if err != nil {
+		return fmt.Errorf("rendering Velero's definitions: %w", err)
+	}
+	if err := n.Apply(ctx, []byte(definitions)); err != nil {
+		return fmt.Errorf("applying Velero's definitions: %w", err)
+	}
+	_, err = n.Kubectl(ctx, "wait", "crd", "-l", "component=velero", "--for=condition=Established", "--timeout=60s")
+	if err != nil {
+		return fmt.Errorf("waiting for Velero's definitions: %w", err)
+	}
+	return nil
+}
+
+func installArguments(n *node.Node, store node.Store, options Options) []string {
+	args := []string{
+		"install", "--dry-run", "-o", "yaml", "--namespace", Namespace,
+		"--image", ServerImage, "--plugins", PluginImage,
+		"--provider", "aws", "--bucket", store.Bucket, "--secret-file", store.Credentials,
+		"--backup-location-config", fmt.Sprintf("region=%s,s3ForcePathStyle=true,s3Url=%s", store.Region, store.Endpoint),
+		"--use-volume-snapshots=false",
+	}
+	if options.NodeAgent {
+		args = append(args, "--use-node-agent", "--kubelet-root-dir", n.KubeletRoot())
+	}
+	return args
+}
+
+// addServerArgument adds an argument to the server's container in the list that `velero install --dry-run` prints.
+func addServerArgument(manifests []byte, argument string) ([]byte, error) {
+	var list map[string]any
+	if err := yaml.Unmarshal(manifests, &list); err != nil {
+		return nil, fmt.Errorf("reading the installation: %w", err)
+	}
+	items, _ := list["items"].([]any)
+	for _, item := range items {
+		object, _ := item.(map[string]any)
+		if object["kind"] != "Deployment" {
+			continue
+		}
+		container, err := firstContainer(object)
+		if err != nil {
+			return nil, err
+		}
+		args, _ := container["args"].([]any)
+		if !slices.Contains(args, any(argument)) {
+			container["args"] = append(args, argument)
+		}
+		return yaml.Marshal(list)
+	}
+	return nil, errors.New("reading the installation: it has no Deployment")
+}
+
+func firstContainer(deployment map[string]any) (map[string]any, error) {
+	at := any(deployment)
+	for _, field := range []string{"spec", "template", "spec", "containers"} {
+		object, _ := at.(map[string]any)
+		at = object[field]
+	}
+	containers, _ := at.([]any)
+	if len(containers) == 0 {
+		return nil, errors.New("reading the installation: the Deployment has no container")
+	}
+	container, _ := containers[0].(map[string]any)
+	return container, nil
+}
+
+func waitReady(ctx context.Context, n *node.Node, options Options) error {
+	waits := [][]string{
+		{"rollout", "status", "deployment/velero", "--timeout=180s"},
+		{"wait", "backupstoragelocation/default", "--for=jsonpath={.status.phase}=Available", "--timeout=120s"},
+	}
+	if options.NodeAgent {
+		waits = append(waits, []string{"rollout", "status", "daemonset/node-agent", "--timeout=120s"})
+	}
+	for _, wait := range waits {
+		if _, err := n.Kubectl(ctx, append([]string{"-n", Namespace}, wait...)...); err != nil {
+			return fmt.Errorf("waiting for Velero: %w", err)
+		}
+	}
+	return nil
+}
