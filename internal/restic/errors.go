@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package restic
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// What a failed command means. Each is found by errors.Is in the errors of Runner and Client.
+var (
+	// ErrRepositoryNotFound says that there is no repository at the URL (exit code 10).
+	ErrRepositoryNotFound = errors.New("there is no restic repository at this place")
+	// ErrLocked says that another process held a lock for longer than Repository.RetryLock (exit code 11).
+	ErrLocked = errors.New("the repository is locked by another process")
+	// ErrWrongPassword says that no key of the repository opens with the password (exit code 12).
+	ErrWrongPassword = errors.New("the repository does not open with this password")
+	// ErrCanceled says that the process was stopped. If it was the context that asked, the error wraps its cause too.
+	// Without one, somebody else has sent SIGTERM, or restic has lost its lock.
+	ErrCanceled = errors.New("canceled")
+	// ErrEmptySnapshot says that a backup found nothing at all to store; there is no snapshot.
+	ErrEmptySnapshot = errors.New("there is nothing to back up")
+	// ErrSourceIncomplete says that a backup made its snapshot, but could not read all of its source (exit code 3).
+	ErrSourceIncomplete = errors.New("not all of the source could be read")
+	// ErrForgetIncomplete says that some of the snapshots could not be removed.
+	ErrForgetIncomplete = errors.New("not all of the snapshots could be removed")
+	// ErrRestoreMetadata says that all content was restored, while some owners, permissions, times or extended
+	// attributes could not be set.
+	ErrRestoreMetadata = errors.New("all content is restored, but not all of the files' attributes could be set")
+	// ErrKilled says that the process was killed by somebody else, most often for want of memory.
+	ErrKilled = errors.New("restic was killed, most likely for want of memory: raise the memory limit of its container")
+	// ErrAlreadyInitialized says that there is a repository already.
+	ErrAlreadyInitialized = errors.New("the repository exists already")
+	// ErrSnapshotNotFound says that the repository has no such snapshot.
+	ErrSnapshotNotFound = errors.New("the repository has no such snapshot")
+	// ErrParentNotFound says that the snapshot that was to be the parent of a backup could not be read. The backup
+	// can do without it.
+	ErrParentNotFound = errors.New("the parent snapshot cannot be read")
+	// ErrBadTag says that a tag cannot be given to restic.
+	ErrBadTag = errors.New("restic cannot store this tag")
+	// ErrReadOnly says that the command would write to a repository that must not be written to.
+	ErrReadOnly = errors.New("the repository is read-only")
+	// ErrBadAnswer says that restic ended well without saying what it was asked for.
+	ErrBadAnswer = errors.New("restic gave no usable answer")
+)
+
+// Exit codes (restic v0.19.1, doc/075_scripting.rst), and what is added to a signal's number.
+const (
+	codeFailure     = 1
+	codeIncomplete  = 3
+	codeNoRepo      = 10
+	codeLocked      = 11
+	codeBadPassword = 12
+	codeInterrupted = 130
+
+	codeNotStarted = -1
+	codeSignal     = 128
+	codeKilled     = codeSignal + 9
+	codeTerminated = codeSignal + 15
+)
+
+// ExitError is a command that did not end well.
+type ExitError struct {
+	// Subcommand is the first argument.
+	Subcommand string
+	// Code is the exit code; 128 and the signal's number when a signal ended the process; -1 if it was not started.
+	Code int
+	// Message is restic's own explanation, without secrets; empty if it gave none.
+	Message string
+	// Output is the end of what restic said besides, at most 2 KiB, without secrets.
+	Output string
+
+	// cause is why the context ended, if it had when the process was gone.
+	cause error
+}
+
+// Error implements error.
+func (e *ExitError) Error() string {
+	parts := []string{"restic " + e.Subcommand}
+	meaning := e.meaning()
+	if meaning != nil {
+		parts = append(parts, meaning.Error())
+	}
+	if e.cause != nil {
+		parts = append(parts, e.cause.Error())
+	}
+	switch {
+	case meaning == ErrCanceled && e.Output != "": //nolint:errorlint // meaning returns the sentinels themselves
+		// "context canceled" explains nothing; what restic had been retrying until then does.
+		parts = append(parts, "last words: "+lastLine(e.Output))
+	case meaning == ErrCanceled: //nolint:errorlint // as above
+	case e.Message != "":
+		parts = append(parts, e.Message)
+	case e.Output != "":
+		parts = append(parts, e.Output)
+	}
+	if meaning == nil {
+		parts = append(parts, fmt.Sprintf("exit code %d", e.Code))
+	}
+	return strings.Join(parts, ": ")
+}
+
+// Is says whether the target is the sentinel for this end.
+func (e *ExitError) Is(target error) bool {
+	meaning := e.meaning()
+	return meaning != nil && meaning == target //nolint:errorlint // meaning returns the sentinels themselves
+}
+
+// Unwrap returns the cause of the context, if that was what ended the process.
+func (e *ExitError) Unwrap() error { return e.cause }
+
+// meaning is the one place where an end is given its meaning. Nil is a failure that has no name here.
+func (e *ExitError) meaning() error {
+	if e.cause != nil {
+		// Asked to stop, restic ends with 130, by the signal, or with 1 where one of its layers has lost the
+		// reason. Whatever it says, the asking came first.
+		return ErrCanceled
+	}
+	switch e.Code {
+	case codeFailure:
+		return e.failure()
+	case codeIncomplete:
+		return e.incomplete()
+	case codeNoRepo:
+		// The config file was looked for and is not there; a storage that does not answer gives 1.
+		return ErrRepositoryNotFound
+	case codeLocked:
+		// Only after --retry-lock has passed.
+		return ErrLocked
+	case codeBadPassword:
+		// No other password will be tried, so trying again does not help.
+		return ErrWrongPassword
+	case codeInterrupted, codeTerminated:
+		// Somebody else's SIGTERM, or restic stopped itself because its lock could not be refreshed in time.
+		return ErrCanceled
+	case codeKilled:
+		// Nobody here sends SIGKILL without having asked first.
+		return ErrKilled
+	}
+	// restic's documentation: an unknown exit code is a failure. 2 is a crash of its own.
+	return nil
+}
+
+// incomplete tells the two uses of exit code 3 apart.
+func (e *ExitError) incomplete() error {
+	switch e.Subcommand {
+	case argBackup:
+		return ErrSourceIncomplete
+	case argForget:
+		return ErrForgetIncomplete
+	}
+	return nil
+}
+
+// failure names those of the ends with exit code 1 that only the message tells apart. Where restic changes its words
+// they become failures without a name, which is safe.
+func (e *ExitError) failure() error {
+	says := func(part string) bool { return strings.Contains(e.Message, part) }
+	switch e.Subcommand {
+	case argBackup:
+		switch {
+		case says("snapshot is empty"):
+			return ErrEmptySnapshot
+		case says("failed to load snapshot"):
+			// The parent is the only snapshot that a backup loads.
+			return ErrParentNotFound
+		}
+	case argInit:
+		if says("config file already exists") {
+			return ErrAlreadyInitialized
+		}
+	case argRestore:
+		if says("failed to find snapshot") &&
+			(says("no matching ID found") || says("no such file") || says("does not exist")) {
+			return ErrSnapshotNotFound
+		}
+	}
+	return nil
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(text, "\n")
+	// restic's own note that the signal has come is the last one, and no news.
+	for len(lines) > 1 && strings.Contains(lines[len(lines)-1], "received, cleaning up") {
+		lines = lines[:len(lines)-1]
+	}
+	return lines[len(lines)-1]
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package restic
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Lock is a lock in a repository (restic v0.19.1, internal/restic/lock.go).
+type Lock struct {
+	ID string `json:"-"`
+	// Time is when it was last refreshed, which its holder does every five minutes.
+	Time time.Time `json:"time"`
+	// Exclusive locks, those of forget, prune and check, exclude every other one.
+	Exclusive bool   `json:"exclusive"`
+	Hostname  string `json:"hostname"`
+	Username  string `json:"username"`
+	PID       int    `json:"pid"`
+}
+
+// Stale says whether restic itself takes the lock for abandoned at that time, wherever its holder is.
+func (l Lock) Stale(now time.Time) bool { return now.Sub(l.Time) > staleAfter }
+
+// Unlock removes stale locks: those that were not refreshed for 30 minutes, or whose holder was on a host of this
+// name and is gone.
+func (c *Client) Unlock(ctx context.Context) error {
+	if err := c.write(ctx, c.repository.arguments(argUnlock)); err != nil {
+		return fmt.Errorf("removing stale locks: %w", err)
+	}
+	return nil
+}
+
+// Locks returns the locks in the repository, without taking one. A lock that goes while they are read is left out.
+func (c *Client) Locks(ctx context.Context) ([]Lock, error) {
+	ids, err := c.lockIDs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing locks: %w", err)
+	}
+	locks := make([]Lock, 0, len(ids))
+	for _, id := range ids {
+		lock := Lock{ID: id}
+		args := append(c.repository.arguments(argCat, "lock", id), flagNoLock)
+		if err := c.runJSON(ctx, args, &lock); err != nil {
+			now, listErr := c.lockIDs(ctx)
+			if listErr == nil && !slices.Contains(now, id) {
+				continue
+			}
+			return nil, fmt.Errorf("reading lock %s: %w", id, err)
+		}
+		locks = append(locks, lock)
+	}
+	return locks, nil
+}
+
+func (c *Client) lockIDs(ctx context.Context) ([]string, error) {
+	var ids []string
+	args := append(c.repository.arguments(argList, "locks"), flagNoLock)
+	err := c.run(ctx, Command{Args: args}, func(line []byte) {
+		if id := string(line); snapshotID.MatchString(id) {
+			ids = append(ids, id)
+		}
+	})
+	return ids, err
+}
