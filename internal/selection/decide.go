@@ -104,7 +104,9 @@ func kindText(reason Reason) string {
 }
 
 func isBlock(s subject) bool {
-	block := func(mode *corev1.PersistentVolumeMode) bool { return mode != nil && *mode == corev1.PersistentVolumeBlock }
+	block := func(mode *corev1.PersistentVolumeMode) bool {
+		return mode != nil && *mode == corev1.PersistentVolumeBlock
+	}
 	return s.claim != nil && block(s.claim.Spec.VolumeMode) || s.pv != nil && block(s.pv.Spec.VolumeMode)
 }
 

@@ -31,7 +31,11 @@ func (d *decider) handOver(s subject) string {
 	switch {
 	case s.core.is(volumepolicy.ActionFSBackup):
 		return "the backup's volume policies match it with action fs-backup: replace that by " + custom
-	case s.needsLabel && !labelled(s.claim):
+	case s.volume.Image != nil && d.DefaultVolumes:
+		return "name it in the pod's annotation " + contract.AnnotationVolumesToExclude
+	case s.volume.Image != nil:
+		return "take it out of the pod's annotation " + contract.AnnotationVolumesToBackup
+	case s.volume.PersistentVolumeClaim != nil && s.needsLabel && !labelled(s.claim):
 		return fmt.Sprintf("its claim lacks the label %s=%s, which the plugin sets: see the plugin's messages in the "+
 			"backup's log, or set it with `kubectl -n %s label pvc %s %s=%s`", contract.LabelClaimed, labelTrue,
 			d.Pod.Namespace, s.claimName, contract.LabelClaimed, labelTrue)

@@ -82,7 +82,8 @@ type Decision struct {
 
 // Severity returns how much a decision matters: info for volumes that are taken or that nobody asked for; error where
 // Velero leaves the whole pod out of the backup; warning for the rest. A volume that only the default asks for is
-// worth no more than info where a policy decides otherwise, and where it has no claim and is not mounted anyway.
+// worth no more than info where a policy decides otherwise, where its data is elsewhere, and where it has no claim and
+// is not mounted anyway.
 func (d Decision) Severity() Severity {
 	if d.Take || !d.Asked {
 		return SeverityInfo
@@ -94,7 +95,7 @@ func (d Decision) Severity() Severity {
 		return SeverityWarning
 	}
 	switch d.Reason {
-	case ReasonPolicy, ReasonOtherUploader, ReasonClaimsExcluded:
+	case ReasonPolicy, ReasonOtherUploader, ReasonClaimsExcluded, ReasonImageVolume:
 		return SeverityInfo
 	case ReasonNotMounted, ReasonPodNotRunning, ReasonNoNode:
 		if d.Claim == nil {

@@ -128,8 +128,8 @@ func (d *decider) how(s subject) How {
 		return ""
 	case named:
 		return HowAnnotation
-	case structural(s.volume) != "":
-		return "" // Velero <= 1.16 passes these over in silence unless they are named
+	case coreIgnores(s.volume):
+		return ""
 	}
 	return HowDefault
 }
@@ -172,7 +172,7 @@ func withoutLabel(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeC
 // above). It reads the annotations without trimming their entries (pkg/util/podvolume/pod_volume.go).
 func (d *decider) coreTakes(s subject) bool {
 	switch {
-	case structural(s.volume) != "" && s.volume.Image == nil, s.volume.PersistentVolumeClaim != nil && d.ClaimsExcluded:
+	case coreIgnores(s.volume), s.volume.PersistentVolumeClaim != nil && d.ClaimsExcluded:
 		return false
 	case s.core.found:
 		return s.core.is(volumepolicy.ActionFSBackup)
@@ -197,4 +197,11 @@ func structural(v *corev1.Volume) Reason {
 		return ReasonServiceAccountToken
 	}
 	return ""
+}
+
+// coreIgnores says whether Velero's core passes volumes of this kind over in silence, named or not. It does not know
+// image volumes (shouldIncludeVolumeInBackup, as above).
+func coreIgnores(v *corev1.Volume) bool {
+	reason := structural(v)
+	return reason != "" && reason != ReasonImageVolume
 }

@@ -82,6 +82,9 @@ func parseContent(content string) (*Policies, error) {
 	}
 	policies := &Policies{}
 	for i := range entries {
+		if entries[i].ShortTag() == "!!null" {
+			continue // as the decoder does it for Velero
+		}
 		parsed, err := parseEntry(&entries[i])
 		if err != nil {
 			return nil, fmt.Errorf("volumePolicies[%d] (line %d): %w", i, entries[i].Line, err)

@@ -90,3 +90,21 @@ func (p *Policies) Match(v Volume) (Action, bool) {
 	}
 	return Action{}, false
 }
+
+// Merge returns the policies of all of them, the first one's first. This is how Velero adds the cluster-wide ones
+// to those that a Backup names, which therefore win. The Backup tells of the former in the annotation
+// velero.io/global-backup-volume-policy-configmap, which names a ConfigMap in its namespace
+// (velero v1.18.3, resource_policies.go, GetResourcePoliciesFromBackupWithGlobal). It returns nil when all are nil.
+func Merge(all ...*Policies) *Policies {
+	var merged *Policies
+	for _, p := range all {
+		if p == nil {
+			continue
+		}
+		if merged == nil {
+			merged = &Policies{}
+		}
+		merged.policies = append(merged.policies, p.policies...)
+	}
+	return merged
+}
