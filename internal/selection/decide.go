@@ -50,6 +50,9 @@ func (d *decider) refusal(s subject) refusal {
 }
 
 func (d *decider) notAsked(s subject) refusal {
+	if d.DefaultVolumes && d.coreTakes(s) {
+		return d.excludedForUsOnly(s)
+	}
 	r := refuse(ReasonNotAsked, "%s: nothing asks for its backup", d.name(s))
 	switch reason := structural(s.volume); {
 	case d.DefaultVolumes && slices.Contains(d.excluded, s.volume.Name):
@@ -59,6 +62,22 @@ func (d *decider) notAsked(s subject) refusal {
 	}
 	r.leftToVelero = d.coreTakes(s) || s.claimName != "" && s.core.is(volumepolicy.ActionSnapshot)
 	return r
+}
+
+// excludedForUsOnly is about a name with space around it in the annotation that excludes volumes: Velero's core does
+// not recognize it.
+func (d *decider) excludedForUsOnly(s subject) refusal {
+	remedy := fmt.Sprintf("write the names in annotation %s without space between them",
+		contract.AnnotationVolumesToExclude)
+	if d.NodeAgent || d.notRunning() != "" {
+		r := refuse(ReasonLeftToVelero, "%s is excluded, and Velero's node-agent backs it up all the same, since Velero "+
+			"takes spaces for a part of the name: %s", d.name(s), remedy)
+		r.leftToVelero = true
+		return r
+	}
+	return refuse(ReasonNoPolicy, "%s is excluded, and Velero tries to back it up all the same, since it takes spaces "+
+		"for a part of the name; without its node-agent on node %s it leaves the whole pod out of the backup: %s",
+		d.name(s), d.Pod.Spec.NodeName, remedy)
 }
 
 // checkNoPolicy finds the volume for whose sake Velero's core leaves the whole pod out of the backup. Core asks for

@@ -85,13 +85,14 @@ type Decision struct {
 // worth no more than info where a policy decides otherwise, where its data is elsewhere, and where it has no claim and
 // is not mounted anyway.
 func (d Decision) Severity() Severity {
-	if d.Take || !d.Asked {
-		return SeverityInfo
-	}
-	if d.Reason == ReasonNoPolicy {
+	switch {
+	case d.Reason == ReasonNoPolicy:
 		return SeverityError
-	}
-	if d.How != HowDefault {
+	case d.Reason == ReasonLeftToVelero:
+		return SeverityWarning
+	case d.Take || !d.Asked:
+		return SeverityInfo
+	case d.How != HowDefault:
 		return SeverityWarning
 	}
 	switch d.Reason {
