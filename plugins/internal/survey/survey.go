@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package survey reads from the API server what package selection decides on: for one backup, the policies, and for a
+// pod its claims, their volumes and its node.
+package survey
+
+import (
+	"fmt"
+	"slices"
+
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
+	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster"
+)
+
+// Survey asks on behalf of one backup.
+type Survey struct {
+	cluster  *cluster.Cluster
+	backup   *velerov1.Backup
+	policies *volumepolicy.Policies
+}
+
+// New returns the survey of a backup. It fails if the backup's volume policies cannot be read.
+func New(c *cluster.Cluster, backup *velerov1.Backup) (*Survey, error) {
+	s := &Survey{cluster: c, backup: backup}
+	reference := backup.Spec.ResourcePolicy
+	if reference == nil || reference.Name == "" {
+		return s, nil
+	}
+	var configMap corev1.ConfigMap
+	if err := c.Get(backup.Namespace, reference.Name, &configMap); err != nil {
+		return nil, fmt.Errorf("reading the volume policies of backup %s in ConfigMap %s/%s: %w",
+			backup.Name, backup.Namespace, reference.Name, err)
+	}
+	policies, err := volumepolicy.Parse(&configMap)
+	if err != nil {
+		return nil, fmt.Errorf("reading the volume policies of backup %s: %w", backup.Name, err)
+	}
+	s.policies = policies
+	return s, nil
+}
+
+// Decide returns what becomes of the volumes of a pod. AssumeClaimed is selection.Input's.
+func (s *Survey) Decide(pod *corev1.Pod, assumeClaimed bool) ([]selection.Decision, error) {
+	in, err := s.Input(pod)
+	if err != nil {
+		return nil, err
+	}
+	in.AssumeClaimed = assumeClaimed
+	decisions := selection.Decide(in)
+	if !slices.ContainsFunc(decisions, func(d selection.Decision) bool { return d.Asked }) {
+		return decisions, nil
+	}
+	// Most pods have nothing that is asked for, and for them two requests are saved.
+	if err := s.addNode(&in); err != nil {
+		return nil, err
+	}
+	return selection.Decide(in), nil
+}
+
+// Input returns what is known of a pod, without its node, on which no claim's label depends.
+func (s *Survey) Input(pod *corev1.Pod) (selection.Input, error) {
+	in := selection.Input{
+		Pod:            pod,
+		DefaultVolumes: s.backup.Spec.DefaultVolumesToFsBackup != nil && *s.backup.Spec.DefaultVolumesToFsBackup,
+		Policies:       s.policies,
+		Claims:         map[string]*corev1.PersistentVolumeClaim{},
+		Volumes:        map[string]*corev1.PersistentVolume{},
+		ClaimsExcluded: !includes(s.backup, "persistentvolumeclaims", "persistentvolumeclaim", "pvc"),
+	}
+	for i := range pod.Spec.Volumes {
+		name := selection.ClaimName(pod, &pod.Spec.Volumes[i])
+		if name == "" {
+			continue
+		}
+		if err := s.addClaim(&in, name); err != nil {
+			return selection.Input{}, err
+		}
+	}
+	return in, nil
+}
+
+// addClaim reads a claim and the volume that it is bound to. What does not exist is left out: it has a reason there.
+func (s *Survey) addClaim(in *selection.Input, name string) error {
+	var claim corev1.PersistentVolumeClaim
+	err := s.cluster.Get(in.Pod.Namespace, name, &claim)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading PersistentVolumeClaim %s/%s: %w", in.Pod.Namespace, name, err)
+	}
+	in.Claims[name] = &claim
+	if claim.Spec.VolumeName == "" {
+		return nil
+	}
+	var volume corev1.PersistentVolume
+	err = s.cluster.Get("", claim.Spec.VolumeName, &volume)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading PersistentVolume %s: %w", claim.Spec.VolumeName, err)
+	}
+	in.Volumes[volume.Name] = &volume
+	return nil
+}
+
+// addNode reads what the decision needs of the pod's node.
+func (s *Survey) addNode(in *selection.Input) error {
+	name := in.Pod.Spec.NodeName
+	if name == "" {
+		return nil
+	}
+	nodeAgent, err := s.cluster.NodeAgentOn(name)
+	if err != nil {
+		return err
+	}
+	in.NodeAgent = nodeAgent
+	var node corev1.Node
+	err = s.cluster.Get("", name, &node)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading node %s: %w", name, err)
+	}
+	in.NodeOS = node.Labels[corev1.LabelOSStable]
+	return nil
+}
+
+// Users returns the pods that use the claim and that this backup takes along. Velero takes every pod that mounts a
+// claim in the backup, whatever the backup's label selector says (velero v1.18.3, pkg/itemblock/actions/pvc_action.go),
+// unless pods are left out altogether.
+func (s *Survey) Users(claim *corev1.PersistentVolumeClaim) ([]corev1.Pod, error) {
+	if !includes(s.backup, "pods", "pod", "po") {
+		return nil, nil
+	}
+	var pods corev1.PodList
+	err := s.cluster.Retry(func() error {
+		return s.cluster.Client.List(s.cluster.Context, &pods, client.InNamespace(claim.Namespace))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the pods that use PersistentVolumeClaim %s/%s: %w",
+			claim.Namespace, claim.Name, err)
+	}
+	return slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool {
+		return pod.DeletionTimestamp != nil || pod.Labels[contract.LabelExcludeFromBackup] == "true" ||
+			!uses(&pod, claim.Name)
+	}), nil
+}
+
+// Labels says whether any pod in the backup needs the claim to carry contract.LabelClaimed.
+func (s *Survey) Labels(claim *corev1.PersistentVolumeClaim) (bool, error) {
+	return s.anyUser(claim, func(pod *corev1.Pod) (bool, error) {
+		in, err := s.Input(pod)
+		return err == nil && slices.ContainsFunc(selection.ClaimsToLabel(in),
+			func(c *corev1.PersistentVolumeClaim) bool { return c.Name == claim.Name }), err
+	})
+}
+
+// Takes says whether the content of the claim goes into this backup with restic, through any pod.
+func (s *Survey) Takes(claim *corev1.PersistentVolumeClaim) (bool, error) {
+	return s.anyUser(claim, func(pod *corev1.Pod) (bool, error) {
+		decisions, err := s.Decide(pod, true)
+		return err == nil && slices.ContainsFunc(decisions, func(d selection.Decision) bool {
+			return d.Take && d.Claim != nil && d.Claim.Name == claim.Name
+		}), err
+	})
+}
+
+func (s *Survey) anyUser(claim *corev1.PersistentVolumeClaim, asks func(*corev1.Pod) (bool, error)) (bool, error) {
+	pods, err := s.Users(claim)
+	if err != nil {
+		return false, err
+	}
+	for i := range pods {
+		if yes, err := asks(&pods[i]); yes || err != nil {
+			return yes, err
+		}
+	}
+	return false, nil
+}
+
+// OthersRunning says whether another backup is being taken, which may need the labels that this one does not.
+func (s *Survey) OthersRunning() (bool, error) {
+	var backups velerov1.BackupList
+	err := s.cluster.Retry(func() error {
+		return s.cluster.Client.List(s.cluster.Context, &backups, client.InNamespace(s.cluster.Namespace))
+	})
+	if err != nil {
+		return false, fmt.Errorf("listing backups: %w", err)
+	}
+	return slices.ContainsFunc(backups.Items, func(other velerov1.Backup) bool {
+		return other.UID != s.backup.UID && other.Status.Phase == velerov1.BackupPhaseInProgress
+	}), nil
+}
+
+func uses(pod *corev1.Pod, claim string) bool {
+	return slices.ContainsFunc(pod.Spec.Volumes, func(volume corev1.Volume) bool {
+		return selection.ClaimName(pod, &volume) == claim
+	})
+}
+
+// includes says whether the backup includes a namespaced resource, known by these names. Velero resolves names by the
+// API server's discovery (velero v1.18.3, pkg/util/collections/includes_excludes.go); these are all of the core ones.
+func includes(backup *velerov1.Backup, names ...string) bool {
+	listed := func(lists ...[]string) bool {
+		return slices.ContainsFunc(slices.Concat(lists...), func(entry string) bool {
+			return entry == "*" || slices.Contains(names, entry)
+		})
+	}
+	spec := &backup.Spec
+	if listed(spec.ExcludedResources, spec.ExcludedNamespaceScopedResources) {
+		return false
+	}
+	wanted := len(spec.IncludedResources) + len(spec.IncludedNamespaceScopedResources)
+	return wanted == 0 || listed(spec.IncludedResources, spec.IncludedNamespaceScopedResources)
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package podrestore
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
+)
+
+// Keys of the ConfigMap that configures the init container: those of Velero's documentation, and those that Velero
+// added to its own later (velero v1.18.3, pkg/restore/actions/pod_volume_restore_action.go).
+const (
+	keyImage               = "image"
+	keyCommand             = "command"
+	keyCPURequest          = "cpuRequest"
+	keyMemoryRequest       = "memRequest"
+	keyCPULimit            = "cpuLimit"
+	keyMemoryLimit         = "memLimit"
+	keyRunAsUser           = "secCtxRunAsUser"
+	keyRunAsGroup          = "secCtxRunAsGroup"
+	keyPrivilegeEscalation = "secCtxAllowPrivilegeEscalation"
+	keySecurityContext     = "secCtx"
+)
+
+// Resources of the init container without configuration, as Velero documents them.
+const (
+	defaultCPU    = "100m"
+	defaultMemory = "128Mi"
+)
+
+// helperUser is the user of the helper's image.
+const helperUser = 65532
+
+// imageOf returns the image of the init container: the configured one, to which the tag of Velero's own image is added
+// where it has none; else the one of this build; else the documented default with that tag. Warnings say what of the
+// configuration was not used.
+func imageOf(configured string, veleroImage func() (string, error)) (string, []string, error) {
+	var warnings []string
+	if configured != "" {
+		if _, err := name.ParseReference(configured); err != nil {
+			warnings = append(warnings, fmt.Sprintf("key %s of the ConfigMap with label %s=%s is ignored: %v",
+				keyImage, contract.LabelPluginName, contract.PluginKindRestore, err))
+			configured = ""
+		}
+	}
+	if configured == "" && version.HelperImage != "" {
+		return version.HelperImage + ":" + version.Version, warnings, nil
+	}
+	image := orElse(configured, contract.DefaultRestoreHelperImage)
+	if hasTag(image) {
+		return image, warnings, nil
+	}
+	server, err := veleroImage()
+	if err != nil {
+		return "", nil, err
+	}
+	tag := tagOf(server)
+	if tag == "" {
+		tag = version.Version
+		warnings = append(warnings, fmt.Sprintf("Velero's image %s has no tag to use for %s: %s is used. "+
+			"Give key %s of the plugin's ConfigMap a tag", server, image, tag, keyImage))
+	}
+	return image + ":" + tag, warnings, nil
+}
+
+// hasTag says whether an image names its version, by tag or digest.
+func hasTag(image string) bool { return strings.Contains(image, "@") || tagOf(image) != "" }
+
+// tagOf returns the tag in an image's name, empty without one. A colon before the last slash is a registry's port.
+func tagOf(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	parsed, err := name.NewTag(image, name.WithDefaultTag(""))
+	if err != nil || !strings.HasSuffix(image, ":"+parsed.TagStr()) {
+		return ""
+	}
+	return parsed.TagStr()
+}
+
+// resourcesOf returns the init container's requests and limits. "0" asks for none.
+func resourcesOf(config map[string]string) (corev1.ResourceRequirements, []string) {
+	out := corev1.ResourceRequirements{Requests: corev1.ResourceList{}, Limits: corev1.ResourceList{}}
+	var warnings []string
+	set := func(list corev1.ResourceList, kind corev1.ResourceName, key, fallback string) {
+		quantity, err := resource.ParseQuantity(orElse(config[key], fallback))
+		if err != nil || quantity.Sign() < 0 {
+			warnings = append(warnings, fmt.Sprintf("key %s of the plugin's ConfigMap is %q, which is no quantity such as "+
+				"%s or 0: %s is used", key, config[key], fallback, fallback))
+			quantity = resource.MustParse(fallback)
+		}
+		if !quantity.IsZero() {
+			list[kind] = quantity
+		}
+	}
+	set(out.Requests, corev1.ResourceCPU, keyCPURequest, defaultCPU)
+	set(out.Requests, corev1.ResourceMemory, keyMemoryRequest, defaultMemory)
+	set(out.Limits, corev1.ResourceCPU, keyCPULimit, defaultCPU)
+	set(out.Limits, corev1.ResourceMemory, keyMemoryLimit, defaultMemory)
+	for kind, limit := range out.Limits {
+		if request, requested := out.Requests[kind]; requested && request.Cmp(limit) > 0 {
+			// The API server would refuse the pod.
+			warnings = append(warnings, fmt.Sprintf("the init container's %s request %s is above its limit %s: "+
+				"the limit is raised to it. Set both in the plugin's ConfigMap", kind, request.String(), limit.String()))
+			out.Limits[kind] = request
+		}
+	}
+	return out, warnings
+}
+
+// securityOf returns the init container's security context: the configured one, or one that can look into the volumes.
+func securityOf(config map[string]string, pod *corev1.PodSpec) (*corev1.SecurityContext, []string) {
+	security := inherited(pod)
+	var warnings []string
+	ignore := func(key string, err error) {
+		warnings = append(warnings, fmt.Sprintf("key %s of the plugin's ConfigMap is ignored: %v", key, err))
+	}
+	if text := config[keySecurityContext]; text != "" {
+		var whole corev1.SecurityContext
+		if err := yaml.UnmarshalStrict([]byte(text), &whole); err != nil {
+			ignore(keySecurityContext, err)
+		} else {
+			security = &whole
+		}
+	}
+	for key, field := range map[string]**int64{
+		keyRunAsUser: &security.RunAsUser, keyRunAsGroup: &security.RunAsGroup,
+	} {
+		if text := config[key]; text != "" {
+			if id, err := strconv.ParseInt(text, 10, 64); err != nil || id < 0 {
+				ignore(key, fmt.Errorf("%q is no numeric ID", text))
+			} else {
+				*field = &id
+			}
+		}
+	}
+	if text := config[keyPrivilegeEscalation]; text != "" {
+		if allowed, err := strconv.ParseBool(text); err != nil {
+			ignore(keyPrivilegeEscalation, fmt.Errorf("%q is neither true nor false", text))
+		} else {
+			security.AllowPrivilegeEscalation = &allowed
+		}
+	}
+	if security.RunAsUser != nil && *security.RunAsUser == 0 && security.RunAsNonRoot != nil && *security.RunAsNonRoot {
+		security.RunAsNonRoot = ptr.To(false) // the two contradict each other, and a user was asked for by name
+	}
+	return security, warnings
+}
+
+// inherited returns a security context that sees the marker in the root of each volume, whose restored mode may let
+// nobody in but its owner, and that is admitted wherever the pod is.
+//
+//   - The pod, or its first container, names a user: that one, who wrote the data.
+//   - It must not run as root, and the user is known to its image alone: the helper's own user. This is what Pod
+//     Security "restricted" asks for, so that it always admits the helper. The volumes must let that user in, as they
+//     do with an fsGroup.
+//   - Neither: nothing keeps the pod from running as root, as Pod Security "restricted" would, and its files may be
+//     anybody's. The helper runs as root with no capability but DAC_OVERRIDE, which "baseline" allows, and with the
+//     volumes mounted read-only.
+func inherited(pod *corev1.PodSpec) *corev1.SecurityContext {
+	first, whole := &corev1.SecurityContext{}, &corev1.PodSecurityContext{}
+	if len(pod.Containers) > 0 && pod.Containers[0].SecurityContext != nil {
+		first = pod.Containers[0].SecurityContext
+	}
+	if pod.SecurityContext != nil {
+		whole = pod.SecurityContext
+	}
+	out := &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr.To(false),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		ReadOnlyRootFilesystem:   ptr.To(true),
+		RunAsGroup:               either(first.RunAsGroup, whole.RunAsGroup),
+		RunAsNonRoot:             ptr.To(true),
+		RunAsUser:                either(first.RunAsUser, whole.RunAsUser),
+		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		SELinuxOptions:           first.SELinuxOptions.DeepCopy(), // of another level it could not read the volumes
+	}
+	if nonRoot := either(first.RunAsNonRoot, whole.RunAsNonRoot); out.RunAsUser == nil && nonRoot != nil && *nonRoot {
+		out.RunAsUser = ptr.To[int64](helperUser)
+	}
+	if out.RunAsUser == nil || *out.RunAsUser == 0 {
+		out.RunAsUser, out.RunAsNonRoot = ptr.To[int64](0), ptr.To(false)
+		out.Capabilities.Add = []corev1.Capability{"DAC_OVERRIDE"}
+	}
+	return out
+}
+
+func either[T any](first, second *T) *T {
+	if first != nil {
+		return first
+	}
+	return second
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package reprovision
+
+import (
+	"fmt"
+
+	"github.com/sirupsen/logrus"
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	"github.com/vmware-tanzu/velero/pkg/plugin/velero"
+	restoreitemaction "github.com/vmware-tanzu/velero/pkg/plugin/velero/restoreitemaction/v2"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster"
+)
+
+// RestoreAction implements Velero's RestoreItemAction v2.
+type RestoreAction struct {
+	log     logrus.FieldLogger
+	cluster *cluster.Cluster
+}
+
+// NewRestoreAction returns the action for restores.
+func NewRestoreAction(log logrus.FieldLogger, c *cluster.Cluster) *RestoreAction {
+	return &RestoreAction{log: log, cluster: c}
+}
+
+// Name returns the name that the action is registered under.
+func (a *RestoreAction) Name() string { return PluginName }
+
+// AppliesTo selects claims and volumes.
+func (a *RestoreAction) AppliesTo() (velero.ResourceSelector, error) {
+	return velero.ResourceSelector{IncludedResources: []string{"persistentvolumeclaims", "persistentvolumes"}}, nil
+}
+
+// Execute leaves a marked volume out and takes from a marked claim what binds it to one.
+func (a *RestoreAction) Execute(
+	input *velero.RestoreItemActionExecuteInput,
+) (*velero.RestoreItemActionExecuteOutput, error) {
+	item := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(input.Item.UnstructuredContent())}
+	original := unstructured.Unstructured{Object: input.ItemFromBackup.UnstructuredContent()}
+	_, marked := original.GetAnnotations()[contract.AnnotationReprovision]
+	output := velero.NewRestoreItemActionExecuteOutput(item)
+	if marked && item.GetKind() == kindVolume {
+		a.log.Infof("PersistentVolume %s is not restored: the claim that it was bound to gets a fresh one, "+
+			"into which restic restores its content", item.GetName())
+		return output.WithoutRestore(), nil
+	}
+	clean(item)
+	if item.GetKind() != kindClaim {
+		return output, nil
+	}
+	namespace := original.GetNamespace()
+	if mapped, isMapped := input.Restore.Spec.NamespaceMapping[namespace]; isMapped {
+		namespace = mapped
+	}
+	return output, a.claim(item, namespace, marked)
+}
+
+// claim prepares a claim for the namespace that it is restored into. One that is there already keeps its binding: Velero
+// compares it with what is restored, and may change it to that. For the same reason it keeps its label.
+func (a *RestoreAction) claim(item *unstructured.Unstructured, namespace string, marked bool) error {
+	var live corev1.PersistentVolumeClaim
+	err := a.cluster.Get(namespace, item.GetName(), &live)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("looking whether PersistentVolumeClaim %s/%s exists: %w", namespace, item.GetName(), err)
+	}
+	if err == nil {
+		if value, labeled := live.Labels[contract.LabelClaimed]; labeled {
+			labels := item.GetLabels()
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			labels[contract.LabelClaimed] = value
+			item.SetLabels(labels)
+		}
+		return nil
+	}
+	if marked {
+		unbind(item)
+	}
+	return nil
+}
+
+// unbind takes from a claim what binds it to a volume, or to the node on which that was made.
+func unbind(claim *unstructured.Unstructured) {
+	unstructured.RemoveNestedField(claim.Object, "spec", "volumeName")
+	annotations := claim.GetAnnotations()
+	for _, key := range []string{
+		"pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller",
+		"volume.kubernetes.io/selected-node",
+		"volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner",
+	} {
+		delete(annotations, key)
+	}
+	if annotations != nil {
+		claim.SetAnnotations(annotations)
+	}
+}
+
+// Progress fails: the action starts no operation.
+func (a *RestoreAction) Progress(operationID string, _ *velerov1.Restore) (velero.OperationProgress, error) {
+	return velero.OperationProgress{}, restoreitemaction.InvalidOperationIDError(operationID)
+}
+
+// Cancel fails: the action starts no operation.
+func (a *RestoreAction) Cancel(operationID string, _ *velerov1.Restore) error {
+	return restoreitemaction.InvalidOperationIDError(operationID)
+}
+
+// AreAdditionalItemsReady is true: the action returns none.
+func (a *RestoreAction) AreAdditionalItemsReady([]velero.ResourceIdentifier, *velerov1.Restore) (bool, error) {
+	return true, nil
+}
