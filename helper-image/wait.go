@@ -33,25 +33,30 @@ type watch struct {
 // message with the volume's name and reason as soon as one has a failed marker, and the context's cause, with the names
 // of the volumes that are still missing, when it ends.
 func wait(ctx context.Context, w watch) error {
-	volumes, err := listVolumes(w.root)
+	names, err := listVolumes(w.root)
 	if err != nil {
 		return err
 	}
-	pending := make(map[string]string, len(volumes)) // volume -> why it is not done
-	for _, volume := range volumes {
-		pending[volume] = ""
+	volumes := make([]*volume, 0, len(names))
+	for _, name := range names {
+		volumes = append(volumes, &volume{name: name, dir: filepath.Join(w.root, name)})
 	}
+	defer func() {
+		for _, v := range volumes {
+			v.close()
+		}
+	}()
 	fmt.Fprintf(w.output, "waiting for %d volumes of restore %s: %s\n",
-		len(volumes), w.restoreUID, strings.Join(volumes, ", "))
-	for {
-		if err := w.look(volumes, pending); err != nil || len(pending) == 0 {
+		len(names), w.restoreUID, strings.Join(names, ", "))
+	for pending := volumes; ; {
+		if pending, err = w.look(pending); err != nil || len(pending) == 0 {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return w.unfinished(context.Cause(ctx), volumes, pending)
+			return w.unfinished(context.Cause(ctx), pending)
 		case <-w.report:
-			fmt.Fprintln(w.output, "still waiting for", describe(volumes, pending))
+			fmt.Fprintln(w.output, "still waiting for", describe(pending))
 		case <-w.poll:
 		}
 	}
@@ -75,100 +80,127 @@ func listVolumes(root string) ([]string, error) {
 	return volumes, nil
 }
 
-// look takes the volumes that are done out of pending, and stops at one that failed.
-func (w watch) look(volumes []string, pending map[string]string) error {
-	for _, volume := range volumes {
-		if _, ok := pending[volume]; !ok {
-			continue
-		}
-		reason, err := examine(filepath.Join(w.root, volume), w.restoreUID)
+// look returns the volumes that are not done yet, and an error as soon as one failed.
+func (w watch) look(pending []*volume) ([]*volume, error) {
+	var remaining []*volume
+	for i, v := range pending {
+		done, err := v.examine(w.restoreUID)
 		if err != nil {
-			return fmt.Errorf("volume %s was not restored: %w", volume, err)
+			return pending, fmt.Errorf("volume %s was not restored: %w", v.name, err)
 		}
-		if reason != "" {
-			pending[volume] = reason
+		if !done {
+			remaining = append(remaining, v)
 			continue
 		}
-		delete(pending, volume)
-		fmt.Fprintf(w.output, "volume %s is restored, %d to go\n", volume, len(pending))
+		fmt.Fprintf(w.output, "volume %s is restored, %d to go\n", v.name, len(remaining)+len(pending)-i-1)
 	}
-	return nil
+	return remaining, nil
 }
 
-func (w watch) unfinished(cause error, volumes []string, pending map[string]string) error {
+func (w watch) unfinished(cause error, pending []*volume) error {
 	return fmt.Errorf("%w, still waiting for %s; to see why: "+
 		"kubectl -n <Velero's namespace> get podvolumerestores -l %s=%s",
-		cause, describe(volumes, pending), contract.LabelRestoreUID, w.restoreUID)
+		cause, describe(pending), contract.LabelRestoreUID, w.restoreUID)
 }
 
-func describe(volumes []string, pending map[string]string) string {
+func describe(pending []*volume) string {
 	var parts []string
-	for _, volume := range volumes {
-		if reason, ok := pending[volume]; ok {
-			parts = append(parts, fmt.Sprintf("%s (%s)", volume, printable(reason, 200)))
-		}
+	for _, v := range pending {
+		parts = append(parts, fmt.Sprintf("%s (%s)", v.name, printable(v.reason, 200)))
 	}
 	return strings.Join(parts, ", ")
 }
 
-// examine returns an empty reason for a volume that is done, else why it is not yet. An error is what its failed marker
-// says.
+// volume is one folder that is waited for.
+type volume struct {
+	name, dir string
+	// reason is why it is not done yet, as of the last look.
+	reason string
+	// markers is the marker folder. It stays open from the first moment that it can be: the restore may bring back an
+	// owner and a mode of the volume that keep the helper's user out, but not out of what is open already.
+	markers *os.Root
+}
+
+func (v *volume) close() {
+	if v.markers != nil {
+		v.markers.Close()
+	}
+}
+
+// examine says whether the volume is done. An error is what its failed marker says.
 //
 // What is in a volume is a stranger's. os.Root keeps every path inside of it, and only a real folder and regular files
 // count: a symbolic link or a FIFO with the marker's name is not a marker.
-func examine(dir, restoreUID string) (string, error) {
-	volume, err := os.OpenRoot(dir)
+func (v *volume) examine(restoreUID string) (bool, error) {
+	if err := v.open(); err != nil {
+		v.reason = unreadable(err)
+		if v.markers == nil || !errors.Is(err, fs.ErrPermission) {
+			return false, nil
+		}
+	}
+	failed, done := path.Base(contract.FailedMarker(restoreUID)), path.Base(contract.DoneMarker(restoreUID))
+	switch err := marker(v.markers, failed); {
+	case err == nil:
+		return false, failure(v.markers, failed)
+	case !errors.Is(err, errNotDone):
+		v.reason = unreadable(err)
+		return false, nil
+	}
+	if err := marker(v.markers, done); err != nil {
+		v.reason = unreadable(err)
+		return false, nil
+	}
+	return true, nil
+}
+
+// errNotDone is the ordinary reason to go on waiting.
+var errNotDone = errors.New("not done yet")
+
+// open opens the marker folder anew, since the agent may have replaced it since the last look.
+func (v *volume) open() error {
+	root, err := os.OpenRoot(v.dir)
 	if err != nil {
-		return unreadable(err), nil
+		return err
 	}
-	defer volume.Close()
-	info, err := volume.Lstat(contract.MarkerDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "not done yet", nil
+	defer root.Close()
+	info, err := root.Lstat(contract.MarkerDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errNotDone
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return errors.New(contract.MarkerDir + " in the volume is not a folder: remove it")
 	}
+	markers, err := root.OpenRoot(contract.MarkerDir)
 	if err != nil {
-		return unreadable(err), nil
+		return err
 	}
-	if !info.IsDir() {
-		return contract.MarkerDir + " in the volume is not a folder: remove it", nil
-	}
-	markers, err := volume.OpenRoot(contract.MarkerDir)
-	if err != nil {
-		return unreadable(err), nil
-	}
-	defer markers.Close()
-	if found, _, err := marker(markers, path.Base(contract.FailedMarker(restoreUID))); err == nil && found {
-		return "", failure(markers, path.Base(contract.FailedMarker(restoreUID)))
-	}
-	found, reason, err := marker(markers, path.Base(contract.DoneMarker(restoreUID)))
-	if err != nil {
-		return unreadable(err), nil
-	}
-	if found {
-		return "", nil
-	}
-	return reason, nil
+	v.close()
+	v.markers = markers
+	return nil
 }
 
 // unreadable explains the one case that people meet: a volume whose owner keeps others out.
 func unreadable(err error) string {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Sprintf("user %d may not look into the volume: %v", os.Getuid(), err)
+		return fmt.Sprintf("user %d may not look into the volume: %v", os.Geteuid(), err)
 	}
 	return err.Error()
 }
 
-func marker(markers *os.Root, name string) (found bool, reason string, err error) {
+// marker returns nil if the marker is there and errNotDone if it is not.
+func marker(markers *os.Root, name string) error {
 	info, err := markers.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, "not done yet", nil
+		return errNotDone
 	case err != nil:
-		return false, "", err
+		return err
 	case !info.Mode().IsRegular():
-		return false, path.Join(contract.MarkerDir, name) + " is not a regular file: remove it", nil
+		return errors.New(path.Join(contract.MarkerDir, name) + " is not a regular file: remove it")
 	}
-	return true, "", nil
+	return nil
 }
 
 // failure reads why, as far as it can: that the marker is there is enough to know that the data is not.

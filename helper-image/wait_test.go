@@ -104,28 +104,62 @@ func TestExamine(t *testing.T) {
 				mkdir(t, filepath.Join(dir, contract.MarkerDir))
 				must(t, os.Symlink(filepath.Join(outside, "token"), filepath.Join(dir, failed)))
 			},
-			wantReason: "not done yet",
+			wantReason: "not a regular file",
 		},
 		"a failed marker that is a FIFO": {
 			volume: func(t *testing.T, dir, _ string) {
 				mkdir(t, filepath.Join(dir, contract.MarkerDir))
 				must(t, syscall.Mkfifo(filepath.Join(dir, failed), 0o644))
 			},
-			wantReason: "not done yet",
+			wantReason: "not a regular file",
 		},
 	}
 	for sentence, tc := range cases {
 		t.Run(sentence, func(t *testing.T) {
 			dir, outside := t.TempDir(), t.TempDir()
 			tc.volume(t, dir, outside)
-			reason, err := examine(dir, restoreUID)
+			v := volume{dir: dir}
+			defer v.close()
+			done, err := v.examine(restoreUID)
 			if got := errorText(err); (tc.wantErr == "") != (err == nil) || !strings.Contains(got, tc.wantErr) {
 				t.Errorf("failed with %q, want %q", got, tc.wantErr)
 			}
-			if (tc.wantReason == "") != (reason == "") || !strings.Contains(reason, tc.wantReason) {
-				t.Errorf("not done because of %q, want %q", reason, tc.wantReason)
+			if wantDone := tc.wantErr == "" && tc.wantReason == ""; done != wantDone {
+				t.Errorf("done: %v, want %v", done, wantDone)
+			}
+			if (tc.wantReason == "") != (v.reason == "") || !strings.Contains(v.reason, tc.wantReason) {
+				t.Errorf("not done because of %q, want %q", v.reason, tc.wantReason)
 			}
 		})
+	}
+}
+
+func TestExamineKeepsSightOfAVolumeThatShutsItsUserOut(t *testing.T) {
+	root := t.TempDir()
+	must(t, os.Chmod(filepath.Dir(root), 0o755)) // for the user that root becomes below
+	seen, unseen := volume{dir: filepath.Join(root, "seen")}, volume{dir: filepath.Join(root, "unseen")}
+	defer seen.close()
+	for _, dir := range []string{seen.dir, unseen.dir} {
+		mkdir(t, filepath.Join(dir, contract.MarkerDir))
+	}
+	if done, err := seen.examine(restoreUID); done || err != nil {
+		t.Fatalf("done: %v, %v", done, err)
+	}
+	for _, dir := range []string{seen.dir, unseen.dir} {
+		put(t, filepath.Join(dir, contract.DoneMarker(restoreUID)), "")
+		must(t, os.Chmod(dir, 0))
+		defer os.Chmod(dir, 0o700)
+	}
+	if os.Geteuid() == 0 {
+		must(t, syscall.Seteuid(65532))
+		defer syscall.Seteuid(0)
+	}
+
+	if done, err := seen.examine(restoreUID); !done || err != nil {
+		t.Errorf("done: %v, %v, because of %q", done, err, seen.reason)
+	}
+	if done, err := unseen.examine(restoreUID); done || err != nil || !strings.Contains(unseen.reason, "may not look") {
+		t.Errorf("done: %v, %v, because of %q", done, err, unseen.reason)
 	}
 }
 
