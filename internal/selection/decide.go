@@ -50,7 +50,7 @@ func (d *decider) refusal(s subject) refusal {
 }
 
 func (d *decider) notAsked(s subject) refusal {
-	if d.DefaultVolumes && d.coreTakes(s) {
+	if d.DefaultVolumes && !s.core.found && d.coreTakes(s) {
 		return d.excludedForUsOnly(s)
 	}
 	r := refuse(ReasonNotAsked, "%s: nothing asks for its backup", d.name(s))
