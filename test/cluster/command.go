@@ -4,7 +4,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -39,13 +38,13 @@ func newCommand() *cobra.Command {
 
 func buildCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "build", Short: "Build the pinned parts into the cache", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use: "build [PROGRAM...]", Short: "Build the pinned parts, or single programs of them, into the cache",
+		RunE: func(cmd *cobra.Command, programs []string) error {
 			cache, err := part.Find(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return cache.Build(cmd.Context(), cmd.OutOrStdout())
+			return cache.Build(cmd.Context(), cmd.OutOrStdout(), programs...)
 		},
 	}
 }
@@ -145,6 +144,14 @@ func kubeconfigCommand(name *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			chosen, err := existing.Chosen(os.Getenv("CLUSTER"))
+			if err != nil {
+				return err
+			}
+			if chosen {
+				fmt.Fprintln(cmd.OutOrStdout(), os.Getenv("KUBECONFIG"))
+				return nil
+			}
 			if _, err := n.Plan(); err != nil {
 				return err
 			}
@@ -226,5 +233,5 @@ func useExisting(cmd *cobra.Command) (done bool, err error) {
 	if err != nil || !chosen {
 		return false, err
 	}
-	return true, existing.Check(context.WithoutCancel(cmd.Context()), os.Getenv("KUBECONFIG"), cmd.OutOrStdout())
+	return true, existing.Check(cmd.Context(), os.Getenv("KUBECONFIG"), cmd.OutOrStdout())
 }

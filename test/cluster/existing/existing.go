@@ -6,6 +6,7 @@ package existing
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -42,12 +43,15 @@ func Check(ctx context.Context, kubeconfig string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("connecting to the cluster of KUBECONFIG: %w", err)
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	version, err := client.ServerVersion()
+	answer, err := client.RESTClient().Get().AbsPath("/version").Do(ctx).Raw()
 	if err != nil {
 		return fmt.Errorf("asking the cluster of KUBECONFIG for its version: %w", err)
+	}
+	var version struct {
+		GitVersion string `json:"gitVersion"`
+	}
+	if err := json.Unmarshal(answer, &version); err != nil {
+		return fmt.Errorf("reading the version of the cluster of KUBECONFIG: %w", err)
 	}
 	fmt.Fprintf(out, "using the existing cluster at %s, Kubernetes %s\n", config.Host, version.GitVersion)
 	return nil

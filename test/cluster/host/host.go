@@ -105,7 +105,8 @@ func check(packages []string) error {
 		"\nTo use a cluster that you have, set CLUSTER=existing and KUBECONFIG")
 }
 
-// checkCgroups looks for the controllers that the kubelet needs, in either version. An empty answer means all are there.
+// checkCgroups looks for the controllers that the kubelet needs, in either version. An empty answer means that all are
+// there.
 func checkCgroups(root string) string {
 	var absent []string
 	unified, err := os.ReadFile(filepath.Join(root, "cgroup.controllers"))

@@ -65,7 +65,7 @@ func (n *Node) clear(ctx context.Context) error {
 	if err := n.removeCgroups(); err != nil {
 		return err
 	}
-	if err := n.removeLogLinks(); err != nil {
+	if err := n.removeLeftovers(); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(n.State()); err != nil {
@@ -146,43 +146,6 @@ func isShimOf(cmdline []byte, socket string) bool {
 		}
 	}
 	return false
-}
-
-// removeLogLinks removes the kubelet's links to logs of this cluster's containers; their folder cannot be chosen.
-func (n *Node) removeLogLinks() error {
-	links, err := filepath.Glob("/var/log/containers/*.log")
-	if err != nil {
-		return fmt.Errorf("listing links to logs: %w", err)
-	}
-	for _, link := range links {
-		target, err := os.Readlink(link)
-		if err != nil || !strings.HasPrefix(target, n.State()+"/") {
-			continue
-		}
-		if err := os.Remove(link); err != nil {
-			return fmt.Errorf("removing a link to a log: %w", err)
-		}
-	}
-	return nil
-}
-
-// Restart stops one of the cluster's programs (kubelet, containerd, kube-apiserver, …) and starts it again as it was.
-func (n *Node) Restart(ctx context.Context, program string) error {
-	table := n.Processes()
-	records, err := table.List()
-	if err != nil {
-		return err
-	}
-	for _, record := range records {
-		if record.Command.Name != program {
-			continue
-		}
-		if err := table.Stop(ctx, program, 10*time.Second); err != nil {
-			return err
-		}
-		return table.Start(record.Command)
-	}
-	return fmt.Errorf("restarting %s: cluster %s has no program of that name", program, n.name)
 }
 
 // lockMachine lets only one cluster of the machine start or stop at a time: they choose addresses from one pool.

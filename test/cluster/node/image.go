@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -42,7 +43,8 @@ func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, file, append([]string{"--address", n.containerdSocket(), "--namespace", "k8s.io"}, args...)...)
+	socket := []string{"--address", n.containerdSocket(), "--namespace", "k8s.io"}
+	cmd := exec.CommandContext(ctx, file, append(socket, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
@@ -72,8 +74,9 @@ func (n *Node) makeImages(ctx context.Context) ([]string, error) {
 		busybox,
 	}
 	files := make([]string, 0, len(specs))
-	for i, spec := range specs {
-		file := filepath.Join(folder, fmt.Sprintf("%d.tar", i))
+	for _, spec := range specs {
+		name, _, _ := strings.Cut(path.Base(spec.Reference), ":")
+		file := filepath.Join(folder, name+".tar")
 		if err := image.Write(file, spec); err != nil {
 			return nil, fmt.Errorf("making image %s: %w", spec.Reference, err)
 		}

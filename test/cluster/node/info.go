@@ -3,6 +3,12 @@
 
 package node
 
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
 // Info is everything that a test or a script needs to know of a running cluster.
 type Info struct {
 	Name       string `json:"name"`
@@ -42,4 +48,23 @@ func (n *Node) Info() (Info, error) {
 		info.Ready = info.Ready && alive
 	}
 	return info, nil
+}
+
+// Restart stops one of the cluster's programs (kubelet, containerd, kube-apiserver, …) and starts it again as it was.
+func (n *Node) Restart(ctx context.Context, program string) error {
+	table := n.Processes()
+	records, err := table.List()
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		if record.Command.Name != program {
+			continue
+		}
+		if err := table.Stop(ctx, program, 10*time.Second); err != nil {
+			return err
+		}
+		return table.Start(record.Command)
+	}
+	return fmt.Errorf("restarting %s: cluster %s has no program of that name", program, n.name)
 }

@@ -98,8 +98,8 @@ func (n *Node) mounts() ([]string, error) {
 	return mountsBelow(string(table), n.State()), nil
 }
 
-// mountsBelow lists mount points below a folder in the order of mounting, from the text of /proc/self/mountinfo: field 5
-// of each line, with \040 and the like for spaces, see proc(5).
+// mountsBelow lists mount points below a folder in the order of mounting, from the text of /proc/self/mountinfo: field
+// 5 of each line, with \040 and the like for spaces, see proc(5).
 func mountsBelow(table, folder string) []string {
 	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 	var points []string

@@ -21,7 +21,7 @@ import (
 
 // Options are the choices of a start.
 type Options struct {
-	// StoreFrom names another cluster of this machine whose bucket this one shares. Empty: a gateway and bucket of its own.
+	// StoreFrom names another cluster of this machine whose bucket this one shares. Empty: a bucket of its own.
 	StoreFrom string
 }
 
@@ -45,6 +45,10 @@ func (n *Node) Up(ctx context.Context, options Options) error {
 		return err
 	}
 	defer unlock()
+	// Another start of the same cluster may have been the one that held the lock.
+	if running, err := n.checkRunning(options); running || err != nil {
+		return err
+	}
 	if err := n.clear(ctx); err != nil {
 		return err
 	}
@@ -143,7 +147,8 @@ func (n *Node) boot(ctx context.Context, plan Plan) error {
 	if err != nil {
 		return err
 	}
-	if err := n.wait(ctx, "containerd", func(ctx context.Context) error { _, err := n.ctr(ctx, "version"); return err }); err != nil {
+	containerdAnswers := func(ctx context.Context) error { _, err := n.ctr(ctx, "version"); return err }
+	if err := n.wait(ctx, "containerd", containerdAnswers); err != nil {
 		return err
 	}
 	if err := n.Load(ctx, images...); err != nil {
@@ -248,7 +253,8 @@ func (n *Node) apiReady(ctx context.Context, plan Plan) error {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
-	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, Timeout: 5 * time.Second}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	client := http.Client{Transport: transport, Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, plan.API()+"/readyz", nil)
 	if err != nil {

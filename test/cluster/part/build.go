@@ -8,9 +8,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,18 +21,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Build makes every program that the cache lacks, and says on out what it does and how long that took.
+// Build makes the named programs (all, without a name) as far as the cache lacks them. It says on out what it does and
+// how long that took.
 //
 // Sources of all parts are fetched at once, while one part at a time compiles: one build keeps every processor busy.
 // A build that is cut short leaves no half program behind, and the next one goes on from there. Builds of several
 // processes wait for one another. An error carries the last lines of what go said.
-func (c Cache) Build(ctx context.Context, out io.Writer) error {
+func (c Cache) Build(ctx context.Context, out io.Writer, programs ...string) error {
 	unlock, err := c.lock(ctx, out)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	todo, err := c.missing()
+	todo, err := c.missing(programs)
 	if err != nil || len(todo) == 0 {
 		return err
 	}
@@ -69,8 +72,9 @@ type job struct {
 	packages []string
 }
 
-func (c Cache) missing() ([]job, error) {
+func (c Cache) missing(programs []string) ([]job, error) {
 	var todo []job
+	known := map[string]bool{}
 	for _, p := range All() {
 		folder, err := c.folder(p)
 		if err != nil {
@@ -78,12 +82,22 @@ func (c Cache) missing() ([]job, error) {
 		}
 		j := job{part: p, folder: folder}
 		for i, name := range p.Binaries() {
+			known[name] = true
+			if len(programs) > 0 && !slices.Contains(programs, name) {
+				continue
+			}
 			if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
 				j.packages = append(j.packages, p.Module+"/"+p.Packages[i])
 			}
 		}
 		if len(j.packages) > 0 {
 			todo = append(todo, j)
+		}
+	}
+	for _, name := range programs {
+		if !known[name] {
+			return nil, fmt.Errorf("building %s: no part of the cluster is called so; there are %s",
+				name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 	}
 	return todo, nil

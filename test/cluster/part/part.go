@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package part builds the pinned programs that the test cluster runs: Kubernetes, Velero, its AWS plugin, an S3 gateway.
+// Package part builds the pinned programs that the test cluster runs: Kubernetes, Velero and its AWS plugin, an S3
+// gateway.
 //
 // Each part is a Go module of its own under test/cluster/parts, so that its go.sum holds the checksum of every source
 // that goes into it, and none of it weighs on the product's module. Binaries land in a cache outside the repository.
@@ -114,7 +115,7 @@ func Find(ctx context.Context) (Cache, error) {
 	}
 	repository := filepath.Dir(strings.TrimSpace(string(out)))
 	if _, err := os.Stat(filepath.Join(repository, partsFolder)); err != nil {
-		return Cache{}, errors.New("the working directory is not in the repository: change into it, there is no " + partsFolder)
+		return Cache{}, errors.New("finding " + partsFolder + ": change into the folder of the repository first")
 	}
 	if root := os.Getenv("CLUSTER_CACHE"); root != "" {
 		root, err = filepath.Abs(root)

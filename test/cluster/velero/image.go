@@ -6,15 +6,17 @@ package velero
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/image"
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/part"
 )
 
-// Images makes the archives of Velero's images from the built parts, and returns their paths. They are kept in the cache,
-// beside the programs they hold.
+// Images makes the archives of Velero's images from the built parts, and returns their paths. They are kept in the
+// cache, beside the programs they hold.
 //
 // The layout is that of the published images: see the Dockerfile of each project at the pinned version. They hold no
 // root certificates, since the bucket is reached without TLS.
@@ -29,7 +31,8 @@ func Images(cache part.Cache) ([]string, error) {
 	}
 	var archives []string
 	for _, spec := range []image.Spec{server, plugin} {
-		archive := filepath.Join(filepath.Dir(filepath.Dir(spec.Files[0].Source)), "image.tar")
+		name, _, _ := strings.Cut(path.Base(spec.Reference), ":")
+		archive := filepath.Join(filepath.Dir(filepath.Dir(spec.Files[0].Source)), name+".tar")
 		if _, err := os.Stat(archive); err != nil {
 			if err := image.Write(archive, spec); err != nil {
 				return nil, fmt.Errorf("making image %s: %w", spec.Reference, err)
