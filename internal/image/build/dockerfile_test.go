@@ -114,8 +114,8 @@ func instructions(text string) []instruction {
 		if continued {
 			continue
 		}
-		keyword, rest, _ := strings.Cut(strings.TrimSpace(whole), " ")
-		list = append(list, instruction{strings.ToUpper(keyword), strings.TrimSpace(rest)})
+		keyword, rest, _ := strings.Cut(strings.Join(strings.Fields(whole), " "), " ")
+		list = append(list, instruction{strings.ToUpper(keyword), rest})
 		whole = ""
 	}
 	return list

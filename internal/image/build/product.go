@@ -26,10 +26,16 @@ var (
 	group []byte
 )
 
+// resticLicense goes wherever restic's binary goes, as it asks for (restic v0.19.1, LICENSE).
+//
+//go:embed rootfs/usr/share/licenses/restic/LICENSE
+var resticLicense []byte
+
 // product is an image of this project, and the one definition of what is in it: the Dockerfiles are tested against it.
 type product struct {
 	name        string
 	title       string
+	licenses    string            // SPDX expression
 	binaries    map[string]string // path in the image -> name of the built binary
 	files       []image.File      // what is not a binary of ours
 	entrypoint  []string
@@ -40,8 +46,9 @@ type product struct {
 // products lists the images. The certificates are those of the machine that builds.
 func products(certificateFile string) []product {
 	return []product{{
-		name:  "velero-plugin-for-restic",
-		title: "Velero plugin that backs up pod volumes with restic",
+		name:     "velero-plugin-for-restic",
+		title:    "Velero plugin that backs up pod volumes with restic",
+		licenses: "Apache-2.0",
 		binaries: map[string]string{
 			"/plugins/velero-plugin-for-restic": "velero-plugin-for-restic",
 			"/bin/cp-plugin":                    "cp-plugin",
@@ -49,8 +56,9 @@ func products(certificateFile string) []product {
 		entrypoint: []string{"/bin/cp-plugin"},
 		user:       nonRoot,
 	}, {
-		name:  "velero-restic-agent",
-		title: "Node agent that moves pod volumes with restic for Velero",
+		name:     "velero-restic-agent",
+		title:    "Node agent that moves pod volumes with restic for Velero",
+		licenses: "Apache-2.0 AND BSD-2-Clause", // restic's
 		binaries: map[string]string{
 			"/velero-restic-agent":  "velero-restic-agent",
 			"/usr/local/bin/restic": "restic",
@@ -59,6 +67,7 @@ func products(certificateFile string) []product {
 			{Path: certificates, Mode: 0o644, Source: certificateFile},
 			{Path: "/etc/passwd", Mode: 0o644, Content: passwd},
 			{Path: "/etc/group", Mode: 0o644, Content: group},
+			{Path: "/usr/share/licenses/restic/LICENSE", Mode: 0o644, Content: resticLicense},
 			{Path: "/tmp/", Mode: 0o777 | fs.ModeSticky},
 		},
 		entrypoint:  []string{"/velero-restic-agent"},
@@ -67,6 +76,7 @@ func products(certificateFile string) []product {
 	}, {
 		name:       "velero-restic-restore-helper",
 		title:      "Init container that waits for restored volumes",
+		licenses:   "Apache-2.0",
 		binaries:   map[string]string{contract.RestoreHelperCommand: "velero-restic-restore-helper"},
 		entrypoint: []string{contract.RestoreHelperCommand},
 		user:       nonRoot,
@@ -89,7 +99,7 @@ func (p product) spec(o options) image.Spec {
 		Labels: map[string]string{
 			"org.opencontainers.image.title":    p.title,
 			"org.opencontainers.image.version":  o.version,
-			"org.opencontainers.image.licenses": "Apache-2.0",
+			"org.opencontainers.image.licenses": p.licenses,
 		},
 	}
 }
