@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/image"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
 )
 
 const top = "../../.." // the repository's top folder, from here
@@ -38,12 +39,12 @@ type content struct {
 }
 
 func TestDockerfilesBuildTheSameImages(t *testing.T) {
-	const version = "v9.9.9"
+	const tag = "v9.9.9"
 	for _, product := range products("ca.crt") {
 		t.Run(product.name, func(t *testing.T) {
 			path := dockerfiles[product.name]
-			spec := product.spec(options{registry: "velero", version: version, architecture: "amd64", binaries: "bin"})
-			got := parseDockerfile(t, path, map[string]string{"VERSION": version})
+			spec := product.spec(options{registry: "velero", version: tag, architecture: "amd64", binaries: "bin"})
+			got := parseDockerfile(t, path, map[string]string{"VERSION": tag})
 			if diff := cmp.Diff(contentOf(spec), got.content(t)); diff != "" {
 				t.Errorf("%s departs from product.go (-product +%s):\n%s", path, path, diff)
 			}
@@ -235,6 +236,9 @@ func TestDockerfileBuildsThePinnedRestic(t *testing.T) {
 	pin := regexp.MustCompile(`github\.com/restic/restic v(\S+)`).FindSubmatch(module)
 	if pin == nil {
 		t.Fatal("agent/restic/go.mod pins no restic")
+	}
+	if string(pin[1]) != version.Restic {
+		t.Errorf("agent/restic/go.mod pins %s, internal/version says %s", pin[1], version.Restic)
 	}
 	text, err := os.ReadFile(filepath.Join(top, "Dockerfile.agent"))
 	if err != nil {
