@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+)
+
+// NodeOptions are what the reconcilers of a node need alike.
+type NodeOptions struct {
+	// Client reads from the cache, which holds what belongs to this node.
+	Client client.Client
+	// Reader reads from the API server.
+	Reader client.Reader
+	// Announcer tells of phases.
+	Announcer *Announcer
+	// Node is this node's name.
+	Node string
+	// Namespace is Velero's.
+	Namespace string
+	// RepositoryWait is how long an operation waits for its repository to become ready.
+	RepositoryWait time.Duration
+	// ProgressInterval is how often a transfer's progress is written into its status.
+	ProgressInterval time.Duration
+	// Clock tells the time.
+	Clock clock.PassiveClock
+}
+
+// BackupReconciler carries out the PodVolumeBackups of its node.
+type BackupReconciler struct {
+	NodeOptions
+
+	// Jobs runs the transfers.
+	Jobs *transfer.Pool[transfer.BackupOutcome]
+	// Backup does one: transfer.Mover.Backup.
+	Backup func(context.Context, transfer.BackupRequest, func(transfer.Progress)) (transfer.BackupOutcome, error)
+}
+
+// Reconcile moves one PodVolumeBackup on and saves its status if that has changed.
+func (r *BackupReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	backup := &resticv1.PodVolumeBackup{}
+	if err := r.Client.Get(ctx, request.NamespacedName, backup); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.lifecycle().drop(request.String(), errObjectGone)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if backup.Skipped() != nil {
+		return ctrl.Result{}, nil
+	}
+	saved := backup.DeepCopy()
+	save := func(ctx context.Context) error {
+		err := r.save(ctx, saved, backup)
+		saved = backup.DeepCopy()
+		return err
+	}
+	result, err := r.lifecycle().advance(ctx, request.String(), backup, steps[transfer.BackupOutcome]{
+		prepare: func(ctx context.Context) (plan[transfer.BackupOutcome], error) { return r.prepare(ctx, backup) },
+		save:    save,
+		record:  func(outcome transfer.BackupOutcome, _ error) { recordBackup(backup, outcome) },
+	})
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return result, save(ctx)
+}
+
+func (r *BackupReconciler) lifecycle() *lifecycle[transfer.BackupOutcome] {
+	return &lifecycle[transfer.BackupOutcome]{jobs: r.Jobs, clock: r.Clock, progressInterval: r.ProgressInterval}
+}
+
+// save writes a changed status, unless the object has changed meanwhile: its new state comes by another event.
+func (r *BackupReconciler) save(ctx context.Context, old, backup *resticv1.PodVolumeBackup) error {
+	if equality.Semantic.DeepEqual(old.Status, backup.Status) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, backup, patch); err != nil {
+		return fmt.Errorf("saving the status of PodVolumeBackup %s: %w", backup.Name, client.IgnoreNotFound(err))
+	}
+	if old.Status.Phase != backup.Status.Phase && backup.Status.Phase != resticv1.PhaseNew {
+		r.Announcer.announce(metric.Backup, backup, backup.Spec.Pod, backup.Spec.Volume)
+	}
+	return nil
+}
+
+func (r *BackupReconciler) prepare(
+	ctx context.Context, backup *resticv1.PodVolumeBackup,
+) (plan[transfer.BackupOutcome], error) {
+	var next plan[transfer.BackupOutcome]
+	source := backup.Spec.Pod
+	next.wait, next.fail = "", ""
+	repository, err := repositoryFor(ctx, r.Client, r.Namespace, source.Namespace, backup.Spec.BackupStorageLocation)
+	if err != nil {
+		return next, err
+	}
+	if next.wait, next.fail = r.ready(repository, backup); next.wait != "" || next.fail != "" {
+		return next, nil
+	}
+	pod := &corev1.Pod{}
+	err = r.Reader.Get(ctx, client.ObjectKey{Namespace: source.Namespace, Name: source.Name}, pod)
+	if apierrors.IsNotFound(err) || (err == nil && pod.UID != source.UID) {
+		next.fail = fmt.Sprintf("pod %s/%s (uid %s) is gone: its volume can no longer be read", source.Namespace,
+			source.Name, source.UID)
+		return next, nil
+	}
+	if err != nil {
+		return next, fmt.Errorf("reading pod %s/%s: %w", source.Namespace, source.Name, err)
+	}
+	volume, err := volumeOf(ctx, r.Reader, pod, backup.Spec.Volume)
+	if apierrors.IsNotFound(err) {
+		next.fail = err.Error()
+		return next, nil
+	}
+	if err != nil {
+		return next, err
+	}
+	parent, err := r.parent(ctx, backup)
+	if err != nil {
+		return next, err
+	}
+	transferRequest := transfer.BackupRequest{
+		Repository: transfer.Repository{Location: backup.Spec.BackupStorageLocation, Namespace: source.Namespace},
+		Volume:     volume, Tags: tagsOf(backup), Parent: parent, Repeated: backup.Status.Attempts > 0,
+	}
+	next.work = func(ctx context.Context, report func(transfer.Progress)) (transfer.BackupOutcome, error) {
+		return r.Backup(ctx, transferRequest, report)
+	}
+	return next, nil
+}
+
+// ready says what to wait for, or why to give up, while the repository is not ready.
+func (o *NodeOptions) ready(
+	repository *resticv1.ResticRepository, operation resticv1.VolumeOperation,
+) (wait, fail string) {
+	if repository.Status.Phase == resticv1.RepositoryReady {
+		return "", ""
+	}
+	state := fmt.Sprintf("repository %s of namespace %s in storage location %s is not ready", repository.Name,
+		repository.Spec.VolumeNamespace, repository.Spec.BackupStorageLocation)
+	if repository.Status.Message != "" {
+		state += ": " + repository.Status.Message
+	}
+	if o.Clock.Since(operation.GetCreationTimestamp().Time) > o.RepositoryWait {
+		return "", state
+	}
+	return "waiting: " + state, ""
+}
+
+// parent returns the snapshot of the newest completed backup of the same claim in the same storage location, whichever
+// pod and node it was taken from.
+func (r *BackupReconciler) parent(ctx context.Context, backup *resticv1.PodVolumeBackup) (string, error) {
+	claim := backup.Labels[contract.LabelPVCUID]
+	if claim == "" {
+		return "", nil
+	}
+	earlier := &resticv1.PodVolumeBackupList{}
+	if err := r.Reader.List(ctx, earlier, client.InNamespace(r.Namespace),
+		client.MatchingLabels{contract.LabelPVCUID: claim}); err != nil {
+		return "", fmt.Errorf("listing earlier backups of the claim: %w", err)
+	}
+	var newest *resticv1.PodVolumeBackup
+	for i := range earlier.Items {
+		candidate := &earlier.Items[i]
+		if !canBeParent(candidate, backup) {
+			continue
+		}
+		if newest == nil || newest.Status.CompletionTimestamp.Before(candidate.Status.CompletionTimestamp) {
+			newest = candidate
+		}
+	}
+	if newest == nil {
+		return "", nil
+	}
+	return newest.Status.SnapshotID, nil
+}
+
+func canBeParent(candidate, backup *resticv1.PodVolumeBackup) bool {
+	return candidate.Status.Phase == resticv1.PhaseCompleted && candidate.Status.SnapshotID != "" &&
+		candidate.Status.CompletionTimestamp != nil && !candidate.Spec.Forget &&
+		candidate.Spec.BackupStorageLocation == backup.Spec.BackupStorageLocation &&
+		candidate.Spec.Pod.Namespace == backup.Spec.Pod.Namespace
+}
+
+func tagsOf(backup *resticv1.PodVolumeBackup) map[string]string {
+	tags := map[string]string{contract.TagPodVolumeBackup: backup.Name}
+	for key, value := range backup.Spec.Tags {
+		tags[key] = value
+	}
+	return tags
+}
+
+func recordBackup(backup *resticv1.PodVolumeBackup, outcome transfer.BackupOutcome) {
+	status := &backup.Status
+	status.Path = outcome.Path
+	status.SnapshotID = outcome.SnapshotID
+	setWarnings(&status.VolumeStatus, outcome.Warnings)
+	if outcome.SnapshotID == "" {
+		return
+	}
+	status.ParentSnapshotID = outcome.Parent
+	status.Progress = resticv1.VolumeProgress{
+		TotalBytes: outcome.Summary.TotalBytesProcessed, BytesDone: outcome.Summary.TotalBytesProcessed,
+	}
+	status.Summary = &resticv1.BackupSummary{
+		FilesNew: outcome.Summary.FilesNew, FilesChanged: outcome.Summary.FilesChanged,
+		FilesUnmodified: outcome.Summary.FilesUnmodified, BytesProcessed: outcome.Summary.TotalBytesProcessed,
+		BytesAdded: outcome.Summary.DataAdded, BytesAddedPacked: outcome.Summary.DataAddedPacked,
+	}
+}

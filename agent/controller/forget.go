@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+)
+
+const (
+	// gatherTime is how long to wait for more PodVolumeBackups of a deleted backup, so that they are forgotten at once:
+	// each run takes the repository's exclusive lock.
+	gatherTime = 2 * time.Second
+	// forgetTimeout bounds one run.
+	forgetTimeout = 30 * time.Minute
+	// forgetRetry is how soon a run that failed is tried again. Nothing is lost meanwhile: the objects stay.
+	forgetRetry = 30 * time.Second
+)
+
+// ForgetReconciler removes the snapshots of deleted backups. Its requests are repositories, by the name of their
+// ResticRepository, which itself need not exist. It runs in the leader alone.
+type ForgetReconciler struct {
+	// Client reads from the cache.
+	Client client.Client
+	// Recorder tells of failures.
+	Recorder record.EventRecorder
+	// Metrics counts.
+	Metrics *metric.Set
+	// Jobs runs restic.
+	Jobs *transfer.Pool[transfer.ForgetOutcome]
+	// Forget does it: transfer.Mover.Forget.
+	Forget func(context.Context, transfer.ForgetRequest, func(transfer.Progress)) (transfer.ForgetOutcome, error)
+}
+
+// SetupWithManager registers the reconciler.
+func (r *ForgetReconciler) SetupWithManager(mgr ctrl.Manager, wakeup Wakeup) error {
+	if err := mgr.GetFieldIndexer().IndexField(context.TODO(), &resticv1.PodVolumeBackup{}, //nolint:forbidigo // not used
+		indexForget, func(o client.Object) []string {
+			backup, ok := o.(*resticv1.PodVolumeBackup)
+			if !ok || !backup.Spec.Forget {
+				return nil
+			}
+			return []string{backup.Spec.Repository}
+		}); err != nil {
+		return err
+	}
+	return ctrl.NewControllerManagedBy(mgr).Named("forget").
+		Watches(&resticv1.PodVolumeBackup{}, handler.EnqueueRequestsFromMapFunc(requestsForForgotten)).
+		WatchesRawSource(wakeup.source()).
+		WithOptions(leaderOptions()).Complete(r)
+}
+
+func requestsForForgotten(_ context.Context, object client.Object) []reconcile.Request {
+	backup, ok := object.(*resticv1.PodVolumeBackup)
+	if !ok || !backup.Spec.Forget {
+		return nil
+	}
+	return []reconcile.Request{{
+		NamespacedName: client.ObjectKey{Namespace: backup.Namespace, Name: backup.Spec.Repository},
+	}}
+}
+
+// Reconcile forgets what is to be forgotten in one repository, and removes the objects that asked for it.
+func (r *ForgetReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	asked := &resticv1.PodVolumeBackupList{}
+	if err := r.Client.List(ctx, asked, client.InNamespace(request.Namespace),
+		client.MatchingFields{indexForget: request.Name}); err != nil {
+		return ctrl.Result{}, fmt.Errorf("listing what to forget: %w", err)
+	}
+	key := request.String()
+	state, found := r.Jobs.State(key)
+	switch {
+	case found && state.Phase != transfer.Done:
+		return ctrl.Result{}, nil
+	case found:
+		return r.conclude(ctx, key, state, asked.Items)
+	case len(asked.Items) == 0:
+		return ctrl.Result{}, nil
+	}
+	if wait := gatherTime - time.Since(newestUpdate(asked.Items)); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	return ctrl.Result{}, r.submit(key, asked.Items)
+}
+
+// newestUpdate returns when the last of the objects was asked to be forgotten, as far as it can be seen.
+func newestUpdate(backups []resticv1.PodVolumeBackup) time.Time {
+	var newest time.Time
+	for i := range backups {
+		for _, entry := range backups[i].ManagedFields {
+			if entry.Time != nil && entry.Subresource == "" && entry.Time.After(newest) {
+				newest = entry.Time.Time
+			}
+		}
+	}
+	return newest
+}
+
+func (r *ForgetReconciler) submit(key string, backups []resticv1.PodVolumeBackup) error {
+	first := &backups[0]
+	request := transfer.ForgetRequest{
+		Repository: transfer.Repository{
+			Location: first.Spec.BackupStorageLocation, Namespace: first.Spec.Pod.Namespace,
+		},
+		PodVolumeBackups: sets.New[string](), SnapshotIDs: sets.New[string](),
+	}
+	for i := range backups {
+		request.PodVolumeBackups.Insert(backups[i].Name)
+		for _, id := range []string{backups[i].Spec.SnapshotID, backups[i].Status.SnapshotID} {
+			if id != "" {
+				request.SnapshotIDs.Insert(id)
+			}
+		}
+	}
+	return r.Jobs.Submit(key, "", forgetTimeout,
+		func(ctx context.Context, report func(transfer.Progress)) (transfer.ForgetOutcome, error) {
+			return r.Forget(ctx, request, report)
+		})
+}
+
+// conclude ends a run: the objects that it was for go when it went well, and say what is wrong when it did not.
+func (r *ForgetReconciler) conclude(
+	ctx context.Context, key string, state transfer.State[transfer.ForgetOutcome], backups []resticv1.PodVolumeBackup,
+) (ctrl.Result, error) {
+	for i := range backups {
+		backup := &backups[i]
+		// Others may have been asked for since the run began.
+		if !state.Result.PodVolumeBackups.Has(backup.Name) {
+			continue
+		}
+		if state.Err != nil {
+			r.Recorder.Event(backup, corev1.EventTypeWarning, resticv1.ReasonForgetFailed, clip(fmt.Sprintf(
+				"The snapshot is still there and is tried again in %s: %s", forgetRetry, state.Err)))
+			continue
+		}
+		if err := r.release(ctx, backup); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	r.Jobs.Remove(key)
+	if state.Err != nil {
+		return ctrl.Result{RequeueAfter: forgetRetry}, nil
+	}
+	r.Metrics.Forgotten(state.Result.Count)
+	return ctrl.Result{RequeueAfter: gatherTime}, nil
+}
+
+// release removes the objects whose snapshots are gone.
+func (r *ForgetReconciler) release(ctx context.Context, backup *resticv1.PodVolumeBackup) error {
+	old := backup.DeepCopy()
+	if controllerutil.RemoveFinalizer(backup, contract.FinalizerForget) {
+		if err := r.Client.Patch(ctx, backup, client.MergeFrom(old)); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("releasing PodVolumeBackup %s: %w", backup.Name, err)
+		}
+	}
+	if err := r.Client.Delete(ctx, backup); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting PodVolumeBackup %s: %w", backup.Name, err)
+	}
+	r.Recorder.Event(backup, corev1.EventTypeNormal, resticv1.ReasonForgotten, "The snapshot was removed")
+	return nil
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+)
+
+// Markers are the files by which the agent tells a restored pod's init container how its volumes are. A volume is
+// named as it is to be found on this node.
+type Markers interface {
+	// Ensure writes the marker of the restore: done for an empty reason, else failed. Writing it again is no error.
+	Ensure(volume hostpath.Volume, restoreUID, reason string) error
+	// Remove takes the markers of the restore away. It is no error if there are none, or no volume any more.
+	Remove(volume hostpath.Volume, restoreUID string) error
+}
+
+// RestoreReconciler carries out the PodVolumeRestores whose pods are on its node.
+type RestoreReconciler struct {
+	NodeOptions
+
+	// Jobs runs the transfers.
+	Jobs *transfer.Pool[transfer.RestoreOutcome]
+	// Restore does one: transfer.Mover.Restore.
+	Restore func(context.Context, transfer.RestoreRequest, func(transfer.Progress)) (transfer.RestoreOutcome, error)
+	// Markers tells the pod.
+	Markers Markers
+}
+
+// Reconcile moves one PodVolumeRestore on, tells the pod, and saves the status if that has changed.
+func (r *RestoreReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	restore := &resticv1.PodVolumeRestore{}
+	if err := r.Client.Get(ctx, request.NamespacedName, restore); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.lifecycle().drop(request.String(), errObjectGone)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if restore.Skipped() != nil || restore.Status.MarkerRemoved {
+		return ctrl.Result{}, nil
+	}
+	saved := restore.DeepCopy()
+	save := func(ctx context.Context) error {
+		err := r.save(ctx, saved, restore)
+		saved = restore.DeepCopy()
+		return err
+	}
+	result, err := r.reconcile(ctx, request.String(), restore, save)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return result, save(ctx)
+}
+
+func (r *RestoreReconciler) reconcile(
+	ctx context.Context, key string, restore *resticv1.PodVolumeRestore, save func(context.Context) error,
+) (ctrl.Result, error) {
+	pod := &corev1.Pod{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: restore.Spec.Pod.Namespace, Name: restore.Spec.Pod.Name}, pod)
+	if client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, fmt.Errorf("reading the restored pod: %w", err)
+	}
+	if err != nil {
+		pod = nil
+	}
+	if restore.Status.Phase.Final() {
+		r.lifecycle().drop(key, errEnded)
+		return r.tell(ctx, restore, pod)
+	}
+	helper := helperOf(pod, restore.Spec.RestoreUID)
+	switch {
+	case pod == nil && restore.Status.Node == r.Node:
+		// The pod was here and is gone, and the volume of a transfer that runs with it.
+		r.lifecycle().drop(key, errObjectGone)
+		finish(&restore.Status.VolumeStatus, resticv1.PhaseFailed, fmt.Sprintf("pod %s/%s was deleted before its volume "+
+			"was restored", restore.Spec.Pod.Namespace, restore.Spec.Pod.Name), r.Clock)
+		return ctrl.Result{}, nil
+	case pod == nil, helper.absent():
+		// On another node, or another pod of the same name. The leader minds those that never come.
+		return ctrl.Result{}, nil
+	case helper.terminated():
+		r.lifecycle().drop(key, errEnded)
+		finish(&restore.Status.VolumeStatus, resticv1.PhaseFailed, fmt.Sprintf("init container %s of pod %s/%s ended "+
+			"before the volume was restored", contract.RestoreContainer, pod.Namespace, pod.Name), r.Clock)
+		return ctrl.Result{}, nil
+	case !helper.running():
+		return ctrl.Result{}, nil
+	}
+	restore.Status.Node = r.Node
+	return r.lifecycle().advance(ctx, key, restore, steps[transfer.RestoreOutcome]{
+		prepare: func(ctx context.Context) (plan[transfer.RestoreOutcome], error) { return r.prepare(ctx, restore, pod) },
+		save:    save,
+		record:  func(outcome transfer.RestoreOutcome, _ error) { recordRestore(restore, outcome) },
+	})
+}
+
+func (r *RestoreReconciler) lifecycle() *lifecycle[transfer.RestoreOutcome] {
+	return &lifecycle[transfer.RestoreOutcome]{jobs: r.Jobs, clock: r.Clock, progressInterval: r.ProgressInterval}
+}
+
+// tell makes the volume say what the final phase is for as long as the init container looks, and cleans up after it.
+func (r *RestoreReconciler) tell(
+	ctx context.Context, restore *resticv1.PodVolumeRestore, pod *corev1.Pod,
+) (ctrl.Result, error) {
+	helper := helperOf(pod, restore.Spec.RestoreUID)
+	if pod == nil || helper.absent() {
+		// The markers went with the pod, or the pod is not this node's. A claim's volume may keep them: the next backup
+		// leaves them out, and the next restore removes them.
+		return ctrl.Result{}, nil
+	}
+	volume, err := volumeOf(ctx, r.Reader, pod, restore.Spec.Volume)
+	if apierrors.IsNotFound(err) {
+		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	switch {
+	case helper.running():
+		reason := ""
+		if restore.Status.Phase != resticv1.PhaseCompleted {
+			reason = fmt.Sprintf("%s: %s", restore.Status.Phase, restore.Status.Message)
+		}
+		if err := r.Markers.Ensure(volume, restore.Spec.RestoreUID, reason); err != nil {
+			return ctrl.Result{}, fmt.Errorf("telling the pod: %w", err)
+		}
+		return ctrl.Result{RequeueAfter: waitInterval}, nil
+	case helper.terminated():
+		if err := r.Markers.Remove(volume, restore.Spec.RestoreUID); err != nil {
+			return ctrl.Result{}, fmt.Errorf("removing the marker: %w", err)
+		}
+		restore.Status.MarkerRemoved = true
+	}
+	return ctrl.Result{}, nil
+}
+
+// save writes a changed status, unless the object has changed meanwhile: its new state comes by another event.
+func (r *RestoreReconciler) save(ctx context.Context, old, restore *resticv1.PodVolumeRestore) error {
+	if equality.Semantic.DeepEqual(old.Status, restore.Status) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, restore, patch); err != nil {
+		return fmt.Errorf("saving the status of PodVolumeRestore %s: %w", restore.Name, client.IgnoreNotFound(err))
+	}
+	if old.Status.Phase != restore.Status.Phase && restore.Status.Phase != resticv1.PhaseNew {
+		r.Announcer.announce(metric.Restore, restore, restore.Spec.Pod, restore.Spec.Volume)
+	}
+	return nil
+}
+
+func (r *RestoreReconciler) prepare(
+	ctx context.Context, restore *resticv1.PodVolumeRestore, pod *corev1.Pod,
+) (plan[transfer.RestoreOutcome], error) {
+	var next plan[transfer.RestoreOutcome]
+	source := transfer.Repository{
+		Location: restore.Spec.BackupStorageLocation, Namespace: restore.Spec.SourceNamespace,
+	}
+	repository, err := repositoryFor(ctx, r.Client, r.Namespace, source.Namespace, source.Location)
+	if err != nil {
+		return next, err
+	}
+	if next.wait, next.fail = r.ready(repository, restore); next.wait != "" || next.fail != "" {
+		return next, nil
+	}
+	volume, err := volumeOf(ctx, r.Reader, pod, restore.Spec.Volume)
+	if apierrors.IsNotFound(err) {
+		next.fail = err.Error()
+		return next, nil
+	}
+	if err != nil {
+		return next, err
+	}
+	next.exclusive = claimKey(restore)
+	twin, err := r.twin(ctx, restore)
+	if err != nil {
+		return next, err
+	}
+	if twin != nil {
+		return planBeside(restore, twin), nil
+	}
+	request := transfer.RestoreRequest{
+		Repository: source, Volume: volume, SnapshotID: restore.Spec.SnapshotID,
+		SnapshotTags: restore.Spec.SnapshotTags, Sparse: restore.Spec.WriteSparseFiles,
+	}
+	next.work = func(ctx context.Context, report func(transfer.Progress)) (transfer.RestoreOutcome, error) {
+		return r.Restore(ctx, request, report)
+	}
+	return next, nil
+}
+
+// claimKey keeps the pods that share a claim from restoring it at the same time; empty for a volume that no other pod
+// can have.
+func claimKey(restore *resticv1.PodVolumeRestore) string {
+	if restore.Spec.PVC == "" {
+		return ""
+	}
+	return restore.Spec.RestoreUID + "/" + restore.Spec.Pod.Namespace + "/" + restore.Spec.PVC
+}
+
+// twin returns the restore of the same claim, for another pod, that has come furthest: one that is done, or else one
+// that is at work; nil if there is neither.
+func (r *RestoreReconciler) twin(
+	ctx context.Context, restore *resticv1.PodVolumeRestore,
+) (*resticv1.PodVolumeRestore, error) {
+	key := claimKey(restore)
+	if key == "" {
+		return nil, nil
+	}
+	all := &resticv1.PodVolumeRestoreList{}
+	if err := r.Client.List(ctx, all, client.InNamespace(r.Namespace),
+		client.MatchingFields{indexClaim: key}); err != nil {
+		return nil, fmt.Errorf("listing restores of the same claim: %w", err)
+	}
+	var atWork *resticv1.PodVolumeRestore
+	for i := range all.Items {
+		other := &all.Items[i]
+		if other.Name == restore.Name {
+			continue
+		}
+		switch other.Status.Phase {
+		case resticv1.PhaseCompleted:
+			return other, nil
+		case resticv1.PhaseInProgress:
+			atWork = other
+		case resticv1.PhaseNew, resticv1.PhaseFailed, resticv1.PhaseCanceled, resticv1.PhaseSkipped:
+		}
+	}
+	return atWork, nil
+}
+
+// planBeside waits for the twin, or takes over what it has restored.
+func planBeside(restore, twin *resticv1.PodVolumeRestore) plan[transfer.RestoreOutcome] {
+	if twin.Status.Phase != resticv1.PhaseCompleted {
+		return plan[transfer.RestoreOutcome]{
+			wait: fmt.Sprintf("waiting: claim %s is being restored with pod %s", restore.Spec.PVC, twin.Spec.Pod.Name),
+		}
+	}
+	outcome := transfer.RestoreOutcome{SnapshotID: twin.Status.SnapshotID}
+	return plan[transfer.RestoreOutcome]{
+		work: func(context.Context, func(transfer.Progress)) (transfer.RestoreOutcome, error) { return outcome, nil },
+	}
+}
+
+func recordRestore(restore *resticv1.PodVolumeRestore, outcome transfer.RestoreOutcome) {
+	status := &restore.Status
+	status.SnapshotID = outcome.SnapshotID
+	setWarnings(&status.VolumeStatus, outcome.Warnings)
+	if outcome.TotalBytes > 0 {
+		status.Progress = resticv1.VolumeProgress{TotalBytes: outcome.TotalBytes, BytesDone: outcome.TotalBytes}
+	}
+}
+
+// helper is what a pod says of its restore's init container; nil if the pod has none of this restore.
+type helper struct{ state *corev1.ContainerState }
+
+func (h helper) absent() bool     { return h.state == nil }
+func (h helper) running() bool    { return h.state != nil && h.state.Running != nil }
+func (h helper) terminated() bool { return h.state != nil && h.state.Terminated != nil }
+
+func helperOf(pod *corev1.Pod, restoreUID string) helper {
+	if pod == nil || !waitsFor(pod, restoreUID) {
+		return helper{}
+	}
+	for i := range pod.Status.InitContainerStatuses {
+		if status := &pod.Status.InitContainerStatuses[i]; status.Name == contract.RestoreContainer {
+			return helper{state: &status.State}
+		}
+	}
+	return helper{state: &corev1.ContainerState{}}
+}
+
+func waitsFor(pod *corev1.Pod, restoreUID string) bool {
+	for i := range pod.Spec.InitContainers {
+		container := &pod.Spec.InitContainers[i]
+		if container.Name == contract.RestoreContainer {
+			return slices.Contains(container.Args, restoreUID)
+		}
+	}
+	return false
+}

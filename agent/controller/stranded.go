@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+)
+
+const (
+	// agentGrace is how long a node may be without an agent before its operations are given up. A DaemonSet's rolling
+	// update replaces a pod in much less.
+	agentGrace = 2 * time.Minute
+	// podGrace is how long a restored pod may take to be created. Velero restores pods early, in a few seconds each.
+	podGrace = 10 * time.Minute
+	// strandedInterval is how often the leader looks.
+	strandedInterval = 10 * time.Second
+)
+
+// Stranded ends operations that nobody works on: those that cannot be done at all, those whose node has no agent, and
+// restores whose pod never comes. It runs in the leader alone, as a manager.Runnable.
+type Stranded struct {
+	// Client reads from the cache, and writes.
+	Client client.Client
+	// Reader reads pods from the API server: the leader has no cache of the cluster's.
+	Reader client.Reader
+	// Announcer tells of phases.
+	Announcer *Announcer
+	// Namespace is Velero's.
+	Namespace string
+	// Clock tells the time.
+	Clock clock.PassiveClock
+}
+
+// SetupWithManager has the manager cache what Stranded looks at, and start it.
+func (s *Stranded) SetupWithManager(mgr ctrl.Manager) error {
+	for _, kind := range []client.Object{&resticv1.PodVolumeBackup{}, &resticv1.PodVolumeRestore{}} {
+		if _, err := mgr.GetCache().GetInformer(context.TODO(), kind); err != nil { //nolint:forbidigo // not used
+			return fmt.Errorf("caching what may be stranded: %w", err)
+		}
+	}
+	return mgr.Add(s)
+}
+
+// Start looks at all operations again and again until the context ends. It never fails: what goes wrong is logged and
+// tried again.
+func (s *Stranded) Start(ctx context.Context) error {
+	ticker := time.NewTicker(strandedInterval)
+	defer ticker.Stop()
+	for {
+		if err := s.cycle(ctx); err != nil && ctx.Err() == nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Looking for stranded operations")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// cycle looks at every operation once.
+func (s *Stranded) cycle(ctx context.Context) error {
+	agents, err := s.agents(ctx)
+	if err != nil {
+		return err
+	}
+	backups := &resticv1.PodVolumeBackupList{}
+	if err := s.Client.List(ctx, backups, client.InNamespace(s.Namespace)); err != nil {
+		return fmt.Errorf("listing PodVolumeBackups: %w", err)
+	}
+	for i := range backups.Items {
+		backup := &backups.Items[i]
+		node := verdict{node: backup.Spec.Node, agents: agents}
+		if err := s.settle(ctx, backup, func(context.Context) (string, error) {
+			return node.reason(backup, s.Clock.Now()), nil
+		}); err != nil {
+			return err
+		}
+	}
+	restores := &resticv1.PodVolumeRestoreList{}
+	if err := s.Client.List(ctx, restores, client.InNamespace(s.Namespace)); err != nil {
+		return fmt.Errorf("listing PodVolumeRestores: %w", err)
+	}
+	for i := range restores.Items {
+		restore := &restores.Items[i]
+		if err := s.settle(ctx, restore, func(ctx context.Context) (string, error) {
+			return s.strandedRestore(ctx, restore, agents)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// agents returns the names of the nodes whose agent is ready.
+func (s *Stranded) agents(ctx context.Context) (map[string]bool, error) {
+	pods := &corev1.PodList{}
+	if err := s.Reader.List(ctx, pods, client.InNamespace(s.Namespace),
+		client.MatchingLabels{contract.AgentLabelKey: contract.AgentLabelValue}); err != nil {
+		return nil, fmt.Errorf("listing the agents: %w", err)
+	}
+	nodes := map[string]bool{}
+	for i := range pods.Items {
+		for _, condition := range pods.Items[i].Status.Conditions {
+			if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
+				nodes[pods.Items[i].Spec.NodeName] = true
+			}
+		}
+	}
+	return nodes, nil
+}
+
+// operationObject is a PodVolumeBackup or a PodVolumeRestore.
+type operationObject interface {
+	client.Object
+	resticv1.VolumeOperation
+}
+
+// settle gives an operation its final phase if nobody else will.
+func (s *Stranded) settle(
+	ctx context.Context, operation operationObject, why func(context.Context) (string, error),
+) error {
+	status := operation.VolumeStatus()
+	if status.Phase.Final() || operation.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	old, ok := operation.DeepCopyObject().(client.Object)
+	if !ok {
+		return nil
+	}
+	if skip := operation.Skipped(); skip != nil {
+		finish(status, resticv1.PhaseSkipped, skip.Message, s.Clock)
+		return s.save(ctx, old, operation)
+	}
+	reason, err := why(ctx)
+	if err != nil || reason == "" {
+		return err
+	}
+	phase := resticv1.PhaseFailed
+	if operation.CancelRequested() {
+		phase = resticv1.PhaseCanceled
+	}
+	finish(status, phase, reason, s.Clock)
+	return s.save(ctx, old, operation)
+}
+
+func (s *Stranded) save(ctx context.Context, old client.Object, operation operationObject) error {
+	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
+	err := s.Client.Status().Patch(ctx, operation, patch)
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("saving the status of %s: %w", operation.GetName(), err)
+	}
+	switch typed := operation.(type) {
+	case *resticv1.PodVolumeBackup:
+		s.Announcer.announce(metric.Backup, typed, typed.Spec.Pod, typed.Spec.Volume)
+	case *resticv1.PodVolumeRestore:
+		s.Announcer.announce(metric.Restore, typed, typed.Spec.Pod, typed.Spec.Volume)
+	}
+	return nil
+}
+
+// verdict is what can be said of an operation on a node.
+type verdict struct {
+	node   string
+	agents map[string]bool
+}
+
+// reason says why the operation is stranded; empty if it is not.
+func (v verdict) reason(operation resticv1.VolumeOperation, now time.Time) string {
+	if v.agents[v.node] {
+		return ""
+	}
+	last := operation.GetCreationTimestamp().Time
+	if beat := operation.VolumeStatus().HeartbeatTimestamp; beat != nil && beat.After(last) {
+		last = beat.Time
+	}
+	if now.Sub(last) < agentGrace {
+		return ""
+	}
+	return fmt.Sprintf("no restic agent is ready on node %s since %s: look at `kubectl get pods -A -l name=restic -o wide "+
+		"--field-selector spec.nodeName=%s`; a taint of the node may need a toleration in DaemonSet restic",
+		v.node, last.UTC().Format(time.RFC3339), v.node)
+}
+
+func (s *Stranded) strandedRestore(
+	ctx context.Context, restore *resticv1.PodVolumeRestore, agents map[string]bool,
+) (string, error) {
+	now := s.Clock.Now()
+	if restore.CancelRequested() && restore.Status.Node == "" {
+		return errCancelRequested.Error(), nil
+	}
+	if now.Sub(restore.CreationTimestamp.Time) < agentGrace {
+		return "", nil
+	}
+	if deadline := restore.Deadline(); restore.Status.Node == "" && !deadline.IsZero() && now.After(deadline.Time) {
+		return "its pod was not ready to take the data before the deadline", nil
+	}
+	key := client.ObjectKey{Namespace: restore.Spec.Pod.Namespace, Name: restore.Spec.Pod.Name}
+	pod := &corev1.Pod{}
+	err := s.Reader.Get(ctx, key, pod)
+	switch {
+	case apierrors.IsNotFound(err):
+		if now.Sub(restore.CreationTimestamp.Time) < podGrace {
+			return "", nil
+		}
+		return fmt.Sprintf("pod %s was not created within %s, or was deleted: look at `velero restore logs` for the pod",
+			key, podGrace), nil
+	case err != nil:
+		return "", fmt.Errorf("reading the restored pod %s: %w", key, err)
+	case pod.Spec.NodeName == "":
+		return "", nil
+	}
+	if !waitsFor(pod, restore.Spec.RestoreUID) {
+		return fmt.Sprintf("pod %s is not the one of this restore: it has no init container %s for it", key,
+			contract.RestoreContainer), nil
+	}
+	return verdict{node: pod.Spec.NodeName, agents: agents}.reason(restore, now), nil
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/controller"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+)
+
+// The Lease's times are those of Kubernetes' own controllers (k8s.io/component-base, config/v1alpha1).
+const (
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	retryPeriod   = 2 * time.Second
+	// leaderConcurrency is how many repositories are probed, or have snapshots removed, at a time.
+	leaderConcurrency = 2
+)
+
+// leader is the role that one agent of the cluster has besides its node's: it looks after repositories. It is a
+// manager.Runnable of the node's manager, with a manager of its own for as long as it leads, so that an agent which
+// loses the Lease goes on with its node's transfers.
+type leader struct {
+	config   *rest.Config
+	options  *Options
+	mover    *transfer.Mover
+	counters *metric.Set
+}
+
+var _ manager.Runnable = &leader{}
+
+// Start takes part in the election until the context ends.
+func (l *leader) Start(ctx context.Context) error {
+	client, err := kubernetes.NewForConfig(l.config)
+	if err != nil {
+		return fmt.Errorf("preparing the election: %w", err)
+	}
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta:  metav1.ObjectMeta{Namespace: l.options.Namespace, Name: contract.LeaderLeaseName},
+			Client:     client.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: l.options.Node},
+		},
+		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
+		ReleaseOnCancel: true,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(ctx context.Context) {
+				// An error here is not the node role's: it is logged, and the next election tries again.
+				if err := l.lead(ctx); err != nil && ctx.Err() == nil {
+					ctrl.Log.Error(err, "Leading")
+				}
+			},
+			OnStoppedLeading: func() { ctrl.Log.Info("No longer leading") },
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("preparing the election: %w", err)
+	}
+	for ctx.Err() == nil {
+		elector.Run(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryPeriod):
+		}
+	}
+	return nil
+}
+
+// lead runs the leader's controllers until the context ends.
+func (l *leader) lead(ctx context.Context) error {
+	ctrl.Log.Info("Leading")
+	mgr, err := ctrl.NewManager(l.config, ctrl.Options{
+		Scheme:  newScheme(),
+		Metrics: metricsserver.Options{BindAddress: "0"}, // the node's manager serves what both count
+		Cache: cache.Options{
+			DefaultNamespaces:           map[string]cache.Config{l.options.Namespace: {}},
+			ReaderFailOnMissingInformer: true,
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("preparing the leader role: %w", err)
+	}
+	recorder := mgr.GetEventRecorderFor(component)
+	probes, forgets := controller.NewWakeup(), controller.NewWakeup()
+	probeJobs := transfer.NewPool[transfer.ProbeOutcome](leaderConcurrency, probes.Changed)
+	forgetJobs := transfer.NewPool[transfer.ForgetOutcome](leaderConcurrency, forgets.Changed)
+	repositories := &controller.RepositoryReconciler{
+		Client: mgr.GetClient(), Recorder: recorder, Metrics: l.counters, Clock: clock.RealClock{},
+		AllowStaticPassword: l.options.AllowStaticPassword, Jobs: probeJobs, Probe: l.mover.Probe,
+	}
+	forget := &controller.ForgetReconciler{
+		Client: mgr.GetClient(), Recorder: recorder, Metrics: l.counters, Jobs: forgetJobs, Forget: l.mover.Forget,
+	}
+	stranded := &controller.Stranded{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: l.options.Namespace, Clock: clock.RealClock{},
+		Announcer: &controller.Announcer{Recorder: recorder, Metrics: l.counters},
+	}
+	if err := errors.Join(
+		repositories.SetupWithManager(mgr, probes), forget.SetupWithManager(mgr, forgets),
+		stranded.SetupWithManager(mgr), addRunnables(mgr, probeJobs, forgetJobs),
+	); err != nil {
+		return fmt.Errorf("preparing the leader role: %w", err)
+	}
+	return mgr.Start(ctx)
+}
+
+func addRunnables(mgr manager.Manager, runnables ...manager.Runnable) error {
+	for _, runnable := range runnables {
+		if err := mgr.Add(runnable); err != nil {
+			return fmt.Errorf("adding a pool: %w", err)
+		}
+	}
+	return nil
+}
+
+// cachesSynced is ready once the caches are filled: only then does the agent take work up.
+func cachesSynced(mgr manager.Manager) healthz.Checker {
+	return func(request *http.Request) error {
+		ctx, cancel := context.WithTimeout(request.Context(), time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	}
+}

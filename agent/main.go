@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Command velero-restic-agent runs restic on every node of a cluster: it carries out the PodVolumeBackups and
+// PodVolumeRestores of its node's pods. One of the agents leads and looks after the repositories besides.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap/zapcore"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
+)
+
+func main() {
+	options := NewOptions(os.Environ())
+	command := &cobra.Command{
+		Use:           "velero-restic-agent",
+		Short:         "Back up and restore the volumes of this node's pods with restic",
+		Args:          cobra.NoArgs,
+		Version:       fmt.Sprintf("%s (restic %s)", version.Version, version.Restic),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := options.Validate(); err != nil {
+				return err
+			}
+			return run(command.Context(), options)
+		},
+	}
+	options.AddFlags(command.Flags())
+	ctrl.SetLogger(zap.New(logging(options)))
+	command.PersistentPreRun = func(*cobra.Command, []string) { ctrl.SetLogger(zap.New(logging(options))) }
+	if err := command.ExecuteContext(ctrl.SetupSignalHandler()); err != nil {
+		fmt.Fprintln(os.Stderr, "velero-restic-agent:", err)
+		os.Exit(1)
+	}
+}
+
+func logging(options *Options) zap.Opts {
+	return func(o *zap.Options) {
+		o.Development = options.LogFormat == "text"
+		o.StacktraceLevel = zapcore.PanicLevel
+		level := zapcore.InfoLevel
+		if err := level.UnmarshalText([]byte(options.LogLevel)); err == nil {
+			o.Level = level
+		}
+	}
+}

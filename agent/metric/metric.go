@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package metric holds what the agent counts. Labels are few and bounded, so that a cluster of thousands of volumes
+// stays cheap to scrape.
+package metric
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+)
+
+const namespace = "velero_restic"
+
+// Operation is a kind of work on a volume.
+type Operation string
+
+// The operations.
+const (
+	Backup  Operation = "backup"
+	Restore Operation = "restore"
+)
+
+// Set is the agent's metrics.
+type Set struct {
+	operations *prometheus.CounterVec
+	warnings   *prometheus.CounterVec
+	bytes      *prometheus.CounterVec
+	seconds    *prometheus.HistogramVec
+	ready      *prometheus.GaugeVec
+	forgotten  prometheus.Counter
+}
+
+// New registers the metrics. It returns the registry's error, such as for a name that is taken.
+func New(registry prometheus.Registerer) (*Set, error) {
+	s := &Set{
+		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "pod_volume_operations_total",
+			Help: "Backups and restores of volumes that reached a final phase.",
+		}, []string{"operation", "phase"}),
+		warnings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "pod_volume_warnings_total",
+			Help: "Files that could not be read, or not be given their attributes, in operations that completed.",
+		}, []string{"operation"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "pod_volume_bytes_total",
+			Help: "Bytes of the files of volumes that completed.",
+		}, []string{"operation"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "pod_volume_operation_seconds",
+			Help:    "Time from the creation of the object to its final phase.",
+			Buckets: []float64{1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400},
+		}, []string{"operation"}),
+		ready: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "repository_ready",
+			Help: "1 if the repository opens with its password, else 0.",
+		}, []string{"volume_namespace", "storage_location"}),
+		forgotten: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "snapshots_forgotten_total",
+			Help: "Snapshots removed from repositories since their backup was deleted.",
+		}),
+	}
+	for _, collector := range []prometheus.Collector{
+		s.operations, s.warnings, s.bytes, s.seconds, s.ready, s.forgotten,
+	} {
+		if err := registry.Register(collector); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Finished counts an operation that has just reached its final phase.
+func (s *Set) Finished(kind Operation, operation resticv1.VolumeOperation) {
+	status := operation.VolumeStatus()
+	s.operations.WithLabelValues(string(kind), string(status.Phase)).Inc()
+	if end := status.CompletionTimestamp; end != nil && status.Phase != resticv1.PhaseSkipped {
+		s.seconds.WithLabelValues(string(kind)).Observe(end.Sub(operation.GetCreationTimestamp().Time).Seconds())
+	}
+	if status.Phase == resticv1.PhaseCompleted {
+		s.warnings.WithLabelValues(string(kind)).Add(float64(status.WarningCount))
+		s.bytes.WithLabelValues(string(kind)).Add(float64(status.Progress.BytesDone))
+	}
+}
+
+// RepositoryReady tells how a repository is.
+func (s *Set) RepositoryReady(repository *resticv1.ResticRepository) {
+	value := 0.0
+	if repository.Status.Phase == resticv1.RepositoryReady {
+		value = 1
+	}
+	s.ready.WithLabelValues(repository.Spec.VolumeNamespace, repository.Spec.BackupStorageLocation).Set(value)
+}
+
+// RepositoryGone drops the series of a repository whose object was deleted.
+func (s *Set) RepositoryGone(volumeNamespace, location string) {
+	s.ready.DeleteLabelValues(volumeNamespace, location)
+}
+
+// Forgotten counts snapshots that were removed.
+func (s *Set) Forgotten(count int) { s.forgotten.Add(float64(count)) }

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/controller"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/session"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
+)
+
+// component is what Events say that they come from.
+const component = "velero-restic-agent"
+
+// run serves both roles until the context ends.
+func run(ctx context.Context, options *Options) error {
+	if err := session.Sweep(options.ScratchDir); err != nil {
+		return err
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the API server: %w", err)
+	}
+	// The controllers' own limits bound the load; client-go's would only delay it.
+	config.QPS, config.Burst = 100, 200
+	counters, err := metric.New(metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	node, err := newNode(config, options)
+	if err != nil {
+		return err
+	}
+	mover, err := newMover(ctx, node, options)
+	if err != nil {
+		return err
+	}
+	announcer := &controller.Announcer{Recorder: node.GetEventRecorderFor(component), Metrics: counters}
+	if err := addNodeRole(node, options, mover, announcer); err != nil {
+		return err
+	}
+	if err := node.Add(&leader{config: config, options: options, mover: mover, counters: counters}); err != nil {
+		return fmt.Errorf("adding the leader role: %w", err)
+	}
+	ctrl.Log.Info("Starting", "version", version.Version, "restic", version.Restic, "node", options.Node)
+	return node.Start(ctx)
+}
+
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(velerov1.AddToScheme(scheme))
+	utilruntime.Must(resticv1.AddToScheme(scheme))
+	return scheme
+}
+
+// newNode returns the manager of the node role. Its cache holds this node's pods and PodVolumeBackups, and what else
+// is in Velero's namespace, so that its memory does not grow with the cluster.
+func newNode(config *rest.Config, options *Options) (ctrl.Manager, error) {
+	ownNamespace := map[string]cache.Config{options.Namespace: {}}
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                 newScheme(),
+		Metrics:                metricsserver.Options{BindAddress: options.MetricsAddress},
+		HealthProbeBindAddress: options.HealthAddress,
+		Cache: cache.Options{
+			DefaultNamespaces:           ownNamespace,
+			ReaderFailOnMissingInformer: true,
+			ByObject: map[client.Object]cache.ByObject{
+				&resticv1.PodVolumeBackup{}: {
+					Namespaces: ownNamespace,
+					Field:      fields.OneTermEqualSelector("spec.node", options.Node),
+				},
+				&corev1.Pod{}: {
+					Namespaces: map[string]cache.Config{cache.AllNamespaces: {}},
+					Field:      fields.OneTermEqualSelector("spec.nodeName", options.Node),
+				},
+			},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the node role: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, fmt.Errorf("adding the health check: %w", err)
+	}
+	return mgr, nil
+}
+
+// newMover returns what runs restic, after having made sure that it is the version that this agent was tested with.
+func newMover(ctx context.Context, mgr ctrl.Manager, options *Options) (*transfer.Mover, error) {
+	runner := restic.Process{Binary: options.Restic, Grace: options.StopGrace}
+	found, err := restic.NewClient(runner, restic.Repository{}).Version(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s for its version: %w", options.Restic, err)
+	}
+	if found != version.Restic {
+		return nil, fmt.Errorf("%s is restic %s, and this agent is made for %s: use the agent's own image, or set --restic",
+			options.Restic, found, version.Restic)
+	}
+	if err := os.MkdirAll(options.ScratchDir, 0o700); err != nil {
+		return nil, fmt.Errorf("making --scratch-dir: %w", err)
+	}
+	return &transfer.Mover{
+		Opener: &session.Opener{
+			Reader: mgr.GetAPIReader(), Namespace: options.Namespace, Runner: runner, ScratchDir: options.ScratchDir,
+			DefaultCredentialFile: options.CredentialFile, ProcessEnv: options.ProcessEnv,
+			ExtraEnv: options.ExtraEnvSecret, RetryLock: options.RetryLock,
+		},
+		Finder:          hostpath.Finder{Root: options.HostPods},
+		ReadConcurrency: options.ReadConcurrency,
+	}, nil
+}
+
+func addNodeRole(
+	mgr ctrl.Manager, options *Options, mover *transfer.Mover, announcer *controller.Announcer,
+) error {
+	shared := controller.NodeOptions{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Announcer: announcer, Node: options.Node,
+		Namespace: options.Namespace, RepositoryWait: options.RepositoryWait,
+		ProgressInterval: options.ProgressInterval, Clock: clock.RealClock{},
+	}
+	backups, restores := controller.NewWakeup(), controller.NewWakeup()
+	backupJobs := transfer.NewPool[transfer.BackupOutcome](options.Concurrency, backups.Changed)
+	restoreJobs := transfer.NewPool[transfer.RestoreOutcome](options.Concurrency, restores.Changed)
+	backup := &controller.BackupReconciler{NodeOptions: shared, Jobs: backupJobs, Backup: mover.Backup}
+	if err := backup.SetupWithManager(mgr, backups); err != nil {
+		return fmt.Errorf("adding the controller of PodVolumeBackups: %w", err)
+	}
+	restore := &controller.RestoreReconciler{
+		NodeOptions: shared, Jobs: restoreJobs, Restore: mover.Restore,
+		Markers: transfer.Markers{Finder: mover.Finder},
+	}
+	if err := restore.SetupWithManager(mgr, restores); err != nil {
+		return fmt.Errorf("adding the controller of PodVolumeRestores: %w", err)
+	}
+	if err := addRunnables(mgr, backupJobs, restoreJobs); err != nil {
+		return err
+	}
+	return mgr.AddReadyzCheck("caches", cachesSynced(mgr))
+}

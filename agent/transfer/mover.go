@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package transfer
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/session"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
+)
+
+// Mover moves the content of volumes of this node.
+type Mover struct {
+	// Opener opens repositories.
+	Opener *session.Opener
+	// Finder finds volumes on this node.
+	Finder hostpath.Finder
+	// ReadConcurrency is how many files of one volume restic reads at a time; 0 leaves it to restic.
+	ReadConcurrency int
+}
+
+// Repository names a repository.
+type Repository struct {
+	// Location is the name of the backup storage location.
+	Location string
+	// Namespace is the one whose volumes the repository holds.
+	Namespace string
+}
+
+// leftOut are the folders at the root of a volume that belong to the file system and to this project, not to the
+// user.
+func leftOut(root string) []string {
+	return []string{filepath.Join(root, "lost+found"), filepath.Join(root, contract.MarkerDir)}
+}
+
+func bytesOf(report func(Progress)) func(restic.Progress) {
+	return func(p restic.Progress) { report(Progress{BytesDone: p.BytesDone, TotalBytes: p.TotalBytes}) }
+}
+
+// withSession opens a repository for the time of do.
+func (m *Mover) withSession(ctx context.Context, repository Repository, do func(*session.Session) error) (err error) {
+	opened, err := m.Opener.Open(ctx, repository.Location, repository.Namespace)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closing := opened.Close(); err == nil {
+			err = closing
+		}
+	}()
+	return do(opened)
+}

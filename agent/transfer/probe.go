@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/session"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
+)
+
+// ProbeRequest is a repository to open, or to make.
+type ProbeRequest struct {
+	Repository Repository
+	// KnownID is the ID under which the repository was last seen; empty if it never was.
+	KnownID string
+	// AllowWellKnown permits a new repository with the password that Velero itself gives to everybody.
+	AllowWellKnown bool
+}
+
+// ProbeOutcome is what was found, as far as it became known.
+type ProbeOutcome struct {
+	// ID is restic's ID of the repository.
+	ID string
+	// URL is the repository as restic names it.
+	URL string
+	// Made says that the repository is new.
+	Made bool
+}
+
+// Probe opens a repository, and makes it if it does not exist and nobody has seen it before. It returns a
+// *session.NotUsableError for whatever somebody must mend, else the errors of restic.Client.
+func (m *Mover) Probe(ctx context.Context, request ProbeRequest, _ func(Progress)) (ProbeOutcome, error) {
+	var outcome ProbeOutcome
+	err := m.withSession(ctx, request.Repository, func(repository *session.Session) error {
+		outcome.URL = repository.URL
+		config, err := repository.CatConfig(ctx)
+		if errors.Is(err, restic.ErrRepositoryNotFound) {
+			if err := m.mayMake(repository, request); err != nil {
+				return err
+			}
+			// Two clusters, or an earlier leader, may make it at the same time: what counts is that it is there.
+			if err := repository.Init(ctx); err != nil && !errors.Is(err, restic.ErrAlreadyInitialized) {
+				return fmt.Errorf("making the repository: %w", err)
+			}
+			outcome.Made = true
+			config, err = repository.CatConfig(ctx)
+		}
+		if errors.Is(err, restic.ErrWrongPassword) {
+			return &session.NotUsableError{Message: fmt.Sprintf("repository %s does not open with the password in Secret "+
+				"%s/%s, key %s: put the password there with which the repository was made", repository.URL,
+				m.Opener.Namespace, repository.Password.Secret, contract.PasswordSecretKey)}
+		}
+		if err != nil {
+			return fmt.Errorf("opening the repository: %w", err)
+		}
+		outcome.ID = config.ID
+		return nil
+	})
+	return outcome, err
+}
+
+// mayMake says why a repository must not be made, if it must not.
+func (m *Mover) mayMake(repository *session.Session, request ProbeRequest) error {
+	switch {
+	case repository.ReadOnly:
+		return &session.NotUsableError{Message: fmt.Sprintf("there is no repository at %s, and BackupStorageLocation %s is "+
+			"read-only, so none is made", repository.URL, request.Repository.Location)}
+	case request.KnownID != "":
+		return &session.NotUsableError{Message: fmt.Sprintf("repository %s (id %.8s) is gone from %s: restore the bucket, "+
+			"or delete this ResticRepository to begin a new one", request.Repository.Namespace, request.KnownID,
+			repository.URL)}
+	case repository.Password.WellKnown && !request.AllowWellKnown:
+		return &session.NotUsableError{Message: fmt.Sprintf("Secret %s/%s holds the password that every Velero makes by "+
+			"default, which protects nothing, so no new repository is made with it. Choose one: `kubectl -n %s create "+
+			"secret generic %s --from-literal=%s=\"$(openssl rand -base64 32)\"` and keep a copy: losing it loses the "+
+			"backups. To use the default all the same, start the agent with --allow-static-password",
+			m.Opener.Namespace, repository.Password.Secret, m.Opener.Namespace, contract.PasswordSecret,
+			contract.PasswordSecretKey)}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/session"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
+)
+
+// RestoreRequest is one volume to restore.
+type RestoreRequest struct {
+	Repository Repository
+	Volume     hostpath.Volume
+	// SnapshotID is the snapshot, if it is known.
+	SnapshotID string
+	// SnapshotTags find it; of several snapshots with all of them the newest counts. They also confirm the ID.
+	SnapshotTags map[string]string
+	// Sparse leaves out blocks of zeros.
+	Sparse bool
+}
+
+// RestoreOutcome is what became of it.
+type RestoreOutcome struct {
+	SnapshotID string
+	Warnings   restic.Warnings
+	// TotalBytes is the size of the files restored.
+	TotalBytes int64
+}
+
+// Restore writes the content of a snapshot into a volume. Files whose content is there and whose owner, permissions
+// or extended attributes could not be set are warnings. Errors are those of session.Opener.Open,
+// hostpath.Finder.Find and restic.Client.Restore.
+func (m *Mover) Restore(ctx context.Context, request RestoreRequest, report func(Progress)) (RestoreOutcome, error) {
+	var outcome RestoreOutcome
+	dir, err := m.Finder.Find(request.Volume)
+	if err != nil {
+		return outcome, err
+	}
+	err = m.withSession(ctx, request.Repository, func(repository *session.Session) error {
+		snapshot, err := find(ctx, repository, request)
+		if err != nil {
+			return err
+		}
+		outcome.SnapshotID = snapshot.ID
+		if snapshot.Tags[contract.TagEmpty] == "" {
+			if err := unpack(ctx, repository, dir, request, &outcome, report); err != nil {
+				return err
+			}
+		}
+		if err := hostpath.ApplyRootAttributes(dir, snapshot.Tags); err != nil {
+			outcome.Warnings.Count++
+			outcome.Warnings.First = append(outcome.Warnings.First, fmt.Sprintf("the volume's root: %s", err))
+		}
+		return nil
+	})
+	return outcome, err
+}
+
+func unpack(
+	ctx context.Context, repository *session.Session, dir string, request RestoreRequest,
+	outcome *RestoreOutcome, report func(Progress),
+) error {
+	result, err := repository.Restore(ctx, restic.RestoreOptions{
+		SnapshotID: outcome.SnapshotID, Target: dir, Sparse: request.Sparse, Exclude: leftOut("/"),
+	}, bytesOf(report))
+	outcome.Warnings, outcome.TotalBytes = result.Warnings, result.TotalBytes
+	if errors.Is(err, restic.ErrRestoreMetadata) {
+		return nil
+	}
+	return err
+}
+
+// find returns the snapshot that the request means.
+func find(ctx context.Context, repository *session.Session, request RestoreRequest) (restic.Snapshot, error) {
+	snapshots, err := repository.Snapshots(ctx, request.SnapshotTags)
+	if err != nil {
+		return restic.Snapshot{}, fmt.Errorf("looking for the snapshot: %w", err)
+	}
+	if request.SnapshotID == "" {
+		if len(snapshots) == 0 {
+			return restic.Snapshot{}, fmt.Errorf("repository %s has no snapshot with the tags %s: the volume's backup "+
+				"failed, or its snapshot was deleted", repository.URL, describe(request.SnapshotTags))
+		}
+		return snapshots[len(snapshots)-1], nil
+	}
+	at := slices.IndexFunc(snapshots, func(s restic.Snapshot) bool { return strings.HasPrefix(s.ID, request.SnapshotID) })
+	if at < 0 {
+		return restic.Snapshot{}, fmt.Errorf("repository %s has no snapshot %s with the tags %s: it was deleted",
+			repository.URL, path.Base(request.SnapshotID), describe(request.SnapshotTags))
+	}
+	return snapshots[at], nil
+}
+
+func describe(tags map[string]string) string {
+	pairs := make([]string, 0, len(tags))
+	for key, value := range tags {
+		pairs = append(pairs, key+"="+value)
+	}
+	sort.Strings(pairs)
+	return strings.Join(pairs, ", ")
+}
