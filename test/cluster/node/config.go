@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
 	"sigs.k8s.io/yaml"
 
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/host"
@@ -86,6 +87,9 @@ state = %q
   # The stream server is the kubelet's way to exec and logs; it is local to the namespace.
   stream_server_address = "127.0.0.1"
 
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = %q
+
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = %q
   conf_dir = %q
@@ -93,7 +97,17 @@ state = %q
 [plugins."io.containerd.internal.v1.opt"]
   path = %q
 `, n.path("containerd", "root"), n.path("containerd", "state"), n.containerdSocket(), PauseImage,
-		host.CNI, n.path("cni"), n.path("containerd", "opt"))
+		snapshotter(n.State()), host.CNI, n.path("cni"), n.path("containerd", "opt"))
+}
+
+// snapshotter is how containerd stacks the layers of images. An overlay cannot be put on an overlay, which is what the
+// root of a container is: there the layers are copied.
+func snapshotter(folder string) string {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(folder, &fs); err == nil && fs.Type == unix.OVERLAYFS_SUPER_MAGIC {
+		return "native"
+	}
+	return "overlayfs"
 }
 
 // renderCNI makes the pod network: one bridge in the cluster's namespace, addresses handed out from a file.

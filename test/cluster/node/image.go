@@ -29,7 +29,7 @@ func (n *Node) Load(ctx context.Context, files ...string) error {
 		if _, err := os.Stat(file); err != nil {
 			return fmt.Errorf("loading an image: %w", err)
 		}
-		if _, err := n.ctr(ctx, "images", "import", file); err != nil {
+		if _, err := n.ctr(ctx, "images", "import", "--snapshotter", snapshotter(n.State()), file); err != nil {
 			return fmt.Errorf("loading image %s: %w", file, err)
 		}
 		n.say("loaded %s", filepath.Base(file))

@@ -31,10 +31,10 @@ type Options struct {
 // An error names the step, and the log of the program that it is about. What was started stays for a look at it; the
 // next Up or Down clears it.
 func (n *Node) Up(ctx context.Context, options Options) error {
-	if running, err := n.checkRunning(options); running || err != nil {
+	if err := host.Prepare(ctx, n.out); err != nil {
 		return err
 	}
-	if err := host.Prepare(ctx, n.out); err != nil {
+	if running, err := n.checkRunning(options); running || err != nil {
 		return err
 	}
 	if err := n.cache.Build(ctx, n.out); err != nil {

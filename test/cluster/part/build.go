@@ -120,6 +120,16 @@ func (c Cache) compile(ctx context.Context, j job, p *printer) error {
 	if err := os.MkdirAll(j.folder, 0o755); err != nil {
 		return fmt.Errorf("making the cache folder: %w", err)
 	}
+	// What a killed build left: the lock says that none is running now.
+	stale, err := filepath.Glob(filepath.Join(filepath.Dir(j.folder), "build-*"))
+	if err != nil {
+		return fmt.Errorf("listing stale build folders: %w", err)
+	}
+	for _, folder := range stale {
+		if err := os.RemoveAll(folder); err != nil {
+			return fmt.Errorf("removing a stale build folder: %w", err)
+		}
+	}
 	temporary, err := os.MkdirTemp(filepath.Dir(j.folder), "build-*")
 	if err != nil {
 		return fmt.Errorf("making the build folder: %w", err)

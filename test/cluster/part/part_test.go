@@ -17,7 +17,7 @@ func TestVersionsAreThoseOfGoMod(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		required := regexp.MustCompile(`(?m)^(?:require|\t)\s*` + regexp.QuoteMeta(p.Module) + ` (\S+)$`)
+		required := regexp.MustCompile(`(?m)^(?:require|\t)\s*` + regexp.QuoteMeta(p.Module) + ` (\S+)(?: // indirect)?$`)
 		match := required.FindStringSubmatch(string(content))
 		if match == nil || match[1] != p.Version {
 			t.Errorf("%s: go.mod requires %v, want %s", p.Name, match, p.Version)

@@ -31,6 +31,9 @@ const (
 // guide tells users to set the same.
 const serverArgument = "--item-operation-sync-frequency=1s"
 
+// patience bounds an installation, which takes ten seconds on two cores.
+const patience = 10 * time.Minute
+
 // Options are the choices of an installation.
 type Options struct {
 	// NodeAgent also installs Velero's own DaemonSet for file-system backups.
@@ -40,6 +43,8 @@ type Options struct {
 // Install loads Velero's images, applies what `velero install` prints, and waits until the server runs and has found
 // its bucket. Repeating it changes only what differs. It tells the steps and their times on out.
 func Install(ctx context.Context, n *node.Node, options Options, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	start := time.Now()
 	say := func(text string) { fmt.Fprintf(out, "%6.1fs  %s\n", time.Since(start).Seconds(), text) }
 	plan, err := n.Plan()

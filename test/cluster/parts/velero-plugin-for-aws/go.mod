@@ -7,7 +7,7 @@ tool (
 	github.com/vmware-tanzu/velero-plugin-for-aws/velero-plugin-for-aws
 )
 
-require github.com/vmware-tanzu/velero-plugin-for-aws v1.14.3
+require github.com/vmware-tanzu/velero-plugin-for-aws v1.14.3 // indirect
 
 require (
 	github.com/aws/aws-sdk-go-v2 v1.41.12 // indirect
@@ -52,6 +52,7 @@ require (
 	github.com/hashicorp/go-hclog v0.14.1 // indirect
 	github.com/hashicorp/go-plugin v1.6.0 // indirect
 	github.com/hashicorp/yamux v0.1.1 // indirect
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/josharian/intern v1.0.0 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/kubernetes-csi/external-snapshotter/client/v8 v8.4.0 // indirect
