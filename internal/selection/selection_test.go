@@ -108,6 +108,16 @@ var stateCases = map[string]selectionCase{
 	"the volume that lacks a mode is a device": {[]change{named("data"), assumed, pod(func(p *corev1.Pod) {
 		p.Spec.Containers[0].VolumeDevices = append(p.Spec.Containers[0].VolumeDevices, corev1.VolumeDevice{Name: "data"})
 	})}, "data", byName(ReasonBlockVolume, SeverityWarning), false},
+	"only the volume says that it is a device": {[]change{named("data"), assumed, func(_ *testing.T, in *Input) {
+		in.Volumes["pv-data-db-0"].Spec.VolumeMode = in.Claims["raw-db-0"].Spec.VolumeMode
+	}}, "data", byName(ReasonBlockVolume, SeverityWarning), false},
+	"a bound claim names no volume": {[]change{named("data"), assumed, claim("data-db-0", func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "" })},
+		"data", byName(ReasonClaimNotBound, SeverityWarning), false},
+	"a claim that lost its volume has none": {[]change{named("disk"), assumed, claim("disk-db-0", func(c *corev1.PersistentVolumeClaim) { c.Status.Phase = corev1.ClaimLost })},
+		"disk", byName(ReasonClaimNotBound, SeverityWarning, "Lost"), false},
+	"an ephemeral volume with an entry of its own": {[]change{withPolicies("- conditions: {volumeTypes: [ephemeral]}\n" +
+		"  action: {type: custom, parameters: {uploader: restic}}\n- action: {type: skip}\n")},
+		"scratch", outcome{HowPolicy, taken, SeverityInfo, nil}, false},
 	"an image is never taken": {[]change{named("data"), nodeAgent, pod(image)}, "data", byName(ReasonImageVolume, SeverityWarning, "registry"), false},
 	"an image by default, with the node-agent": {[]change{byDefault, nodeAgent, pod(image)}, "data",
 		outcome{HowDefault, ReasonImageVolume, SeverityInfo, nil}, false},
@@ -158,6 +168,8 @@ var conflictCases = map[string]selectionCase{
 		byName(ReasonPodNotRunning, SeverityWarning, "Pending"), false},
 	"Velero does not see an excluded name with a space": {[]change{byDefault, excluded("x, data")}, "data",
 		outcome{"", ReasonNoPolicy, SeverityError, []string{"without space"}}, false},
+	"an entry for fs-backup goes before excludes": {[]change{byDefault, excluded("cache"), withPolicies("- action: {type: fs-backup}\n")},
+		"cache", outcome{"", ReasonExcluded, SeverityInfo, nil}, true},
 	"nor does its node-agent": {[]change{byDefault, nodeAgent, excluded("x, data")}, "data",
 		outcome{"", ReasonLeftToVelero, SeverityWarning, []string{"without space"}}, true},
 	"Velero does not see a name with a space": {[]change{named("data, inline"), assumed}, "inline", byName(taken, SeverityInfo), false},
@@ -239,7 +251,11 @@ func TestDecideTellsOfAnEmptyAnnotation(t *testing.T) {
 }
 
 func TestDecideTellsOfUnknownExcludes(t *testing.T) {
-	decisions := Decide(inputWith(t, []change{byDefault, excluded("gone")}))
+	in := inputWith(t, []change{byDefault, named("lost"), excluded("gone,lost")})
+	decisions := Decide(in)
+	if extra := len(decisions) - len(in.Pod.Spec.Volumes); extra != 2 {
+		t.Fatalf("%d decisions are not about volumes of the pod, want one for each name", extra)
+	}
 	last := decisions[len(decisions)-1]
 	if last.Volume != "gone" || last.Reason != ReasonUnknownVolume || last.Asked || last.Severity() != SeverityInfo {
 		t.Errorf("got %+v", last)
