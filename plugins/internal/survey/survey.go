@@ -30,21 +30,35 @@ type Survey struct {
 // New returns the survey of a backup. It fails if the backup's volume policies cannot be read.
 func New(c *cluster.Cluster, backup *velerov1.Backup) (*Survey, error) {
 	s := &Survey{cluster: c, backup: backup}
-	reference := backup.Spec.ResourcePolicy
-	if reference == nil || reference.Name == "" {
-		return s, nil
+	var own, clusterWide *volumepolicy.Policies
+	var err error
+	if reference := backup.Spec.ResourcePolicy; reference != nil {
+		if own, err = s.read(reference.Name); err != nil {
+			return nil, err
+		}
+	}
+	if clusterWide, err = s.read(backup.Annotations[velerov1.GlobalBackupVolumePolicyConfigMapAnnotation]); err != nil {
+		return nil, err
+	}
+	s.policies = volumepolicy.Merge(own, clusterWide)
+	return s, nil
+}
+
+// read returns the volume policies of a ConfigMap, nil without a name.
+func (s *Survey) read(name string) (*volumepolicy.Policies, error) {
+	if name == "" {
+		return nil, nil //nolint:nilnil // no policies are a nil value: see volumepolicy.Policies
 	}
 	var configMap corev1.ConfigMap
-	if err := c.Get(backup.Namespace, reference.Name, &configMap); err != nil {
+	if err := s.cluster.Get(s.cluster.Namespace, name, &configMap); err != nil {
 		return nil, fmt.Errorf("reading the volume policies of backup %s in ConfigMap %s/%s: %w",
-			backup.Name, backup.Namespace, reference.Name, err)
+			s.backup.Name, s.cluster.Namespace, name, err)
 	}
 	policies, err := volumepolicy.Parse(&configMap)
 	if err != nil {
-		return nil, fmt.Errorf("reading the volume policies of backup %s: %w", backup.Name, err)
+		return nil, fmt.Errorf("reading the volume policies of backup %s: %w", s.backup.Name, err)
 	}
-	s.policies = policies
-	return s, nil
+	return policies, nil
 }
 
 // Decide returns what becomes of the volumes of a pod. AssumeClaimed is selection.Input's.

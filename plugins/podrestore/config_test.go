@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package podrestore
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
+	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster/clustertest"
+)
+
+func TestImage(t *testing.T) {
+	for name, test := range map[string]struct {
+		configured, server, want, warning string
+	}{
+		"the documented default": {server: "velero/velero:v1.18.3", want: "velero/velero-restic-restore-helper:v1.18.3"},
+		"an image without tag gets Velero's": {
+			configured: "myregistry.io/my-custom-helper-image", server: "velero/velero:v1.18.3",
+			want: "myregistry.io/my-custom-helper-image:v1.18.3",
+		},
+		"an image with tag stays": {configured: "myregistry.io/helper:v7", want: "myregistry.io/helper:v7"},
+		"the port of a registry is no tag": {
+			configured: "localhost:5000/helper", server: "localhost:5000/velero:v2", want: "localhost:5000/helper:v2",
+		},
+		"an image with digest stays": {
+			configured: "r.io/helper@sha256:" + strings.Repeat("a", 64), want: "r.io/helper@sha256:" + strings.Repeat("a", 64),
+		},
+		"Velero's tag beside a digest counts": {
+			server: "velero/velero:v1.18.3@sha256:" + strings.Repeat("a", 64),
+			want:   "velero/velero-restic-restore-helper:v1.18.3",
+		},
+		"Velero's image without tag": {
+			server: "velero/velero@sha256:" + strings.Repeat("a", 64),
+			want:   "velero/velero-restic-restore-helper:" + version.Version, warning: "has no tag",
+		},
+		"what is no image is not used": {
+			configured: "No Image!", server: "velero/velero:v1.18.3",
+			want: "velero/velero-restic-restore-helper:v1.18.3", warning: "key image",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, warnings, err := imageOf(test.configured, func() (string, error) {
+				if test.server == "" {
+					return "", errors.New("nobody needs to know")
+				}
+				return test.server, nil
+			})
+			if err != nil || got != test.want {
+				t.Errorf("image is %q with error %v, want %q", got, err, test.want)
+			}
+			if all := strings.Join(warnings, "\n"); !strings.Contains(all, test.warning) || (all == "") != (test.warning == "") {
+				t.Errorf("warnings are %q, want %q in them", all, test.warning)
+			}
+		})
+	}
+}
+
+func TestResources(t *testing.T) {
+	list := func(cpu, memory string) corev1.ResourceList {
+		out := corev1.ResourceList{}
+		if cpu != "" {
+			out[corev1.ResourceCPU] = resource.MustParse(cpu)
+		}
+		if memory != "" {
+			out[corev1.ResourceMemory] = resource.MustParse(memory)
+		}
+		return out
+	}
+	for name, test := range map[string]struct {
+		config   map[string]string
+		requests corev1.ResourceList
+		limits   corev1.ResourceList
+		warning  string
+	}{
+		"the documented defaults": {requests: list("100m", "128Mi"), limits: list("100m", "128Mi")},
+		"what is configured": {
+			config:   map[string]string{"cpuRequest": "200m", "memRequest": "64Mi", "cpuLimit": "1", "memLimit": "1Gi"},
+			requests: list("200m", "64Mi"), limits: list("1", "1Gi"),
+		},
+		"zero is unbounded": {
+			config:   map[string]string{"cpuRequest": "0", "memRequest": "0", "cpuLimit": "0", "memLimit": "0"},
+			requests: list("", ""), limits: list("", ""),
+		},
+		"what is no quantity": {
+			config: map[string]string{"cpuLimit": "much"}, requests: list("100m", "128Mi"), limits: list("100m", "128Mi"),
+			warning: `cpuLimit of the plugin's ConfigMap is "much"`,
+		},
+		"a request above the limit": {
+			config: map[string]string{"cpuRequest": "200m"}, requests: list("200m", "128Mi"), limits: list("200m", "128Mi"),
+			warning: "cpu request 200m is above its limit 100m",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, warnings := resourcesOf(test.config)
+			if diff := cmp.Diff(corev1.ResourceRequirements{Requests: test.requests, Limits: test.limits}, got); diff != "" {
+				t.Errorf("resources differ (-want +got):\n%s", diff)
+			}
+			if all := strings.Join(warnings, "\n"); !strings.Contains(all, test.warning) || (all == "") != (test.warning == "") {
+				t.Errorf("warnings are %q, want %q in them", all, test.warning)
+			}
+		})
+	}
+}
+
+func TestSecurity(t *testing.T) {
+	restricted := func(change func(*corev1.SecurityContext)) *corev1.SecurityContext {
+		out := &corev1.SecurityContext{
+			AllowPrivilegeEscalation: ptr.To(false), ReadOnlyRootFilesystem: ptr.To(true), RunAsNonRoot: ptr.To(true),
+			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		}
+		change(out)
+		return out
+	}
+	root := func(out *corev1.SecurityContext) {
+		out.RunAsUser, out.RunAsNonRoot = ptr.To[int64](0), ptr.To(false)
+		out.Capabilities.Add = []corev1.Capability{"DAC_OVERRIDE"}
+	}
+	for name, test := range map[string]struct {
+		config  map[string]string
+		pod     *corev1.PodSecurityContext
+		first   *corev1.SecurityContext
+		want    *corev1.SecurityContext
+		warning string
+	}{
+		"a pod that may run as root is looked into as root": {want: restricted(root)},
+		"a pod that does run as root": {
+			pod: &corev1.PodSecurityContext{RunAsUser: ptr.To[int64](0)}, want: restricted(root),
+		},
+		"the pod's user": {
+			pod: &corev1.PodSecurityContext{RunAsUser: ptr.To[int64](70), RunAsGroup: ptr.To[int64](71)},
+			want: restricted(func(out *corev1.SecurityContext) {
+				out.RunAsUser, out.RunAsGroup = ptr.To[int64](70), ptr.To[int64](71)
+			}),
+		},
+		"the first container's user goes before": {
+			pod: &corev1.PodSecurityContext{RunAsUser: ptr.To[int64](70)}, first: &corev1.SecurityContext{RunAsUser: ptr.To[int64](80)},
+			want: restricted(func(out *corev1.SecurityContext) { out.RunAsUser = ptr.To[int64](80) }),
+		},
+		"a user that the image alone knows": {
+			pod:  &corev1.PodSecurityContext{RunAsNonRoot: ptr.To(true)},
+			want: restricted(func(out *corev1.SecurityContext) { out.RunAsUser = ptr.To[int64](65532) }),
+		},
+		"configured IDs": {
+			config: map[string]string{"secCtxRunAsUser": "1000", "secCtxRunAsGroup": "999"},
+			pod:    &corev1.PodSecurityContext{RunAsNonRoot: ptr.To(true)},
+			want: restricted(func(out *corev1.SecurityContext) {
+				out.RunAsUser, out.RunAsGroup = ptr.To[int64](1000), ptr.To[int64](999)
+			}),
+		},
+		"root by configuration": {
+			config: map[string]string{"secCtxRunAsUser": "0"}, pod: &corev1.PodSecurityContext{RunAsNonRoot: ptr.To(true)},
+			want: restricted(func(out *corev1.SecurityContext) {
+				out.RunAsUser, out.RunAsNonRoot = ptr.To[int64](0), ptr.To(false)
+			}),
+		},
+		"a whole configured context": {
+			config: map[string]string{"secCtx": "runAsUser: 5\nprivileged: false\n", "secCtxAllowPrivilegeEscalation": "true"},
+			want: &corev1.SecurityContext{
+				RunAsUser: ptr.To[int64](5), Privileged: ptr.To(false), AllowPrivilegeEscalation: ptr.To(true),
+			},
+		},
+		"what cannot be read is not used": {
+			config: map[string]string{"secCtxRunAsUser": "alice"}, want: restricted(root), warning: "secCtxRunAsUser",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, warnings := securityOf(test.config, &corev1.PodSpec{
+				SecurityContext: test.pod, Containers: []corev1.Container{{SecurityContext: test.first}, {}},
+			})
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("security context differs (-want +got):\n%s", diff)
+			}
+			if all := strings.Join(warnings, "\n"); !strings.Contains(all, test.warning) || (all == "") != (test.warning == "") {
+				t.Errorf("warnings are %q, want %q in them", all, test.warning)
+			}
+		})
+	}
+}
+
+func TestPluginConfig(t *testing.T) {
+	config := func(name, image string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: clustertest.Velero, Name: name,
+				Labels: map[string]string{"velero.io/plugin-config": "", "velero.io/restic": "RestoreItemAction"},
+			},
+			Data: map[string]string{"image": image, "command": "/wait"},
+		}
+	}
+	elsewhere := config("elsewhere", "elsewhere:1")
+	elsewhere.Namespace = "app"
+	c := clustertest.New(t, interceptor.Funcs{}, append(server(),
+		config("b", "second:2"), config("a", "first:1"), elsewhere)...)
+	got, err := execute(t, c, backedUp(t, data()), restore())
+	if err != nil {
+		t.Fatal(err)
+	}
+	helper := got.pod.Spec.InitContainers[0]
+	if helper.Image != "first:1" || helper.Command[0] != "/wait" || helper.Name != contract.RestoreContainer {
+		t.Errorf("init container is %+v, want it as configured", helper)
+	}
+	if log := warnings(got.log); !strings.Contains(log, "ConfigMaps a and b") {
+		t.Errorf("warnings are %q, want one that names both ConfigMaps", log)
+	}
+}
