@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+VERSION ?= v0.1.0
+ARCH    ?= $(shell go env GOARCH)
+BIN     := bin/$(ARCH)
+PKG     := github.com/velero-restic/velero-plugin-for-restic
+# The helper has the tag of its own release; the document's default, that of the Velero server, is for images that
+# are published with one.
+HELPER_IMAGE ?= velero/velero-restic-restore-helper:$(VERSION)
+LDFLAGS := -s -w -X $(PKG)/internal/version.Version=$(VERSION) \
+	-X $(PKG)/internal/version.HelperImage=$(HELPER_IMAGE)
+BUILD    = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/$@ $(1)
+GENERATE = bin/controller-gen
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-unit test-integration test-e2e lint generate verify images demo demo-down cluster \
+	cluster-down restic clean velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper restic ## Build every binary into bin/ARCH
+
+velero-plugin-for-restic:
+	@$(call BUILD,./plugins)
+cp-plugin:
+	@$(call BUILD,./plugins/cp-plugin)
+velero-restic-agent:
+	@$(call BUILD,./agent)
+velero-restic-restore-helper:
+	@$(call BUILD,./helper-image)
+restic: ## Build the pinned restic
+	@CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go -C agent/restic build -trimpath -ldflags "-s -w" \
+		-o ../../$(BIN)/restic github.com/restic/restic/cmd/restic
+	@[ $(ARCH) != $$(go env GOHOSTARCH) ] || cp $(BIN)/restic bin/restic
+
+images: build ## Write the three images into dist/images (ARCH=arm64 for the other architecture)
+	go run ./internal/image/build --arch $(ARCH) --version $(VERSION) --bin $(BIN) --out dist/images
+
+demo: images ## Back up, lose and restore real data on a real one-node cluster
+	go run ./test/demo
+
+demo-down: cluster-down ## Remove the demo's cluster
+
+cluster: images ## Start the test cluster with Velero and this project on it
+	go run ./test/cluster up
+
+cluster-down: ## Stop the test cluster and remove what it left
+	go run ./test/cluster down
+
+test: test-unit test-integration test-e2e ## Run every test
+
+test-unit: restic ## Run the tests that need no cluster
+	go test ./api/... ./internal/... ./agent/... ./plugins/... ./helper-image/... ./test/fixture/...
+
+test-integration: build ## Run the plugin's binary against a real API server
+	go test -count=1 ./test/integration/...
+
+test-e2e: images ## Run the main jobs on the test cluster
+	go test -count=1 -timeout 60m -v ./test/e2e/...
+
+lint: ## Run the linters
+	go -C internal/tools tool golangci-lint run --config ../../.golangci.yml ../../...
+
+generate: bin/controller-gen ## Make the generated files again
+	$(GENERATE) object paths=./api/... crd output:crd:dir=examples/base/crds
+
+bin/controller-gen: internal/tools/go.sum
+	@go -C internal/tools build -o ../../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+verify: generate ## Fail if a generated file, go.mod or the formatting is stale
+	go mod tidy -diff
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	git diff --exit-code -- api examples/base/crds
+
+clean: ## Remove what was built
+	rm -rf bin dist
