@@ -62,6 +62,7 @@ func TestVersionIsThePinnedOne(t *testing.T) {
 }
 
 func TestOpeningARepository(t *testing.T) {
+	t.Parallel()
 	process, repository := restictest.Process(t), restictest.Repository(t)
 	client := restic.NewClient(process, repository)
 	if _, err := client.CatConfig(t.Context()); !errors.Is(err, restic.ErrRepositoryNotFound) {
@@ -89,6 +90,7 @@ func TestOpeningARepository(t *testing.T) {
 }
 
 func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
 	client, dir := restictest.Client(t), source(t)
 	tags := map[string]string{"ns": "shop", "volume": "data", "backup": "nightly=1"}
 	var last restic.Progress
@@ -145,6 +147,7 @@ func TestBackupAndRestore(t *testing.T) {
 }
 
 func TestBackupThatCannotBe(t *testing.T) {
+	t.Parallel()
 	client := restictest.Client(t)
 	empty := t.TempDir()
 	cases := map[string]struct {
@@ -173,6 +176,7 @@ func TestBackupThatCannotBe(t *testing.T) {
 }
 
 func TestBackupOfAnIncompleteSource(t *testing.T) {
+	t.Parallel()
 	client, dir := restictest.Client(t), source(t)
 	// A file that is there and cannot be read, even by root: the first page of a process's memory is never mapped.
 	for name, path := range map[string]string{"a file that cannot be read": "/proc/1/mem", "a path amiss": "nowhere"} {
@@ -190,6 +194,7 @@ func TestBackupOfAnIncompleteSource(t *testing.T) {
 }
 
 func TestRestoreThatFails(t *testing.T) {
+	t.Parallel()
 	repository := restictest.Repository(t)
 	client := restic.NewClient(restictest.Process(t), repository)
 	if err := client.Init(t.Context()); err != nil {
@@ -216,6 +221,7 @@ func TestRestoreThatFails(t *testing.T) {
 // TestRestoreWithoutTheRightToChangeOwners runs restic as root without that capability, which is what root is on
 // network storage that squashes it.
 func TestRestoreWithoutTheRightToChangeOwners(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root gets such errors from restic: others are expected not to be able to")
 	}
@@ -251,6 +257,7 @@ func TestRestoreWithoutTheRightToChangeOwners(t *testing.T) {
 }
 
 func TestForget(t *testing.T) {
+	t.Parallel()
 	client, dir := restictest.Client(t), source(t)
 	first := backup(t, client, restic.BackupOptions{Dir: dir}).SnapshotID
 	second := backup(t, client, restic.BackupOptions{Dir: dir}).SnapshotID
@@ -286,6 +293,7 @@ func TestForget(t *testing.T) {
 }
 
 func TestLocks(t *testing.T) {
+	t.Parallel()
 	process, repository := restictest.Process(t), restictest.Repository(t)
 	client := restic.NewClient(process, repository)
 	if err := client.Init(t.Context()); err != nil {
@@ -358,6 +366,7 @@ func waitLocks(t *testing.T, client *restic.Client, wanted int) []restic.Lock {
 }
 
 func TestCanceledBackupLeavesNoLock(t *testing.T) {
+	t.Parallel()
 	client, dir := restictest.Client(t), t.TempDir()
 	// Reading a terabyte of nothing takes much longer than the test; storing it takes no space.
 	file := filepath.Join(dir, "huge")
@@ -383,6 +392,7 @@ func TestCanceledBackupLeavesNoLock(t *testing.T) {
 }
 
 func TestReadOnlyRepository(t *testing.T) {
+	t.Parallel()
 	process, repository := restictest.Process(t), restictest.Repository(t)
 	writer := restic.NewClient(process, repository)
 	if err := writer.Init(t.Context()); err != nil {
