@@ -95,8 +95,8 @@ func (f Finder) Find(volume Volume) (string, error) {
 
 // rootRemedy is what to do when Finder.Root is not what it should be.
 const rootRemedy = "the volume host-pods of the DaemonSet restic is not the kubelet's directory of pods: set its " +
-	"hostPath to <the kubelet's root directory>/pods, which is /var/lib/kubelet/pods unless the kubelet runs with another " +
-	"--root-dir, and keep mountPropagation: HostToContainer on its mount"
+	"hostPath to <the kubelet's root directory>/pods, which is /var/lib/kubelet/pods unless the kubelet runs with " +
+	"another --root-dir, and keep mountPropagation: HostToContainer on its mount"
 
 // candidates returns the paths below the root of the real directories of this name, one for each plugin that has one.
 // Every step is a real directory, too: the kubelet makes no links there.

@@ -43,7 +43,8 @@ func claim(pv corev1.PersistentVolumeSource, mode corev1.PersistentVolumeMode) V
 }
 
 func csiClaim() Volume {
-	return claim(corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{}}, corev1.PersistentVolumeFilesystem)
+	return claim(corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{}},
+		corev1.PersistentVolumeFilesystem)
 }
 
 func TestFind(t *testing.T) {
@@ -96,7 +97,8 @@ func makeDirs(t *testing.T, base string, dirs ...string) {
 }
 
 func TestFindRefuses(t *testing.T) {
-	hostPathClaim := claim(corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{}}, corev1.PersistentVolumeFilesystem)
+	hostPathClaim := claim(corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{}},
+		corev1.PersistentVolumeFilesystem)
 	unbound := csiClaim()
 	unbound.PVC.Spec.VolumeName = ""
 	unknown := csiClaim()
@@ -109,8 +111,11 @@ func TestFindRefuses(t *testing.T) {
 		want   error
 		says   string
 	}{
-		"a block volume": {claim(corev1.PersistentVolumeSource{}, corev1.PersistentVolumeBlock), nil, ErrUnsupported, "block device"},
-		"hostPath": {Volume{Name: "data", Pod: podWith("data", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{}})},
+		"a block volume": {
+			claim(corev1.PersistentVolumeSource{}, corev1.PersistentVolumeBlock), nil, ErrUnsupported, "block device",
+		},
+		"hostPath": {
+			Volume{Name: "data", Pod: podWith("data", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{}})},
 			nil, ErrUnsupported, "hostPath"},
 		"hostPath through a claim":    {hostPathClaim, nil, ErrUnsupported, "hostPath"},
 		"a volume that is not there":  {Volume{Name: "other", Pod: emptyDir("").Pod}, nil, nil, `no volume "other"`},
@@ -120,12 +125,16 @@ func TestFindRefuses(t *testing.T) {
 		"a pod without volumes yet":   {csiClaim(), nil, ErrNotMounted, podUID + "/volumes/*/pvc-1"},
 		"a volume that the kubelet has not begun": {csiClaim(), []string{"kubernetes.io~empty-dir/other"},
 			ErrNotMounted, "hostPath to <the kubelet's root directory>/pods"},
-		"a CSI volume that the kubelet has begun": {csiClaim(), []string{"kubernetes.io~csi/pvc-1"}, ErrNotMounted, "there is no"},
+		"a CSI volume that the kubelet has begun": {
+			csiClaim(), []string{"kubernetes.io~csi/pvc-1"}, ErrNotMounted, "there is no",
+		},
 		"a CSI volume whose mount is not seen": {csiClaim(), []string{"kubernetes.io~csi/pvc-1/mount"},
 			ErrNotMounted, "mountPropagation: HostToContainer"},
 		"an emptyDir in memory whose mount is not seen": {emptyDir(corev1.StorageMediumMemory),
 			[]string{"kubernetes.io~empty-dir/data"}, ErrNotMounted, "nothing is mounted"},
-		"two candidates": {emptyDir(""), []string{"kubernetes.io~empty-dir/data", "kubernetes.io~csi/data"}, nil, "matches 2"},
+		"two candidates": {
+			emptyDir(""), []string{"kubernetes.io~empty-dir/data", "kubernetes.io~csi/data"}, nil, "matches 2",
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -195,7 +204,8 @@ func TestPodVolumesRootOK(t *testing.T) {
 		t.Error(err)
 	}
 	err := finder.PodVolumesRootOK([]string{"another", "..", ""})
-	if err == nil || !strings.Contains(err.Error(), "none of the 3 pods") || !strings.Contains(err.Error(), "host-pods") {
+	if err == nil || !strings.Contains(err.Error(), "none of the 3 pods") ||
+		!strings.Contains(err.Error(), "host-pods") {
 		t.Errorf("got %v", err)
 	}
 	if err := (Finder{Root: filepath.Join(root, "x")}).PodVolumesRootOK(nil); !errors.Is(err, os.ErrNotExist) {

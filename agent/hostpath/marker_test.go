@@ -188,7 +188,9 @@ func TestMarkersRefuseAStrangeUID(t *testing.T) {
 	volume := t.TempDir()
 	for _, uid := range []string{"", ".", "..", "../../etc/passwd", "a/b"} {
 		for name, err := range map[string]error{
-			"WriteDone": WriteDone(volume, uid), "WriteFailed": WriteFailed(volume, uid, "x"), "RemoveMarkers": RemoveMarkers(volume, uid),
+			"WriteDone":     WriteDone(volume, uid),
+			"WriteFailed":   WriteFailed(volume, uid, "x"),
+			"RemoveMarkers": RemoveMarkers(volume, uid),
 		} {
 			if err == nil {
 				t.Errorf("%s took the UID %q", name, uid)

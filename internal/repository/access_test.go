@@ -34,17 +34,35 @@ func TestURL(t *testing.T) {
 		location *velerov1.BackupStorageLocation
 		want     string
 	}{
-		"AWS in a region":  {location("aws", "", config{"region": "eu-west-1"}), "s3:s3-eu-west-1.amazonaws.com/bucket/restic/shop"},
-		"AWS anywhere":     {location("aws", "", nil), "s3:s3.amazonaws.com/bucket/restic/shop"},
-		"AWS in China":     {location("aws", "p", config{"region": "cn-north-1"}), "s3:s3.cn-north-1.amazonaws.com.cn/bucket/p/restic/shop"},
-		"AWS GovCloud":     {location("velero.io/aws", "p/q/", config{"region": "us-gov-west-1"}), "s3:s3-us-gov-west-1.amazonaws.com/bucket/p/q/restic/shop"},
-		"a server of S3":   {location("aws", "", config{"s3Url": "http://minio:9000/", "region": "minio"}), "s3:http://minio:9000/bucket/restic/shop"},
-		"another provider": {location("example.com/s3", "p", config{"s3Url": "https://s3"}), "s3:https://s3/bucket/p/restic/shop"},
-		"Azure":            {location("azure", "", azure), "azure:bucket:/restic/shop"},
-		"Azure, a folder":  {location("velero.io/azure", "/p/", azure), "azure:bucket:/p/restic/shop"},
-		"GCP":              {location("gcp", "p", nil), "gs:bucket:/p/restic/shop"},
-		"a prefix":         {location("aws", "p", config{"resticRepoPrefix": "rest:https://host:8000/r/"}), "rest:https://host:8000/r/shop"},
-		"a path":           {location("velero.io/fs", "", config{"resticRepoPrefix": "/mnt/nfs/restic"}), "/mnt/nfs/restic/shop"},
+		"AWS in a region": {
+			location("aws", "", config{"region": "eu-west-1"}), "s3:s3-eu-west-1.amazonaws.com/bucket/restic/shop",
+		},
+		"AWS anywhere": {location("aws", "", nil), "s3:s3.amazonaws.com/bucket/restic/shop"},
+		"AWS in China": {
+			location("aws", "p", config{"region": "cn-north-1"}),
+			"s3:s3.cn-north-1.amazonaws.com.cn/bucket/p/restic/shop",
+		},
+		"AWS GovCloud": {
+			location("velero.io/aws", "p/q/", config{"region": "us-gov-west-1"}),
+			"s3:s3-us-gov-west-1.amazonaws.com/bucket/p/q/restic/shop",
+		},
+		"a server of S3": {
+			location("aws", "", config{"s3Url": "http://minio:9000/", "region": "minio"}),
+			"s3:http://minio:9000/bucket/restic/shop",
+		},
+		"another provider": {
+			location("example.com/s3", "p", config{"s3Url": "https://s3"}), "s3:https://s3/bucket/p/restic/shop",
+		},
+		"Azure":           {location("azure", "", azure), "azure:bucket:/restic/shop"},
+		"Azure, a folder": {location("velero.io/azure", "/p/", azure), "azure:bucket:/p/restic/shop"},
+		"GCP":             {location("gcp", "p", nil), "gs:bucket:/p/restic/shop"},
+		"a prefix": {
+			location("aws", "p", config{"resticRepoPrefix": "rest:https://host:8000/r/"}),
+			"rest:https://host:8000/r/shop",
+		},
+		"a path": {
+			location("velero.io/fs", "", config{"resticRepoPrefix": "/mnt/nfs/restic"}), "/mnt/nfs/restic/shop",
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -216,28 +234,49 @@ func TestResolveRefuses(t *testing.T) {
 	noBucket.Spec.ObjectStorage = nil
 	account := config{"storageAccount": "acct"}
 	with := func(key, value string) config { return config{"storageAccount": "acct", key: value} }
-	secret := []byte("[default]\naws_secret_access_key=hunter2\n[process]\ncredential_process=/bin/x y\n[role]\nrole_arn=r\n" +
-		"[bad]\nrole_arn=r\nsource_profile=none\nAZURE_CLOUD_NAME=Mars\n")
+	secret := []byte("[default]\naws_secret_access_key=hunter2\n[process]\ncredential_process=/bin/x y\n" +
+		"[role]\nrole_arn=r\n[bad]\nrole_arn=r\nsource_profile=none\nAZURE_CLOUD_NAME=Mars\n")
 	cases := map[string]struct {
 		location   *velerov1.BackupStorageLocation
 		credential []byte
 		says       string
 	}{
-		"a provider that restic does not know":    {location("velero.io/fs", "", nil), nil, "spec.config.resticRepoPrefix"},
-		"no bucket":                               {noBucket, nil, "spec.objectStorage.bucket"},
-		"an address without a scheme":             {location("aws", "", config{"s3Url": "minio:9000"}), nil, "spec.config.s3Url"},
-		"a switch that is none":                   {location("aws", "", config{"s3ForcePathStyle": "yep"}), nil, "spec.config.s3ForcePathStyle"},
-		"another switch that is none":             {location("gcp", "", config{"insecureSkipTLSVerify": "yep"}), nil, "spec.config.insecureSkipTLSVerify"},
-		"half a key":                              {location("aws", "", nil), secret, `profile "default" has neither`},
-		"a profile that is not there":             {location("aws", "", config{"profile": "x"}), secret, "spec.config.profile"},
-		"a profile that runs a program":           {location("aws", "", config{"profile": "process"}), secret, "credential_process"},
-		"a role without keys":                     {location("aws", "", config{"profile": "role"}), secret, "source_profile"},
-		"a role with keys that are not there":     {location("aws", "", config{"profile": "bad"}), secret, `profile "none"`},
-		"no account":                              {location("azure", "", nil), nil, "spec.config.storageAccount"},
-		"a key that the credential does not have": {location("azure", "", with("storageAccountKeyEnvVar", "K")), nil, "storageAccountKeyEnvVar"},
-		"nothing to sign in with":                 {location("azure", "", account), nil, "workload identity"},
-		"a cloud that does not exist":             {location("azure", "", account), secret, "AZURE_CLOUD_NAME"},
-		"an address that restic cannot reach":     {location("azure", "", with("storageAccountURI", "http://127.0.0.1/acct")), nil, "spec.config.storageAccountURI"},
+		"a provider that restic does not know": {
+			location("velero.io/fs", "", nil), nil, "spec.config.resticRepoPrefix",
+		},
+		"no bucket": {noBucket, nil, "spec.objectStorage.bucket"},
+		"an address without a scheme": {
+			location("aws", "", config{"s3Url": "minio:9000"}), nil, "spec.config.s3Url",
+		},
+		"a switch that is none": {
+			location("aws", "", config{"s3ForcePathStyle": "yep"}), nil, "spec.config.s3ForcePathStyle",
+		},
+		"another switch that is none": {
+			location("gcp", "", config{"insecureSkipTLSVerify": "yep"}), nil, "spec.config.insecureSkipTLSVerify",
+		},
+		"half a key": {location("aws", "", nil), secret, `profile "default" has neither`},
+		"a profile that is not there": {
+			location("aws", "", config{"profile": "x"}), secret, "spec.config.profile",
+		},
+		"a profile that runs a program": {
+			location("aws", "", config{"profile": "process"}), secret, "credential_process",
+		},
+		"a role without keys": {
+			location("aws", "", config{"profile": "role"}), secret, "source_profile",
+		},
+		"a role with keys that are not there": {
+			location("aws", "", config{"profile": "bad"}), secret, `profile "none"`,
+		},
+		"no account": {location("azure", "", nil), nil, "spec.config.storageAccount"},
+		"a key that the credential does not have": {
+			location("azure", "", with("storageAccountKeyEnvVar", "K")), nil, "storageAccountKeyEnvVar",
+		},
+		"nothing to sign in with":     {location("azure", "", account), nil, "workload identity"},
+		"a cloud that does not exist": {location("azure", "", account), secret, "AZURE_CLOUD_NAME"},
+		"an address that restic cannot reach": {
+			location("azure", "", with("storageAccountURI", "http://127.0.0.1/acct")), nil,
+			"spec.config.storageAccountURI",
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

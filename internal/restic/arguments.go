@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // The subcommands.
@@ -210,6 +209,3 @@ func tagMap(list []string) map[string]string {
 	}
 	return tags
 }
-
-// staleAfter is when restic itself takes a lock for abandoned (internal/restic/lock.go, StaleLockTimeout).
-const staleAfter = 30 * time.Minute

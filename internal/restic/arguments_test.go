@@ -106,9 +106,9 @@ func TestOtherArguments(t *testing.T) {
 func TestRestoreArgumentsRefuse(t *testing.T) {
 	for name, o := range map[string]RestoreOptions{
 		"a snapshot that is another one tomorrow": {SnapshotID: "latest", Target: "/t"},
-		"no snapshot":                             {Target: "/t"},
-		"a flag":                                  {SnapshotID: "--delete", Target: "/t"},
-		"no target":                               {SnapshotID: someID},
+		"no snapshot": {Target: "/t"},
+		"a flag":      {SnapshotID: "--delete", Target: "/t"},
+		"no target":   {SnapshotID: someID},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if args, err := restoreArguments(Repository{}, o); err == nil {

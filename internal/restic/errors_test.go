@@ -87,7 +87,8 @@ func TestExitErrorText(t *testing.T) {
 func TestPlainMessage(t *testing.T) {
 	cases := map[string]struct{ text, want string }{
 		"prefixes and lines": {"Fatal: Fatal: one\nIs there\n/repo", "one Is there /repo"},
-		"a stack trace": {"no such file\nfailed\ngithub.com/restic/restic/internal/x.Y\n\t/go/x.go:12\nmain.main\n\t/go/m.go:3",
+		"a stack trace": {"no such file\nfailed\n" +
+			"github.com/restic/restic/internal/x.Y\n\t/go/x.go:12\nmain.main\n\t/go/m.go:3",
 			"no such file failed"},
 		"nothing": {"", ""},
 	}
@@ -122,8 +123,10 @@ func TestLineWriter(t *testing.T) {
 		"lines cut anywhere":            {[]string{"a", "b\nc", "\n", "d"}, []string{"ab", "c", "d"}},
 		"an empty line is none":         {[]string{"\n\na\n"}, []string{"a"}},
 		"a line over the limit is left": {[]string{"a\n" + long, long + "\nb\n"}, []string{"a", "b"}},
-		"at the limit":                  {[]string{strings.Repeat("y", 100) + "\n"}, []string{strings.Repeat("y", 100)}},
-		"colours and carriage returns":  {[]string{"\x1b[2K{\"a\":1}\x1b[31m\r\n\rb\n\x1b["}, []string{`{"a":1}`, "b"}},
+		"at the limit": {
+			[]string{strings.Repeat("y", 100) + "\n"}, []string{strings.Repeat("y", 100)},
+		},
+		"colours and carriage returns": {[]string{"\x1b[2K{\"a\":1}\x1b[31m\r\n\rb\n\x1b["}, []string{`{"a":1}`, "b"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

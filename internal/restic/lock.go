@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// staleAfter is when restic itself takes a lock for abandoned (internal/restic/lock.go, StaleLockTimeout).
+const staleAfter = 30 * time.Minute
+
 // Lock is a lock in a repository (restic v0.19.1, internal/restic/lock.go).
 type Lock struct {
 	ID string `json:"-"`
