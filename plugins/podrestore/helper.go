@@ -87,7 +87,8 @@ func prepend(pod *unstructured.Unstructured, container *corev1.Container) error 
 	if err != nil {
 		return fmt.Errorf("reading the init containers of pod %s/%s: %w", pod.GetNamespace(), pod.GetName(), err)
 	}
-	if err := unstructured.SetNestedSlice(pod.Object, append([]any{fields}, others...), "spec", "initContainers"); err != nil {
+	err = unstructured.SetNestedSlice(pod.Object, append([]any{fields}, others...), "spec", "initContainers")
+	if err != nil {
 		return fmt.Errorf("setting the init containers of pod %s/%s: %w", pod.GetNamespace(), pod.GetName(), err)
 	}
 	return nil

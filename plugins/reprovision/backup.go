@@ -76,8 +76,8 @@ func (a *BackupAction) Cancel(operationID string, _ *velerov1.Backup) error {
 }
 
 // takes says whether the backup takes the content of a claim with restic. The claim's label is what stands in the API
-// server now: Velero's copy is from before the ItemBlockAction, and its own action for pods may back the claim up before
-// ours for pods runs. The label alone could be another backup's, so the pods are asked as well.
+// server now: Velero's copy is from before the ItemBlockAction, and its own action for pods may back the claim up
+// before ours for pods runs. The label alone could be another backup's, so the pods are asked as well.
 func (a *BackupAction) takes(backup *velerov1.Backup, namespace, name string) (bool, error) {
 	if name == "" {
 		return false, nil

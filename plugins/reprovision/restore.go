@@ -62,8 +62,8 @@ func (a *RestoreAction) Execute(
 	return output, a.claim(item, namespace, marked)
 }
 
-// claim prepares a claim for the namespace that it is restored into. One that is there already keeps its binding: Velero
-// compares it with what is restored, and may change it to that. For the same reason it keeps its label.
+// claim prepares a claim for the namespace that it is restored into. One that is there already keeps its binding:
+// Velero compares it with what is restored, and may change it to that. For the same reason it keeps its label.
 func (a *RestoreAction) claim(item *unstructured.Unstructured, namespace string, marked bool) error {
 	var live corev1.PersistentVolumeClaim
 	err := a.cluster.Get(namespace, item.GetName(), &live)
