@@ -3,9 +3,8 @@ VERSION ?= v0.1.0
 ARCH    ?= $(shell go env GOARCH)
 BIN     := bin/$(ARCH)
 PKG     := github.com/velero-restic/velero-plugin-for-restic
-# The helper has the tag of its own release; the document's default, that of the Velero server, is for images that
-# are published with one.
-HELPER_IMAGE ?= velero/velero-restic-restore-helper:$(VERSION)
+# The helper has the tag of this version, since it is released with it and not with the Velero server.
+HELPER_IMAGE ?= velero/velero-restic-restore-helper
 LDFLAGS := -s -w -X $(PKG)/internal/version.Version=$(VERSION) \
 	-X $(PKG)/internal/version.HelperImage=$(HELPER_IMAGE)
 BUILD    = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/$@ $(1)

@@ -56,7 +56,7 @@ func (r *BackupReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	backup := &resticv1.PodVolumeBackup{}
 	if err := r.Client.Get(ctx, request.NamespacedName, backup); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.lifecycle().drop(request.String(), errObjectGone)
+			r.lifecycle().drop(request.String(), errObjectGone())
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -74,10 +74,10 @@ func (r *BackupReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		save:    save,
 		record:  func(outcome transfer.BackupOutcome, _ error) { recordBackup(backup, outcome) },
 	})
-	if err != nil {
-		return ctrl.Result{}, err
+	if err == nil {
+		err = save(ctx)
 	}
-	return result, save(ctx)
+	return settled(result, err)
 }
 
 func (r *BackupReconciler) lifecycle() *lifecycle[transfer.BackupOutcome] {

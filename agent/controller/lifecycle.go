@@ -31,11 +31,17 @@ const (
 	waitInterval = 5 * time.Second
 )
 
-var (
-	errCancelRequested = errors.New("canceled on request")
-	errObjectGone      = errors.New("its object was deleted")
-	errEnded           = errors.New("it was ended by somebody else")
-)
+// stopError is why this agent stops a transfer.
+type stopError struct{ reason string }
+
+// Error implements error.
+func (e *stopError) Error() string { return e.reason }
+
+const canceledOnRequest = "canceled on request"
+
+func errCancelRequested() error { return &stopError{canceledOnRequest} }
+func errObjectGone() error      { return &stopError{"its object was deleted"} }
+func errEnded() error           { return &stopError{"it was ended by somebody else"} }
 
 // plan is what a reconciler has found out about an operation that has not been started: exactly one of wait, fail and
 // work is set.
@@ -73,11 +79,11 @@ func (l *lifecycle[R]) advance(
 ) (ctrl.Result, error) {
 	status := operation.VolumeStatus()
 	if status.Phase.Final() {
-		l.drop(key, errEnded)
+		l.drop(key, errEnded())
 		return ctrl.Result{}, nil
 	}
 	if operation.GetDeletionTimestamp() != nil {
-		l.drop(key, errObjectGone)
+		l.drop(key, errObjectGone())
 		return ctrl.Result{}, nil
 	}
 	stop := l.reasonToStop(operation)
@@ -89,8 +95,7 @@ func (l *lifecycle[R]) advance(
 	case !found:
 		return l.start(ctx, key, status, do)
 	case state.Phase == transfer.Done:
-		l.complete(key, status, state, do)
-		return ctrl.Result{RequeueAfter: l.retryAfter(status)}, nil
+		return l.complete(ctx, key, status, state, do)
 	case stop != nil:
 		l.jobs.Cancel(key, stop)
 	}
@@ -108,11 +113,11 @@ func (l *lifecycle[R]) reasonToStop(operation resticv1.VolumeOperation) error {
 	deadline := operation.Deadline()
 	switch {
 	case operation.CancelRequested():
-		return errCancelRequested
+		return errCancelRequested()
 	case !deadline.IsZero() && l.clock.Now().After(deadline.Time):
-		return fmt.Errorf("not done by its deadline, %s after it was created: raise --item-operation-timeout of the "+
-			"Velero backup or restore if it needs longer",
-			deadline.Sub(operation.GetCreationTimestamp().Time).Round(time.Second))
+		return &stopError{fmt.Sprintf("not done by its deadline, %s after it was created: raise --item-operation-timeout of "+
+			"the Velero backup or restore if it needs longer",
+			deadline.Sub(operation.GetCreationTimestamp().Time).Round(time.Second))}
 	}
 	return nil
 }
@@ -176,43 +181,50 @@ func (l *lifecycle[R]) observe(status *resticv1.VolumeStatus, phase transfer.Pha
 	l.beat(status)
 }
 
+// complete writes a job's outcome into the status. The job is kept until that is saved: it is the only one who knows.
 func (l *lifecycle[R]) complete(
-	key string, status *resticv1.VolumeStatus, state transfer.State[R], do steps[R],
-) {
-	l.jobs.Remove(key)
-	err := state.Err
-	if errors.Is(err, transfer.ErrStopping) {
-		return
+	ctx context.Context, key string, status *resticv1.VolumeStatus, state transfer.State[R], do steps[R],
+) (ctrl.Result, error) {
+	if errors.Is(state.Err, transfer.ErrStopping) {
+		return ctrl.Result{}, nil
 	}
 	if status.StartTimestamp == nil {
 		status.StartTimestamp = l.now()
 	}
-	if transient(err) && status.Attempts < maxAttempts {
+	if transient(state.Err) && status.Attempts < maxAttempts {
 		status.Phase = resticv1.PhaseNew
-		status.Message = fmt.Sprintf("attempt %d of %d: %s", status.Attempts, maxAttempts, err)
-		return
+		status.Message = fmt.Sprintf("attempt %d of %d: %s", status.Attempts, maxAttempts, state.Err)
+	} else {
+		do.record(state.Result, state.Err)
+		l.conclude(status, state.Err)
 	}
-	do.record(state.Result, err)
+	if err := do.save(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
+	l.jobs.Remove(key)
+	return ctrl.Result{RequeueAfter: l.retryAfter(status)}, nil
+}
+
+func (l *lifecycle[R]) conclude(status *resticv1.VolumeStatus, err error) {
+	var stop *stopError
 	switch {
 	case err == nil:
 		l.finish(status, resticv1.PhaseCompleted, "")
-	case errors.Is(err, restic.ErrCanceled), errors.Is(err, errCancelRequested):
-		l.finish(status, resticv1.PhaseCanceled, cancelMessage(err))
+	case errors.As(err, &stop):
+		l.finish(status, resticv1.PhaseCanceled, stop.Error())
 	default:
 		l.finish(status, resticv1.PhaseFailed, err.Error())
 	}
 }
 
-// transient says whether another attempt may go better without anybody's doing.
+// transient says whether another attempt may go better without anybody's doing: the repository was locked, or restic
+// was ended by somebody else than this agent.
 func transient(err error) bool {
-	return errors.Is(err, restic.ErrLocked) || errors.Is(err, restic.ErrKilled)
-}
-
-func cancelMessage(err error) string {
-	if errors.Is(err, errCancelRequested) {
-		return errCancelRequested.Error()
+	var stop *stopError
+	if errors.As(err, &stop) {
+		return false
 	}
-	return err.Error()
+	return errors.Is(err, restic.ErrLocked) || errors.Is(err, restic.ErrKilled) || errors.Is(err, restic.ErrCanceled)
 }
 
 // retryAfter spaces the attempts of an operation that is not final.

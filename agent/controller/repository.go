@@ -25,7 +25,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
-	"github.com/velero-restic/velero-plugin-for-restic/agent/session"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
@@ -97,7 +96,7 @@ func (r *RepositoryReconciler) Reconcile(ctx context.Context, request ctrl.Reque
 	repository := &resticv1.ResticRepository{}
 	if err := r.Client.Get(ctx, request.NamespacedName, repository); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.Jobs.Cancel(request.String(), errObjectGone)
+			r.Jobs.Cancel(request.String(), errObjectGone())
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -194,10 +193,4 @@ func (r *RepositoryReconciler) tell(old, repository *resticv1.ResticRepository, 
 		message = "The repository was made"
 	}
 	r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonRepositoryReady, message)
-}
-
-// permanent says whether an error stays until somebody mends its cause.
-func permanent(err error) bool {
-	var notUsable *session.NotUsableError
-	return errors.As(err, &notUsable)
 }

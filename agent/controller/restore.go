@@ -47,7 +47,7 @@ func (r *RestoreReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	restore := &resticv1.PodVolumeRestore{}
 	if err := r.Client.Get(ctx, request.NamespacedName, restore); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.lifecycle().drop(request.String(), errObjectGone)
+			r.lifecycle().drop(request.String(), errObjectGone())
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -61,10 +61,10 @@ func (r *RestoreReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return err
 	}
 	result, err := r.reconcile(ctx, request.String(), restore, save)
-	if err != nil {
-		return ctrl.Result{}, err
+	if err == nil {
+		err = save(ctx)
 	}
-	return result, save(ctx)
+	return settled(result, err)
 }
 
 func (r *RestoreReconciler) reconcile(
@@ -79,14 +79,14 @@ func (r *RestoreReconciler) reconcile(
 		pod = nil
 	}
 	if restore.Status.Phase.Final() {
-		r.lifecycle().drop(key, errEnded)
+		r.lifecycle().drop(key, errEnded())
 		return r.tell(ctx, restore, pod)
 	}
 	helper := helperOf(pod, restore.Spec.RestoreUID)
 	switch {
 	case pod == nil && restore.Status.Node == r.Node:
 		// The pod was here and is gone, and the volume of a transfer that runs with it.
-		r.lifecycle().drop(key, errObjectGone)
+		r.lifecycle().drop(key, errObjectGone())
 		finish(&restore.Status.VolumeStatus, resticv1.PhaseFailed, fmt.Sprintf("pod %s/%s was deleted before its volume "+
 			"was restored", restore.Spec.Pod.Namespace, restore.Spec.Pod.Name), r.Clock)
 		return ctrl.Result{}, nil
@@ -94,11 +94,12 @@ func (r *RestoreReconciler) reconcile(
 		// On another node, or another pod of the same name. The leader minds those that never come.
 		return ctrl.Result{}, nil
 	case helper.terminated():
-		r.lifecycle().drop(key, errEnded)
+		r.lifecycle().drop(key, errEnded())
 		finish(&restore.Status.VolumeStatus, resticv1.PhaseFailed, fmt.Sprintf("init container %s of pod %s/%s ended "+
 			"before the volume was restored", contract.RestoreContainer, pod.Namespace, pod.Name), r.Clock)
 		return ctrl.Result{}, nil
 	case !helper.running():
+		r.lifecycle().wait(&restore.Status.VolumeStatus, "waiting for init container "+contract.RestoreContainer+helper.why())
 		return ctrl.Result{}, nil
 	}
 	restore.Status.Node = r.Node
@@ -272,6 +273,14 @@ type helper struct{ state *corev1.ContainerState }
 func (h helper) absent() bool     { return h.state == nil }
 func (h helper) running() bool    { return h.state != nil && h.state.Running != nil }
 func (h helper) terminated() bool { return h.state != nil && h.state.Terminated != nil }
+
+// why says what keeps the container from running, as far as the kubelet tells.
+func (h helper) why() string {
+	if h.state == nil || h.state.Waiting == nil {
+		return ""
+	}
+	return fmt.Sprintf(": %s %s", h.state.Waiting.Reason, h.state.Waiting.Message)
+}
 
 func helperOf(pod *corev1.Pod, restoreUID string) helper {
 	if pod == nil || !waitsFor(pod, restoreUID) {

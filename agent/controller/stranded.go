@@ -203,7 +203,7 @@ func (s *Stranded) strandedRestore(
 ) (string, error) {
 	now := s.Clock.Now()
 	if restore.CancelRequested() && restore.Status.Node == "" {
-		return errCancelRequested.Error(), nil
+		return canceledOnRequest, nil
 	}
 	if now.Sub(restore.CreationTimestamp.Time) < agentGrace {
 		return "", nil

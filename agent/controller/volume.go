@@ -6,9 +6,11 @@ package controller
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
@@ -82,4 +84,19 @@ func setWarnings(status *resticv1.VolumeStatus, warnings restic.Warnings) {
 		first = first[:resticv1.MaxWarnings]
 	}
 	status.Warnings, status.WarningCount = first, warnings.Count
+}
+
+// conflictRetry is how soon an object is looked at again whose cached copy was behind: by then the cache has caught up.
+const conflictRetry = 100 * time.Millisecond
+
+// settled is the end of a reconcile. A conflict is no error: the object has changed since it was read, and what was
+// found out is found out again.
+func settled(result ctrl.Result, err error) (ctrl.Result, error) {
+	switch {
+	case apierrors.IsConflict(err):
+		return ctrl.Result{RequeueAfter: conflictRetry}, nil
+	case err != nil:
+		return ctrl.Result{}, err
+	}
+	return result, nil
 }

@@ -22,13 +22,35 @@ const (
 	markerFileMode = 0o644
 )
 
-// WriteDone tells the helper that the volume was restored. Before that it has the kernel write the volume's data to
-// its storage, which can fail for data that restic could write without an error. It may be called again.
-func WriteDone(volumeDir, restoreUID string) error {
-	err := withVolume(volumeDir, restoreUID, func(root *os.Root) error {
-		if err := flush(root); err != nil {
-			return fmt.Errorf("flushing the restored data: %w", err)
+// PrepareMarkers makes the folder of the markers. The helper opens it as soon as it is there, and so sees the markers
+// even where the volume's root shuts it out later: see ApplyRootAttributes.
+func PrepareMarkers(volumeDir string) error {
+	err := withVolume(volumeDir, func(root *os.Root) error {
+		dir, err := makeMarkerDir(root)
+		if err != nil {
+			return err
 		}
+		return dir.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("preparing the markers in %s: %w", volumeDir, err)
+	}
+	return nil
+}
+
+// Flush has the kernel write the volume's data to its storage, which can fail for data that restic could write without
+// an error. It may take as long as the storage does.
+func Flush(volumeDir string) error {
+	err := withVolume(volumeDir, flush)
+	if err != nil {
+		return fmt.Errorf("flushing the restored data in %s: %w", volumeDir, err)
+	}
+	return nil
+}
+
+// WriteDone tells the helper that the volume was restored. It may be called again.
+func WriteDone(volumeDir, restoreUID string) error {
+	err := withMarkers(volumeDir, restoreUID, func(root *os.Root) error {
 		return writeMarker(root, path.Base(contract.DoneMarker(restoreUID)), "")
 	})
 	if err != nil {
@@ -43,7 +65,7 @@ func WriteFailed(volumeDir, restoreUID, reason string) error {
 	if len(reason) > contract.MarkerReasonMax {
 		reason = strings.ToValidUTF8(reason[:contract.MarkerReasonMax], "")
 	}
-	err := withVolume(volumeDir, restoreUID, func(root *os.Root) error {
+	err := withMarkers(volumeDir, restoreUID, func(root *os.Root) error {
 		return writeMarker(root, path.Base(contract.FailedMarker(restoreUID)), reason)
 	})
 	if err != nil {
@@ -54,7 +76,7 @@ func WriteFailed(volumeDir, restoreUID, reason string) error {
 
 // RemoveMarkers removes what WriteDone and WriteFailed wrote, and nothing else. It may be called again.
 func RemoveMarkers(volumeDir, restoreUID string) error {
-	err := withVolume(volumeDir, restoreUID, func(root *os.Root) error {
+	err := withMarkers(volumeDir, restoreUID, func(root *os.Root) error {
 		if !realDir(root, contract.MarkerDir) {
 			return nil
 		}
@@ -82,12 +104,17 @@ func RemoveMarkers(volumeDir, restoreUID string) error {
 	return nil
 }
 
-// withVolume runs the function in the volume's root directory, and puts that directory's times back afterwards: it
-// has those of the backup.
-func withVolume(volumeDir, restoreUID string, do func(root *os.Root) error) error {
+// withMarkers is withVolume for the markers of a restore, whose UID becomes part of a path.
+func withMarkers(volumeDir, restoreUID string, do func(root *os.Root) error) error {
 	if !safeName(restoreUID) {
 		return fmt.Errorf("%q is not the UID of a restore", restoreUID)
 	}
+	return withVolume(volumeDir, do)
+}
+
+// withVolume runs the function in the volume's root directory, and puts that directory's times back afterwards: it
+// has those of the backup.
+func withVolume(volumeDir string, do func(root *os.Root) error) error {
 	root, err := os.OpenRoot(volumeDir)
 	if err != nil {
 		return err

@@ -100,7 +100,6 @@ func (o *Opener) Open(ctx context.Context, location, volumeNamespace string) (*S
 		return nil, err
 	}
 	session.Password = password
-	session.ReadOnly = bsl.Spec.AccessMode == velerov1.BackupStorageLocationAccessModeReadOnly
 	return session, nil
 }
 
@@ -235,7 +234,7 @@ func (o *Opener) prepare(access repository.Access, cacheName string) (session *S
 		}
 	}()
 	target := restic.Repository{
-		URL: access.URL, InsecureTLS: access.InsecureTLS, Options: access.Options, RetryLock: o.RetryLock,
+		URL: access.URL, ReadOnly: access.ReadOnly, InsecureTLS: access.InsecureTLS, Options: access.Options, RetryLock: o.RetryLock,
 		CacheDir:     filepath.Join(o.ScratchDir, "cache", cacheName),
 		PasswordFile: filepath.Join(dir, "password"),
 	}
@@ -253,7 +252,7 @@ func (o *Opener) prepare(access repository.Access, cacheName string) (session *S
 		}
 	}
 	target.Env = environment(access, dir)
-	return &Session{Client: restic.NewClient(o.Runner, target), URL: repository.Identifier(access.URL), dir: dir}, nil
+	return &Session{Client: restic.NewClient(o.Runner, target), ReadOnly: access.ReadOnly, URL: repository.Identifier(access.URL), dir: dir}, nil
 }
 
 func environment(access repository.Access, dir string) []string {

@@ -75,12 +75,7 @@ func (m *Mover) mayMake(repository *session.Session, request ProbeRequest) error
 			"or delete this ResticRepository to begin a new one", request.Repository.Namespace, request.KnownID,
 			repository.URL)}
 	case repository.Password.WellKnown && !request.AllowWellKnown:
-		return &session.NotUsableError{Message: fmt.Sprintf("Secret %s/%s holds the password that every Velero makes by "+
-			"default, which protects nothing, so no new repository is made with it. Choose one: `kubectl -n %s create "+
-			"secret generic %s --from-literal=%s=\"$(openssl rand -base64 32)\"` and keep a copy: losing it loses the "+
-			"backups. To use the default all the same, start the agent with --allow-static-password",
-			m.Opener.Namespace, repository.Password.Secret, m.Opener.Namespace, contract.PasswordSecret,
-			contract.PasswordSecretKey)}
+		return &session.NotUsableError{Message: repository.Password.WellKnownMessage(m.Opener.Namespace)}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/session"
@@ -48,23 +49,44 @@ func (m *Mover) Restore(ctx context.Context, request RestoreRequest, report func
 		return outcome, err
 	}
 	err = m.withSession(ctx, request.Repository, func(repository *session.Session) error {
-		snapshot, err := find(ctx, repository, request)
-		if err != nil {
-			return err
-		}
-		outcome.SnapshotID = snapshot.ID
-		if snapshot.Tags[contract.TagEmpty] == "" {
-			if err := unpack(ctx, repository, dir, request, &outcome, report); err != nil {
-				return err
-			}
-		}
-		if err := hostpath.ApplyRootAttributes(dir, snapshot.Tags); err != nil {
-			outcome.Warnings.Count++
-			outcome.Warnings.First = append(outcome.Warnings.First, fmt.Sprintf("the volume's root: %s", err))
-		}
-		return nil
+		return restore(ctx, repository, dir, request, &outcome, report)
 	})
 	return outcome, err
+}
+
+// sightTime is what the helper gets to see the folder of the markers before the volume's root becomes what it was: it
+// looks twice a second, as a user whom that root may shut out.
+const sightTime = 1200 * time.Millisecond
+
+func restore(
+	ctx context.Context, repository *session.Session, dir string, request RestoreRequest,
+	outcome *RestoreOutcome, report func(Progress),
+) error {
+	if err := hostpath.PrepareMarkers(dir); err != nil {
+		return err
+	}
+	sight := time.NewTimer(sightTime)
+	defer sight.Stop()
+	snapshot, err := find(ctx, repository, request)
+	if err != nil {
+		return err
+	}
+	outcome.SnapshotID = snapshot.ID
+	if snapshot.Tags[contract.TagEmpty] == "" {
+		if err := unpack(ctx, repository, dir, request, outcome, report); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-sight.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := hostpath.ApplyRootAttributes(dir, snapshot.Tags); err != nil {
+		outcome.Warnings.Count++
+		outcome.Warnings.First = append(outcome.Warnings.First, fmt.Sprintf("the volume's root: %s", err))
+	}
+	return hostpath.Flush(dir)
 }
 
 func unpack(
