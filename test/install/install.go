@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package install puts the project on a cluster that has Velero, by the very commands that its users type.
+package install
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
+)
+
+// Images is the folder, in the repository, that `make images` writes to.
+const Images = "dist/images"
+
+// archives are the files in that folder, for this machine's architecture.
+var archives = []string{
+	"velero-plugin-for-restic.tar", "velero-restic-agent.tar", "velero-restic-restore-helper.tar",
+}
+
+// Repositories of the images, without a tag.
+const (
+	pluginImage = "velero/velero-plugin-for-restic"
+	agentImage  = "velero/velero-restic-agent"
+)
+
+// patience bounds an installation, which takes half a minute on two cores.
+const patience = 5 * time.Minute
+
+// Cluster is what is installed on: a *node.Node, or a user's own.
+type Cluster interface {
+	// Kubectl and Velero run the two programs as the cluster's administrator and return what they print on standard
+	// output. An error carries what they say on standard error.
+	Kubectl(ctx context.Context, args ...string) (string, error)
+	Velero(ctx context.Context, args ...string) (string, error)
+}
+
+// loader is a cluster that takes images from files.
+type loader interface {
+	Load(ctx context.Context, files ...string) error
+}
+
+// kubelet is a cluster whose kubelet may keep its files elsewhere than in /var/lib/kubelet.
+type kubelet interface {
+	KubeletRoot() string
+}
+
+// Options are what an installation is made from.
+type Options struct {
+	// Repository is the folder of the product's go.mod, which holds examples/base.
+	Repository string
+	// Images is the folder of the images' archives. Empty: the cluster has them, or pulls them.
+	Images string
+	// Version is the tag of the images.
+	Version string
+}
+
+// Install loads the images, applies examples/base, makes a password for the repositories unless there is one, adds the
+// plugin to Velero and waits until the server and the agents run. Repeating it changes only what differs.
+//
+// Each command is told on out before it runs, as a user would type it. The error names the command that went wrong.
+func Install(ctx context.Context, c Cluster, options Options, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if options.Images != "" {
+		if err := load(ctx, c, options.Images); err != nil {
+			return err
+		}
+	}
+	i := &installation{ctx: ctx, cluster: c, options: options, out: out}
+	for _, step := range []func() error{i.base, i.hostPath, i.password, i.plugin, i.rollOut} {
+		if err := step(); err != nil {
+			return fmt.Errorf("installing: %w", err)
+		}
+	}
+	return nil
+}
+
+func load(ctx context.Context, c Cluster, folder string) error {
+	target, loads := c.(loader)
+	if !loads {
+		return errors.New("installing: this cluster takes no images from files: push them to a registry that it pulls from")
+	}
+	for _, archive := range archives {
+		if err := target.Load(ctx, filepath.Join(folder, archive)); err != nil {
+			return fmt.Errorf("installing (make the images with `make images`): %w", err)
+		}
+	}
+	return nil
+}
+
+// installation is one call of Install.
+type installation struct {
+	ctx     context.Context //nolint:containedctx // of the one call
+	cluster Cluster
+	options Options
+	out     io.Writer
+}
+
+// kubectl tells the command and runs it.
+func (i *installation) kubectl(args ...string) error {
+	fmt.Fprintln(i.out, "$ kubectl", quoted(args))
+	_, err := i.cluster.Kubectl(i.ctx, args...)
+	return err
+}
+
+// quoted writes arguments as one types them into a shell.
+func quoted(args []string) string {
+	words := make([]string, 0, len(args))
+	for _, arg := range args {
+		if strings.ContainsAny(arg, ` "[]{}$`) {
+			arg = "'" + arg + "'"
+		}
+		words = append(words, arg)
+	}
+	return strings.Join(words, " ")
+}
+
+func (i *installation) base() error {
+	fmt.Fprintln(i.out, "$ kubectl apply -k examples/base")
+	_, err := i.cluster.Kubectl(i.ctx, "apply", "-k", filepath.Join(i.options.Repository, "examples", "base"))
+	if err != nil {
+		return err
+	}
+	image, err := i.cluster.Kubectl(i.ctx, "-n", velero.Namespace, "get", "daemonset", contract.DaemonSetName,
+		"-o", "jsonpath={.spec.template.spec.containers[0].image}")
+	want := agentImage + ":" + i.options.Version
+	if err != nil || image == want {
+		return err
+	}
+	return i.kubectl("-n", velero.Namespace, "set", "image", "daemonset/"+contract.DaemonSetName, "restic="+want)
+}
+
+// hostPath is the document's step for platforms whose kubelet keeps its files elsewhere.
+func (i *installation) hostPath() error {
+	node, ok := i.cluster.(kubelet)
+	if !ok {
+		return nil
+	}
+	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/volumes/0/hostPath","value": { "path": %q}}]`,
+		filepath.Join(node.KubeletRoot(), "pods"))
+	return i.kubectl("patch", "ds/"+contract.DaemonSetName, "--namespace", velero.Namespace, "--type", "json", "-p", patch)
+}
+
+// password keeps a password that is there: the repositories are made with it.
+func (i *installation) password() error {
+	found, err := i.cluster.Kubectl(i.ctx, "-n", velero.Namespace, "get", "secret", contract.PasswordSecret,
+		"--ignore-not-found", "-o", "name")
+	if err != nil || found != "" {
+		return err
+	}
+	create := []string{"-n", velero.Namespace, "create", "secret", "generic", contract.PasswordSecret}
+	key := "--from-literal=" + contract.PasswordSecretKey + "="
+	fmt.Fprintf(i.out, "$ kubectl %s %s\"$(openssl rand -base64 32)\"\n", strings.Join(create, " "), key)
+	_, err = i.cluster.Kubectl(i.ctx, append(create, key+rand.Text())...)
+	return err
+}
+
+// plugin adds the plugin unless it is there: velero refuses to add one twice.
+func (i *installation) plugin() error {
+	want := pluginImage + ":" + i.options.Version
+	images, err := i.cluster.Kubectl(i.ctx, "-n", velero.Namespace, "get", "deployment", "velero",
+		"-o", "jsonpath={.spec.template.spec.initContainers[*].image}")
+	if err != nil {
+		return err
+	}
+	for _, image := range strings.Fields(images) {
+		if image == want {
+			return nil
+		}
+	}
+	fmt.Fprintln(i.out, "$ velero plugin add", want, "--confirm")
+	_, err = i.cluster.Velero(i.ctx, "plugin", "add", want, "--confirm")
+	return err
+}
+
+func (i *installation) rollOut() error {
+	for _, workload := range []string{"deployment/velero", "daemonset/" + contract.DaemonSetName} {
+		err := i.kubectl("-n", velero.Namespace, "rollout", "status", workload, "--timeout=120s")
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
