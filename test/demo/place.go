@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/existing"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/host"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/part"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
+	"github.com/velero-restic/velero-plugin-for-restic/test/install"
+)
+
+// place is the cluster that the demo runs on.
+type place struct {
+	// node is the demo's own cluster, nil for one that the user brought.
+	node *node.Node
+	// repository is the folder of the product's go.mod.
+	repository string
+	kubeconfig string
+	// namespace is Velero's.
+	namespace string
+	// programs are the paths of kubectl and velero.
+	programs map[string]string
+}
+
+// freeSpace is what a cluster with the demo's data takes on disk, with room: images, volumes, bucket.
+const freeSpace = 4 << 30
+
+// ownPlace looks whether this machine can run the demo's cluster, and says all that is wrong at once. On Debian it
+// installs packages that are missing. Nothing is started.
+func ownPlace(ctx context.Context, t *terminal) (place, error) {
+	cache, err := part.Find(ctx)
+	if err != nil {
+		return place{}, err
+	}
+	n, err := node.New(node.DefaultName, cache, t)
+	if err != nil {
+		return place{}, err
+	}
+	return place{
+		node: n, repository: cache.Repository, kubeconfig: n.Kubeconfig(), namespace: velero.Namespace,
+		programs: map[string]string{
+			"kubectl": filepath.Join(n.Bin(), "kubectl"), "velero": filepath.Join(n.Bin(), "velero"),
+		},
+	}, errors.Join(host.Prepare(ctx, t), checkSpace(filepath.Dir(node.Root)))
+}
+
+func checkSpace(folder string) error {
+	var file syscall.Statfs_t
+	if err := syscall.Statfs(folder, &file); err != nil {
+		return fmt.Errorf("asking for the free space in %s: %w", folder, err)
+	}
+	if free := file.Bavail * uint64(file.Bsize); free < freeSpace {
+		return fmt.Errorf("%s has %d MiB free, the demo needs %d MiB: make room there", folder, free>>20, freeSpace>>20)
+	}
+	return nil
+}
+
+// foreignPlace looks whether the user's own cluster answers, and has Velero and this project. Nothing is changed.
+func foreignPlace(ctx context.Context, t *terminal, kubeconfig, namespace string) (place, error) {
+	if namespace == "" {
+		namespace = velero.Namespace
+	}
+	cache, err := part.Find(ctx)
+	if err != nil {
+		return place{}, err
+	}
+	p := place{
+		repository: cache.Repository, kubeconfig: kubeconfig, namespace: namespace, programs: map[string]string{},
+	}
+	for _, name := range []string{"kubectl", "velero"} {
+		if p.programs[name], err = exec.LookPath(name); err != nil {
+			return p, fmt.Errorf("finding %s for the cluster of KUBECONFIG: put it into a folder of PATH: %w", name, err)
+		}
+	}
+	return p, existing.Check(ctx, kubeconfig, t)
+}
+
+// prepare brings up what the demo runs on: its own cluster with Velero and this project, or a look at the user's.
+func (d *demo) prepare(ctx context.Context) error {
+	if d.node == nil {
+		return d.checkInstalled(ctx)
+	}
+	images := filepath.Join(d.repository, filepath.FromSlash(install.Images))
+	version, err := versionOf(images)
+	if err != nil {
+		return err
+	}
+	d.step("Starting a one-node Kubernetes %s, with an S3 gateway", part.KubernetesVersion)
+	if err := d.node.Up(ctx, node.Options{}); err != nil {
+		return err
+	}
+	d.step("Installing Velero %s, unmodified", part.VeleroVersion)
+	if err := velero.Install(ctx, d.node, velero.Options{}, d); err != nil {
+		return err
+	}
+	d.step("Installing this project: custom resources, agent on every node, volume policy, plugin")
+	options := install.Options{Repository: d.repository, Images: images, Version: version}
+	return install.Install(ctx, d.node, options, d)
+}
+
+// versionOf returns the tag of the images that `make images` wrote.
+func versionOf(folder string) (string, error) {
+	archive := filepath.Join(folder, "velero-plugin-for-restic.tar")
+	manifest, err := tarball.LoadManifest(func() (io.ReadCloser, error) { return os.Open(archive) })
+	if err != nil {
+		return "", fmt.Errorf("reading the images (make them with `make images`): %w", err)
+	}
+	for _, image := range manifest {
+		for _, tag := range image.RepoTags {
+			if _, version, found := strings.Cut(tag, ":"); found {
+				return version, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("reading %s: no image in it has a tag: make it again with `make images`", archive)
+}
+
+func (d *demo) checkInstalled(ctx context.Context) error {
+	d.step("Looking for Velero and this project in namespace %s", d.namespace)
+	for _, object := range []string{"deployment/velero", "daemonset/restic"} {
+		if _, err := d.kubectl(ctx, "-n", d.namespace, "rollout", "status", object, "--timeout=60s"); err != nil {
+			return fmt.Errorf("%s is not ready in namespace %s: install it as docs/install.md says, and set "+
+				"VELERO_NAMESPACE if Velero is elsewhere: %w", object, d.namespace, err)
+		}
+	}
+	return nil
+}
+
+// bucketSize adds up the objects in the bucket, by the first folder: backups, restic, ….
+func (d *demo) bucketSize() (map[string]int64, error) {
+	sizes := map[string]int64{}
+	if d.node == nil {
+		return sizes, nil
+	}
+	plan, err := d.node.Plan()
+	if err != nil {
+		return nil, err
+	}
+	bucket := os.DirFS(plan.Store.Folder)
+	return sizes, addSizes(bucket, sizes)
+}
