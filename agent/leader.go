@@ -7,9 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -18,7 +19,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -77,11 +77,28 @@ func (l *leader) Start(ctx context.Context) error {
 		return fmt.Errorf("preparing the election: %w", err)
 	}
 	for ctx.Err() == nil {
+		if err := l.ensureLease(ctx, client); err != nil && ctx.Err() == nil {
+			ctrl.Log.Error(err, "Preparing the Lease")
+		}
 		elector.Run(ctx)
 		select {
 		case <-ctx.Done():
 		case <-time.After(retryPeriod):
 		}
+	}
+	return nil
+}
+
+// ensureLease makes the Lease with a label that keeps it out of backups: restoring one means nothing, and Velero would
+// warn of it in each restore.
+func (l *leader) ensureLease(ctx context.Context, client kubernetes.Interface) error {
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
+		Namespace: l.options.Namespace, Name: contract.LeaderLeaseName,
+		Labels: map[string]string{contract.LabelExcludeFromBackup: "true"},
+	}}
+	_, err := client.CoordinationV1().Leases(l.options.Namespace).Create(ctx, lease, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("creating Lease %s/%s: %w", lease.Namespace, lease.Name, err)
 	}
 	return nil
 }
@@ -122,25 +139,4 @@ func (l *leader) lead(ctx context.Context) error {
 		return fmt.Errorf("preparing the leader role: %w", err)
 	}
 	return mgr.Start(ctx)
-}
-
-func addRunnables(mgr manager.Manager, runnables ...manager.Runnable) error {
-	for _, runnable := range runnables {
-		if err := mgr.Add(runnable); err != nil {
-			return fmt.Errorf("adding a pool: %w", err)
-		}
-	}
-	return nil
-}
-
-// cachesSynced is ready once the caches are filled: only then does the agent take work up.
-func cachesSynced(mgr manager.Manager) healthz.Checker {
-	return func(request *http.Request) error {
-		ctx, cancel := context.WithTimeout(request.Context(), time.Second)
-		defer cancel()
-		if !mgr.GetCache().WaitForCacheSync(ctx) {
-			return errors.New("the caches are not filled yet")
-		}
-		return nil
-	}
 }

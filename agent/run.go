@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -160,5 +162,17 @@ func addNodeRole(
 	if err := addRunnables(mgr, backupJobs, restoreJobs); err != nil {
 		return err
 	}
-	return mgr.AddReadyzCheck("caches", cachesSynced(mgr))
+	return errors.Join(
+		mgr.AddReadyzCheck("caches", cachesSynced(mgr)),
+		mgr.AddReadyzCheck("host-pods", podsFound(mgr, mover.Finder)),
+	)
+}
+
+func addRunnables(mgr manager.Manager, runnables ...manager.Runnable) error {
+	for _, runnable := range runnables {
+		if err := mgr.Add(runnable); err != nil {
+			return fmt.Errorf("adding a pool: %w", err)
+		}
+	}
+	return nil
 }

@@ -90,8 +90,12 @@ func (r *BackupReconciler) save(ctx context.Context, old, backup *resticv1.PodVo
 		return nil
 	}
 	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Status().Patch(ctx, backup, patch); err != nil {
-		return fmt.Errorf("saving the status of PodVolumeBackup %s: %w", backup.Name, client.IgnoreNotFound(err))
+	err := r.Client.Status().Patch(ctx, backup, patch)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("saving the status of PodVolumeBackup %s: %w", backup.Name, err)
 	}
 	if old.Status.Phase != backup.Status.Phase && backup.Status.Phase != resticv1.PhaseNew {
 		r.Announcer.announce(metric.Backup, backup, backup.Spec.Pod, backup.Spec.Volume)

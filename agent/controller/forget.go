@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -90,7 +91,12 @@ func (r *ForgetReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return ctrl.Result{}, nil
 	case found:
 		return r.conclude(ctx, key, state, asked.Items)
-	case len(asked.Items) == 0:
+	}
+	// A transfer that is still being stopped may yet finish its snapshot.
+	asked.Items = slices.DeleteFunc(asked.Items, func(backup resticv1.PodVolumeBackup) bool {
+		return backup.Status.Phase == resticv1.PhaseInProgress
+	})
+	if len(asked.Items) == 0 {
 		return ctrl.Result{}, nil
 	}
 	if wait := gatherTime - time.Since(newestUpdate(asked.Items)); wait > 0 {

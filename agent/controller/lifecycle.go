@@ -53,6 +53,9 @@ type plan[R any] struct {
 	// work does it. No two operations with the same exclusive key are done at once.
 	work      transfer.Work[R]
 	exclusive string
+	// confirm looks once more, after the attempt was saved, whether somebody else has begun the same; it returns what to
+	// wait for then, and for how long. Nil where nobody else could.
+	confirm func(ctx context.Context) (wait string, retry time.Duration, err error)
 }
 
 // lifecycle takes an operation from New to a final phase, with a job of the pool.
@@ -130,6 +133,9 @@ func (l *lifecycle[R]) start(
 			"during each: `kubectl describe` its pod, of DaemonSet restic, for the reason", status.Attempts))
 		return ctrl.Result{}, nil
 	}
+	if rest := l.restBeforeRetry(status); rest > 0 {
+		return ctrl.Result{RequeueAfter: rest}, nil
+	}
 	next, err := do.prepare(ctx)
 	switch {
 	case err != nil:
@@ -140,18 +146,31 @@ func (l *lifecycle[R]) start(
 	case next.wait != "":
 		l.wait(status, next.wait)
 		return ctrl.Result{RequeueAfter: waitInterval}, nil
+	case l.jobs.Held(next.exclusive):
+		l.wait(status, "waiting for another pod's restore of the same claim")
+		return ctrl.Result{RequeueAfter: waitInterval}, nil
 	}
+	return l.submit(ctx, key, status, next, do)
+}
+
+// submit counts the attempt, saves that, and queues the job.
+func (l *lifecycle[R]) submit(
+	ctx context.Context, key string, status *resticv1.VolumeStatus, next plan[R], do steps[R],
+) (ctrl.Result, error) {
 	status.Attempts++
 	l.wait(status, "waiting for its turn on the node")
 	if err := do.save(ctx); err != nil {
 		return ctrl.Result{}, err
 	}
-	err = l.jobs.Submit(key, next.exclusive, maxRunTime, next.work)
-	if errors.Is(err, transfer.ErrBusy) {
-		status.Attempts--
-		l.wait(status, "waiting for another pod's restore of the same claim")
-		return ctrl.Result{RequeueAfter: waitInterval}, nil
+	if next.confirm != nil {
+		wait, retry, err := next.confirm(ctx)
+		if err != nil || wait != "" {
+			status.Attempts--
+			l.wait(status, wait)
+			return ctrl.Result{RequeueAfter: retry}, errors.Join(err, do.save(ctx))
+		}
 	}
+	err := l.jobs.Submit(key, next.exclusive, maxRunTime, next.work)
 	return ctrl.Result{RequeueAfter: l.progressInterval}, err
 }
 
@@ -194,6 +213,7 @@ func (l *lifecycle[R]) complete(
 	if transient(state.Err) && status.Attempts < maxAttempts {
 		status.Phase = resticv1.PhaseNew
 		status.Message = fmt.Sprintf("attempt %d of %d: %s", status.Attempts, maxAttempts, state.Err)
+		status.HeartbeatTimestamp = l.now()
 	} else {
 		do.record(state.Result, state.Err)
 		l.conclude(status, state.Err)
@@ -202,7 +222,7 @@ func (l *lifecycle[R]) complete(
 		return ctrl.Result{}, err
 	}
 	l.jobs.Remove(key)
-	return ctrl.Result{RequeueAfter: l.retryAfter(status)}, nil
+	return ctrl.Result{RequeueAfter: l.restBeforeRetry(status)}, nil
 }
 
 func (l *lifecycle[R]) conclude(status *resticv1.VolumeStatus, err error) {
@@ -227,12 +247,14 @@ func transient(err error) bool {
 	return errors.Is(err, restic.ErrLocked) || errors.Is(err, restic.ErrKilled) || errors.Is(err, restic.ErrCanceled)
 }
 
-// retryAfter spaces the attempts of an operation that is not final.
-func (l *lifecycle[R]) retryAfter(status *resticv1.VolumeStatus) time.Duration {
-	if status.Phase.Final() {
+// restBeforeRetry spaces the attempts of an operation: the more there were, the longer. The heartbeat is that of the
+// last attempt's end.
+func (l *lifecycle[R]) restBeforeRetry(status *resticv1.VolumeStatus) time.Duration {
+	if status.Attempts == 0 || status.Phase != resticv1.PhaseNew || status.HeartbeatTimestamp == nil {
 		return 0
 	}
-	return time.Duration(status.Attempts) * waitInterval
+	rest := time.Duration(status.Attempts) * waitInterval
+	return max(0, rest-l.clock.Since(status.HeartbeatTimestamp.Time))
 }
 
 func (l *lifecycle[R]) finish(status *resticv1.VolumeStatus, phase resticv1.VolumePhase, message string) {

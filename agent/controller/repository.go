@@ -96,12 +96,14 @@ func (r *RepositoryReconciler) Reconcile(ctx context.Context, request ctrl.Reque
 	repository := &resticv1.ResticRepository{}
 	if err := r.Client.Get(ctx, request.NamespacedName, repository); err != nil {
 		if apierrors.IsNotFound(err) {
+			// The job's outcome must not become that of another object of the same name.
 			r.Jobs.Cancel(request.String(), errObjectGone())
+			r.Jobs.Remove(request.String())
+			r.Metrics.RepositoryGone(request.Name)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if repository.DeletionTimestamp != nil {
-		r.Metrics.RepositoryGone(repository.Spec.VolumeNamespace, repository.Spec.BackupStorageLocation)
 		return ctrl.Result{}, nil
 	}
 	state, found := r.Jobs.State(request.String())
@@ -119,7 +121,7 @@ func (r *RepositoryReconciler) Reconcile(ctx context.Context, request ctrl.Reque
 		return ctrl.Result{}, err
 	}
 	r.Metrics.RepositoryReady(repository)
-	if state.Err != nil {
+	if repository.Status.Phase != resticv1.RepositoryReady {
 		return ctrl.Result{RequeueAfter: recheckNotReady}, nil
 	}
 	return ctrl.Result{RequeueAfter: recheckReady}, nil
@@ -147,8 +149,12 @@ func (r *RepositoryReconciler) save(
 	if equality.Semantic.DeepEqual(old.Status, repository.Status) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, repository, client.MergeFrom(old)); err != nil {
-		return fmt.Errorf("saving the status of ResticRepository %s: %w", repository.Name, client.IgnoreNotFound(err))
+	err := r.Client.Status().Patch(ctx, repository, client.MergeFrom(old))
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("saving the status of ResticRepository %s: %w", repository.Name, err)
 	}
 	r.tell(old, repository, state.Result.Made)
 	return nil

@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -52,6 +54,7 @@ func (r *RestoreReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if restore.Skipped() != nil || restore.Status.MarkerRemoved {
+		r.lifecycle().drop(request.String(), errEnded())
 		return ctrl.Result{}, nil
 	}
 	saved := restore.DeepCopy()
@@ -80,6 +83,10 @@ func (r *RestoreReconciler) reconcile(
 	}
 	if restore.Status.Phase.Final() {
 		r.lifecycle().drop(key, errEnded())
+		if _, busy := r.Jobs.State(key); busy {
+			// restic is still being stopped: the volume is not to be touched beside it.
+			return ctrl.Result{RequeueAfter: r.ProgressInterval}, nil
+		}
 		return r.tell(ctx, restore, pod)
 	}
 	helper := helperOf(pod, restore.Spec.RestoreUID)
@@ -99,8 +106,7 @@ func (r *RestoreReconciler) reconcile(
 			"before the volume was restored", contract.RestoreContainer, pod.Namespace, pod.Name), r.Clock)
 		return ctrl.Result{}, nil
 	case !helper.running():
-		r.lifecycle().wait(&restore.Status.VolumeStatus, "waiting for init container "+contract.RestoreContainer+helper.why())
-		return ctrl.Result{}, nil
+		return r.awaitHelper(key, restore, helper)
 	}
 	restore.Status.Node = r.Node
 	return r.lifecycle().advance(ctx, key, restore, steps[transfer.RestoreOutcome]{
@@ -108,6 +114,22 @@ func (r *RestoreReconciler) reconcile(
 		save:    save,
 		record:  func(outcome transfer.RestoreOutcome, _ error) { recordRestore(restore, outcome) },
 	})
+}
+
+// awaitHelper says what keeps the init container from running, and minds the deadline meanwhile.
+func (r *RestoreReconciler) awaitHelper(
+	key string, restore *resticv1.PodVolumeRestore, helper helper,
+) (ctrl.Result, error) {
+	l := r.lifecycle()
+	if stop := l.reasonToStop(restore); stop != nil {
+		l.drop(key, stop)
+		l.finish(&restore.Status.VolumeStatus, resticv1.PhaseCanceled, stop.Error())
+		return ctrl.Result{}, nil
+	}
+	if _, busy := r.Jobs.State(key); !busy {
+		l.wait(&restore.Status.VolumeStatus, "waiting for init container "+contract.RestoreContainer+helper.why())
+	}
+	return ctrl.Result{RequeueAfter: heartbeatInterval}, nil
 }
 
 func (r *RestoreReconciler) lifecycle() *lifecycle[transfer.RestoreOutcome] {
@@ -156,8 +178,12 @@ func (r *RestoreReconciler) save(ctx context.Context, old, restore *resticv1.Pod
 		return nil
 	}
 	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Status().Patch(ctx, restore, patch); err != nil {
-		return fmt.Errorf("saving the status of PodVolumeRestore %s: %w", restore.Name, client.IgnoreNotFound(err))
+	err := r.Client.Status().Patch(ctx, restore, patch)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("saving the status of PodVolumeRestore %s: %w", restore.Name, err)
 	}
 	if old.Status.Phase != restore.Status.Phase && restore.Status.Phase != resticv1.PhaseNew {
 		r.Announcer.announce(metric.Restore, restore, restore.Spec.Pod, restore.Spec.Volume)
@@ -187,13 +213,15 @@ func (r *RestoreReconciler) prepare(
 	if err != nil {
 		return next, err
 	}
-	next.exclusive = claimKey(restore)
-	twin, err := r.twin(ctx, restore)
-	if err != nil {
-		return next, err
-	}
-	if twin != nil {
-		return planBeside(restore, twin), nil
+	if next.exclusive = claimKey(restore); next.exclusive != "" {
+		twin, err := r.twin(ctx, r.Client, restore, client.MatchingFields{indexClaim: next.exclusive})
+		if err != nil {
+			return next, err
+		}
+		if twin != nil {
+			return planBeside(restore, twin), nil
+		}
+		next.confirm = func(ctx context.Context) (string, time.Duration, error) { return r.yield(ctx, restore) }
 	}
 	request := transfer.RestoreRequest{
 		Repository: source, Volume: volume, SnapshotID: restore.Spec.SnapshotID,
@@ -215,34 +243,46 @@ func claimKey(restore *resticv1.PodVolumeRestore) string {
 }
 
 // twin returns the restore of the same claim, for another pod, that has come furthest: one that is done, or else one
-// that is at work; nil if there is neither.
+// that has begun, on whatever node; nil if there is neither.
 func (r *RestoreReconciler) twin(
-	ctx context.Context, restore *resticv1.PodVolumeRestore,
+	ctx context.Context, reader client.Reader, restore *resticv1.PodVolumeRestore, selector client.ListOption,
 ) (*resticv1.PodVolumeRestore, error) {
-	key := claimKey(restore)
-	if key == "" {
-		return nil, nil
-	}
 	all := &resticv1.PodVolumeRestoreList{}
-	if err := r.Client.List(ctx, all, client.InNamespace(r.Namespace),
-		client.MatchingFields{indexClaim: key}); err != nil {
+	if err := reader.List(ctx, all, client.InNamespace(r.Namespace), selector); err != nil {
 		return nil, fmt.Errorf("listing restores of the same claim: %w", err)
 	}
 	var atWork *resticv1.PodVolumeRestore
 	for i := range all.Items {
 		other := &all.Items[i]
-		if other.Name == restore.Name {
+		if other.Name == restore.Name || claimKey(other) != claimKey(restore) {
 			continue
 		}
-		switch other.Status.Phase {
-		case resticv1.PhaseCompleted:
+		switch {
+		case other.Status.Phase == resticv1.PhaseCompleted:
 			return other, nil
-		case resticv1.PhaseInProgress:
+		case !other.Status.Phase.Final() && other.Status.Attempts > 0:
 			atWork = other
-		case resticv1.PhaseNew, resticv1.PhaseFailed, resticv1.PhaseCanceled, resticv1.PhaseSkipped:
 		}
 	}
 	return atWork, nil
+}
+
+// yield makes room where agents of two nodes have begun to restore the same claim: each sees the other's attempt in
+// the API server, both give way, and the one whose name comes first is the first to try again.
+func (r *RestoreReconciler) yield(
+	ctx context.Context, restore *resticv1.PodVolumeRestore,
+) (wait string, retry time.Duration, err error) {
+	twin, err := r.twin(ctx, r.Reader, restore, client.MatchingLabels{
+		contract.LabelRestoreUID: restore.Labels[contract.LabelRestoreUID],
+	})
+	if err != nil || twin == nil {
+		return "", 0, err
+	}
+	retry = waitInterval
+	if restore.Name < twin.Name {
+		retry = time.Second
+	}
+	return fmt.Sprintf("waiting: claim %s is being restored with pod %s", restore.Spec.PVC, twin.Spec.Pod.Name), retry, nil
 }
 
 // planBeside waits for the twin, or takes over what it has restored.
@@ -279,7 +319,7 @@ func (h helper) why() string {
 	if h.state == nil || h.state.Waiting == nil {
 		return ""
 	}
-	return fmt.Sprintf(": %s %s", h.state.Waiting.Reason, h.state.Waiting.Message)
+	return strings.TrimSuffix(fmt.Sprintf(": %s: %s", h.state.Waiting.Reason, h.state.Waiting.Message), ": ")
 }
 
 func helperOf(pod *corev1.Pod, restoreUID string) helper {

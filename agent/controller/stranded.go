@@ -42,6 +42,9 @@ type Stranded struct {
 	Namespace string
 	// Clock tells the time.
 	Clock clock.PassiveClock
+
+	// missing says since when a node has been seen without an agent that is ready.
+	missing map[string]time.Time
 }
 
 // SetupWithManager has the manager cache what Stranded looks at, and start it.
@@ -73,19 +76,20 @@ func (s *Stranded) Start(ctx context.Context) error {
 
 // cycle looks at every operation once.
 func (s *Stranded) cycle(ctx context.Context) error {
-	agents, err := s.agents(ctx)
+	ready, err := s.agents(ctx)
 	if err != nil {
 		return err
 	}
+	agents := verdict{ready: ready, before: s.missing, missing: map[string]time.Time{}, now: s.Clock.Now()}
+	defer func() { s.missing = agents.missing }()
 	backups := &resticv1.PodVolumeBackupList{}
 	if err := s.Client.List(ctx, backups, client.InNamespace(s.Namespace)); err != nil {
 		return fmt.Errorf("listing PodVolumeBackups: %w", err)
 	}
 	for i := range backups.Items {
 		backup := &backups.Items[i]
-		node := verdict{node: backup.Spec.Node, agents: agents}
 		if err := s.settle(ctx, backup, func(context.Context) (string, error) {
-			return node.reason(backup, s.Clock.Now()), nil
+			return agents.reason(backup.Spec.Node), nil
 		}); err != nil {
 			return err
 		}
@@ -175,31 +179,36 @@ func (s *Stranded) save(ctx context.Context, old client.Object, operation operat
 	return nil
 }
 
-// verdict is what can be said of an operation on a node.
+// verdict is what is known of the agents in one cycle.
 type verdict struct {
-	node   string
-	agents map[string]bool
+	// ready are the nodes whose agent is.
+	ready map[string]bool
+	// before and missing say since when the others' have not been, as of the last cycle and of this one.
+	before, missing map[string]time.Time
+	now             time.Time
 }
 
-// reason says why the operation is stranded; empty if it is not.
-func (v verdict) reason(operation resticv1.VolumeOperation, now time.Time) string {
-	if v.agents[v.node] {
+// reason says why operations on a node are stranded; empty if they are not. An agent that is being replaced counts as
+// there.
+func (v verdict) reason(node string) string {
+	if v.ready[node] {
 		return ""
 	}
-	last := operation.GetCreationTimestamp().Time
-	if beat := operation.VolumeStatus().HeartbeatTimestamp; beat != nil && beat.After(last) {
-		last = beat.Time
+	since, known := v.before[node]
+	if !known {
+		since = v.now
 	}
-	if now.Sub(last) < agentGrace {
+	v.missing[node] = since
+	if v.now.Sub(since) < agentGrace {
 		return ""
 	}
 	return fmt.Sprintf("no restic agent is ready on node %s since %s: look at `kubectl get pods -A -l name=restic -o wide "+
 		"--field-selector spec.nodeName=%s`; a taint of the node may need a toleration in DaemonSet restic",
-		v.node, last.UTC().Format(time.RFC3339), v.node)
+		node, since.UTC().Format(time.RFC3339), node)
 }
 
 func (s *Stranded) strandedRestore(
-	ctx context.Context, restore *resticv1.PodVolumeRestore, agents map[string]bool,
+	ctx context.Context, restore *resticv1.PodVolumeRestore, agents verdict,
 ) (string, error) {
 	now := s.Clock.Now()
 	if restore.CancelRequested() && restore.Status.Node == "" {
@@ -230,5 +239,5 @@ func (s *Stranded) strandedRestore(
 		return fmt.Sprintf("pod %s is not the one of this restore: it has no init container %s for it", key,
 			contract.RestoreContainer), nil
 	}
-	return verdict{node: pod.Spec.NodeName, agents: agents}.reason(restore, now), nil
+	return agents.reason(pod.Spec.NodeName), nil
 }

@@ -22,10 +22,25 @@ const (
 	markerFileMode = 0o644
 )
 
-// PrepareMarkers makes the folder of the markers. The helper opens it as soon as it is there, and so sees the markers
-// even where the volume's root shuts it out later: see ApplyRootAttributes.
-func PrepareMarkers(volumeDir string) error {
-	err := withVolume(volumeDir, func(root *os.Root) error {
+// searchable lets every user reach what is in a directory, without listing it.
+const searchable = 0o001
+
+// PrepareMarkers makes the folder of the markers and lets every user reach it through the volume's root. The helper is
+// nobody in particular: it opens the folder as soon as it is there, and so sees the markers even where the root shuts
+// it out again later. restore puts the root's mode back as it was found.
+func PrepareMarkers(volumeDir string) (restore func() error, err error) {
+	restore = func() error { return nil }
+	err = withVolume(volumeDir, func(root *os.Root) error {
+		info, err := root.Stat(".")
+		if err != nil {
+			return err
+		}
+		if mode := info.Mode(); mode&searchable == 0 {
+			if err := os.Chmod(volumeDir, mode|searchable); err != nil {
+				return err
+			}
+			restore = func() error { return os.Chmod(volumeDir, mode) }
+		}
 		dir, err := makeMarkerDir(root)
 		if err != nil {
 			return err
@@ -33,9 +48,9 @@ func PrepareMarkers(volumeDir string) error {
 		return dir.Close()
 	})
 	if err != nil {
-		return fmt.Errorf("preparing the markers in %s: %w", volumeDir, err)
+		return nil, errors.Join(fmt.Errorf("preparing the markers in %s: %w", volumeDir, err), restore())
 	}
-	return nil
+	return restore, nil
 }
 
 // Flush has the kernel write the volume's data to its storage, which can fail for data that restic could write without

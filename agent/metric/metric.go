@@ -55,7 +55,7 @@ func New(registry prometheus.Registerer) (*Set, error) {
 		ready: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "repository_ready",
 			Help: "1 if the repository opens with its password, else 0.",
-		}, []string{"volume_namespace", "storage_location"}),
+		}, []string{"repository", "volume_namespace", "storage_location"}),
 		forgotten: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "snapshots_forgotten_total",
 			Help: "Snapshots removed from repositories since their backup was deleted.",
@@ -90,12 +90,13 @@ func (s *Set) RepositoryReady(repository *resticv1.ResticRepository) {
 	if repository.Status.Phase == resticv1.RepositoryReady {
 		value = 1
 	}
-	s.ready.WithLabelValues(repository.Spec.VolumeNamespace, repository.Spec.BackupStorageLocation).Set(value)
+	s.ready.WithLabelValues(repository.Name, repository.Spec.VolumeNamespace,
+		repository.Spec.BackupStorageLocation).Set(value)
 }
 
 // RepositoryGone drops the series of a repository whose object was deleted.
-func (s *Set) RepositoryGone(volumeNamespace, location string) {
-	s.ready.DeleteLabelValues(volumeNamespace, location)
+func (s *Set) RepositoryGone(name string) {
+	s.ready.DeletePartialMatch(prometheus.Labels{"repository": name})
 }
 
 // Forgotten counts snapshots that were removed.

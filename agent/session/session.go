@@ -256,13 +256,13 @@ func (o *Opener) prepare(access repository.Access, cacheName string) (session *S
 }
 
 func environment(access repository.Access, dir string) []string {
-	// restic makes its temporary files beside the secrets, so that they go with them.
-	env := []string{"TMPDIR=" + dir, "HOME=" + dir}
+	var env []string
 	for key, value := range access.Env {
 		env = append(env, key+"="+value)
 	}
 	for key, name := range access.EnvFiles {
 		env = append(env, key+"="+filepath.Join(dir, "access-"+filepath.Base(name)))
 	}
-	return env
+	// restic makes its temporary files beside the secrets, so that they go with them. The last of a name counts.
+	return append(env, "TMPDIR="+dir, "HOME="+dir)
 }

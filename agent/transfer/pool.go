@@ -97,6 +97,22 @@ func (p *Pool[R]) Start(ctx context.Context) error {
 	return nil
 }
 
+// Held says whether a job holds the exclusive key: from when it is submitted until it is removed.
+func (p *Pool[R]) Held(exclusive string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held(exclusive)
+}
+
+func (p *Pool[R]) held(exclusive string) bool {
+	for _, j := range p.jobs {
+		if exclusive != "" && j.exclusive == exclusive {
+			return true
+		}
+	}
+	return false
+}
+
 // Submit queues a job under a key that no other job has, to be run no longer than timeout. Of the jobs with the same
 // non-empty exclusive key only one exists at a time. It returns ErrBusy when another job holds that key, and an error
 // when the key is taken.
@@ -106,11 +122,9 @@ func (p *Pool[R]) Submit(key, exclusive string, timeout time.Duration, work Work
 		p.mu.Unlock()
 		return fmt.Errorf("a job with key %s exists", key)
 	}
-	for _, other := range p.jobs {
-		if exclusive != "" && other.exclusive == exclusive && other.state.Phase != Done {
-			p.mu.Unlock()
-			return ErrBusy
-		}
+	if p.held(exclusive) {
+		p.mu.Unlock()
+		return ErrBusy
 	}
 	// A job outlives the reconcile that submits it: it ends by Cancel, by its deadline, or with Start.
 	ctx, cancel := context.WithCancelCause(context.Background()) //nolint:forbidigo // see above

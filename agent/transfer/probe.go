@@ -44,10 +44,11 @@ func (m *Mover) Probe(ctx context.Context, request ProbeRequest, _ func(Progress
 				return err
 			}
 			// Two clusters, or an earlier leader, may make it at the same time: what counts is that it is there.
-			if err := repository.Init(ctx); err != nil && !errors.Is(err, restic.ErrAlreadyInitialized) {
+			err := repository.Init(ctx)
+			if err != nil && !errors.Is(err, restic.ErrAlreadyInitialized) {
 				return fmt.Errorf("making the repository: %w", err)
 			}
-			outcome.Made = true
+			outcome.Made = err == nil
 			config, err = repository.CatConfig(ctx)
 		}
 		if errors.Is(err, restic.ErrWrongPassword) {

@@ -37,6 +37,9 @@ type RestoreOutcome struct {
 	Warnings   restic.Warnings
 	// TotalBytes is the size of the files restored.
 	TotalBytes int64
+
+	// keepsMode says that the snapshot does not know the mode of the volume's root.
+	keepsMode bool
 }
 
 // Restore writes the content of a snapshot into a volume. Files whose content is there and whose owner, permissions
@@ -61,10 +64,17 @@ const sightTime = 1200 * time.Millisecond
 func restore(
 	ctx context.Context, repository *session.Session, dir string, request RestoreRequest,
 	outcome *RestoreOutcome, report func(Progress),
-) error {
-	if err := hostpath.PrepareMarkers(dir); err != nil {
+) (err error) {
+	restoreMode, err := hostpath.PrepareMarkers(dir)
+	if err != nil {
 		return err
 	}
+	defer func() {
+		// The snapshot's own mode is the root's by then, if it has one.
+		if err != nil || outcome.keepsMode {
+			err = errors.Join(err, restoreMode())
+		}
+	}()
 	sight := time.NewTimer(sightTime)
 	defer sight.Stop()
 	snapshot, err := find(ctx, repository, request)
@@ -72,6 +82,7 @@ func restore(
 		return err
 	}
 	outcome.SnapshotID = snapshot.ID
+	outcome.keepsMode = snapshot.Tags[contract.TagRootMode] == ""
 	if snapshot.Tags[contract.TagEmpty] == "" {
 		if err := unpack(ctx, repository, dir, request, outcome, report); err != nil {
 			return err

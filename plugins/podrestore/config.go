@@ -156,16 +156,10 @@ func securityOf(config map[string]string, pod *corev1.PodSpec) (*corev1.Security
 	return security, warnings
 }
 
-// inherited returns a security context that sees the marker in the root of each volume, whose restored mode may let
-// nobody in but its owner, and that is admitted wherever the pod is.
-//
-//   - The pod, or its first container, names a user: that one, who wrote the data.
-//   - It must not run as root, and the user is known to its image alone: the helper's own user. This is what Pod
-//     Security "restricted" asks for, so that it always admits the helper. The volumes must let that user in, as they
-//     do with an fsGroup.
-//   - Neither: nothing keeps the pod from running as root, as Pod Security "restricted" would, and its files may be
-//     anybody's. The helper runs as root with no capability but DAC_OVERRIDE, which "baseline" allows, and with the
-//     volumes mounted read-only.
+// inherited returns a security context that Pod Security "restricted" admits. Its user is the one that the pod, or its
+// first container, names, who wrote the data; else, or if that is root, the helper's own. Whoever it is sees the
+// markers, since the agent lets everybody reach them until the volume has its restored mode, and the helper keeps them
+// open.
 func inherited(pod *corev1.PodSpec) *corev1.SecurityContext {
 	first, whole := &corev1.SecurityContext{}, &corev1.PodSecurityContext{}
 	if len(pod.Containers) > 0 && pod.Containers[0].SecurityContext != nil {
@@ -184,12 +178,8 @@ func inherited(pod *corev1.PodSpec) *corev1.SecurityContext {
 		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		SELinuxOptions:           first.SELinuxOptions.DeepCopy(), // of another level it could not read the volumes
 	}
-	if nonRoot := either(first.RunAsNonRoot, whole.RunAsNonRoot); out.RunAsUser == nil && nonRoot != nil && *nonRoot {
-		out.RunAsUser = ptr.To[int64](helperUser)
-	}
 	if out.RunAsUser == nil || *out.RunAsUser == 0 {
-		out.RunAsUser, out.RunAsNonRoot = ptr.To[int64](0), ptr.To(false)
-		out.Capabilities.Add = []corev1.Capability{"DAC_OVERRIDE"}
+		out.RunAsUser = ptr.To[int64](helperUser)
 	}
 	return out
 }

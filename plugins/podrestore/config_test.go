@@ -123,10 +123,7 @@ func TestSecurity(t *testing.T) {
 		change(out)
 		return out
 	}
-	root := func(out *corev1.SecurityContext) {
-		out.RunAsUser, out.RunAsNonRoot = ptr.To[int64](0), ptr.To(false)
-		out.Capabilities.Add = []corev1.Capability{"DAC_OVERRIDE"}
-	}
+	own := func(out *corev1.SecurityContext) { out.RunAsUser = ptr.To[int64](65532) }
 	for name, test := range map[string]struct {
 		config  map[string]string
 		pod     *corev1.PodSecurityContext
@@ -134,9 +131,9 @@ func TestSecurity(t *testing.T) {
 		want    *corev1.SecurityContext
 		warning string
 	}{
-		"a pod that may run as root is looked into as root": {want: restricted(root)},
+		"a pod that names no user": {want: restricted(own)},
 		"a pod that does run as root": {
-			pod: &corev1.PodSecurityContext{RunAsUser: ptr.To[int64](0)}, want: restricted(root),
+			pod: &corev1.PodSecurityContext{RunAsUser: ptr.To[int64](0)}, want: restricted(own),
 		},
 		"the pod's user": {
 			pod: &corev1.PodSecurityContext{RunAsUser: ptr.To[int64](70), RunAsGroup: ptr.To[int64](71)},
@@ -172,7 +169,7 @@ func TestSecurity(t *testing.T) {
 			},
 		},
 		"what cannot be read is not used": {
-			config: map[string]string{"secCtxRunAsUser": "alice"}, want: restricted(root), warning: "secCtxRunAsUser",
+			config: map[string]string{"secCtxRunAsUser": "alice"}, want: restricted(own), warning: "secCtxRunAsUser",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
