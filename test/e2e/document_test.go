@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package e2e
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/test/fixture"
+)
+
+// samplePod is the document's, with an image that the cluster has and a program that stays.
+const samplePod = `
+apiVersion: v1
+kind: Pod
+metadata:
+  name: sample
+  namespace: foo
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - image: busybox:stable
+    name: main
+    command: [sleep, infinity]
+    volumeMounts:
+    - name: pvc-volume
+      mountPath: /volume-1
+    - name: emptydir-volume
+      mountPath: /volume-2
+  volumes:
+  - name: pvc-volume
+    persistentVolumeClaim:
+      claimName: test-volume-claim
+  - name: emptydir-volume
+    emptyDir: {}
+`
+
+// TestDocument goes through "Back up" and "Restore" of Velero's document on restic, with its own commands, on volumes
+// that are hard to back up.
+func TestDocument(t *testing.T) {
+	s := newScene(t, "foo", 2)
+	apply(t, s.claim("test-volume-claim"), samplePod)
+	s.waitReady("sample")
+	paths := []string{"/volume-1", "/volume-2"}
+	before := map[string][]fixture.Entry{}
+	for _, path := range paths {
+		s.fill("sample", path)
+		before[path] = s.record("sample", path)
+	}
+	bound := s.boundTo("test-volume-claim")
+
+	kubectl(t, strings.Fields(
+		"-n foo annotate pod/sample backup.velero.io/backup-volumes=pvc-volume,emptydir-volume")...)
+	backup := backUp(t, "document")
+	t.Run("the backup is complete, and shows its volumes", func(t *testing.T) {
+		wantComplete(t, backup)
+		checkDocumentBackup(t)
+	})
+
+	s.deleteNamespace()
+	said := veleroCLI(t, strings.Fields("restore create --from-backup document")...)
+	name := regexp.MustCompile(`document-[0-9]+`).FindString(said)
+	result := awaitRestore(t, name)
+	s.waitReady("sample")
+	t.Run("the restore is complete, and shows its volumes", func(t *testing.T) {
+		wantRestored(t, result)
+		checkDocumentRestore(t, name)
+	})
+	t.Run("the claim has a fresh volume", func(t *testing.T) {
+		if now := s.boundTo("test-volume-claim"); now == bound {
+			t.Errorf("it is bound to %s again", now)
+		}
+	})
+	for _, path := range paths {
+		t.Run("the volume at "+path+" is what it was", func(t *testing.T) {
+			in := &scene{t: t, namespace: s.namespace}
+			in.waitUnmarked("sample", path)
+			same(t, path, before[path], in.record("sample", path))
+		})
+	}
+}
+
+// boundTo is the PersistentVolume of a claim.
+func (s *scene) boundTo(claim string) string {
+	s.t.Helper()
+	found := get[corev1.PersistentVolumeClaim](s.t, "-n", s.namespace, "persistentvolumeclaim", claim)
+	if found.Status.Phase != corev1.ClaimBound {
+		s.t.Errorf("claim %s is %s, want it bound", claim, found.Status.Phase)
+	}
+	return found.Spec.VolumeName
+}
+
+func checkDocumentBackup(t *testing.T) {
+	t.Helper()
+	described := veleroCLI(t, strings.Fields("backup describe document")...)
+	wants(t, "velero backup describe", described, "Phase:  Completed")
+	details := veleroCLI(t, strings.Fields("backup describe document --details")...)
+	wants(t, "velero backup describe --details", details, "Backup Item Operations:", "Operation for pods foo/sample:",
+		"Backup Item Action Plugin:  velero.io/restic", "pvc-volume: Completed, ", "emptydir-volume: Completed, ", "MiB")
+	list := read[resticv1.PodVolumeBackupList](t,
+		"-n velero get podvolumebackups -l velero.io/backup-name=document -o yaml")
+	taken := map[string]bool{}
+	for _, item := range list.Items {
+		taken[item.Spec.Volume] = true
+		if item.APIVersion != "restic.velero.io/v1" || item.Status.Phase != resticv1.PhaseCompleted {
+			t.Errorf("PodVolumeBackup %s of %s is %q (%s), want restic.velero.io/v1, Completed",
+				item.Name, item.APIVersion, item.Status.Phase, item.Status.Message)
+		}
+		if p := item.Status.Progress; p.BytesDone < 300<<20 || p.BytesDone != p.TotalBytes {
+			t.Errorf("PodVolumeBackup %s counts %d of %d bytes, want all of over 300 MiB", item.Name, p.BytesDone, p.TotalBytes)
+		}
+	}
+	if len(list.Items) != 2 || !taken["pvc-volume"] || !taken["emptydir-volume"] {
+		t.Errorf("kubectl prints %d PodVolumeBackups of %v, want one of each volume", len(list.Items), taken)
+	}
+}
+
+func checkDocumentRestore(t *testing.T, name string) {
+	t.Helper()
+	described := veleroCLI(t, strings.Fields("restore describe "+name)...)
+	wants(t, "velero restore describe", described, "Phase:", "Completed")
+	details := veleroCLI(t, strings.Fields("restore describe --details "+name)...)
+	wants(t, "velero restore describe --details", details, "Operation for pods foo/sample:",
+		"Restore Item Action Plugin:  velero.io/restic", "pvc-volume: Completed, ", "emptydir-volume: Completed, ")
+	list := read[resticv1.PodVolumeRestoreList](t,
+		"-n velero get podvolumerestores -l velero.io/restore-name="+name+" -o yaml")
+	for _, item := range list.Items {
+		if item.APIVersion != "restic.velero.io/v1" || item.Status.Phase != resticv1.PhaseCompleted {
+			t.Errorf("PodVolumeRestore %s of %s is %q (%s), want restic.velero.io/v1, Completed",
+				item.Name, item.APIVersion, item.Status.Phase, item.Status.Message)
+		}
+	}
+	if len(list.Items) != 2 {
+		t.Errorf("kubectl prints %d PodVolumeRestores, want 2", len(list.Items))
+	}
+}
+
+// read runs one of the document's commands that print YAML.
+func read[T any](t *testing.T, command string) T {
+	t.Helper()
+	var object T
+	if err := yaml.Unmarshal([]byte(kubectl(t, strings.Fields(command)...)), &object); err != nil {
+		t.Fatalf("reading what kubectl %s prints: %v", command, err)
+	}
+	return object
+}

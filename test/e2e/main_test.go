@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package e2e uses the project as its users do, on a real cluster: with kubectl, velero, and nothing else of ours.
+//
+// Tests that change the whole cluster run one after the other, first; those with t.Parallel share it afterwards.
+// A local run starts a cluster of its own and removes it; KEEP=1 leaves it, and what failed on it, for a look.
+// With CLUSTER=existing and KUBECONFIG set, the tests use that cluster, on which Velero must be installed.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/existing"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/part"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
+	"github.com/velero-restic/velero-plugin-for-restic/test/install"
+)
+
+// environment is what all tests share.
+type environment struct {
+	cluster install.Cluster
+	// node is the cluster of this machine; nil when the tests use one that the user brought.
+	node *node.Node
+	// store is the bucket, empty on a user's cluster.
+	store node.Store
+	// repository is the folder of go.mod, and fixture the program of test/fixture/cmd.
+	repository, fixture string
+}
+
+// suite is set once, before the first test.
+var suite environment
+
+// startPatience bounds a start with everything built; the first one on a machine builds Kubernetes.
+const startPatience = 40 * time.Minute
+
+func main(m *testing.M) (code int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startPatience)
+	defer cancel()
+	cache, err := part.Find(ctx)
+	if err != nil {
+		return 1, err
+	}
+	suite.repository = cache.Repository
+	folder, err := os.MkdirTemp("", "e2e-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(folder)
+	if err := buildFixture(ctx, folder); err != nil {
+		return 1, err
+	}
+	own, err := existing.Chosen(os.Getenv("CLUSTER"))
+	if err != nil {
+		return 1, err
+	}
+	if own {
+		return runOnOwn(ctx, m)
+	}
+	return runOnNode(ctx, m, cache)
+}
+
+func TestMain(m *testing.M) {
+	code, err := main(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+	}
+	os.Exit(code)
+}
+
+// runOnNode starts a cluster, and removes it in the end.
+func runOnNode(ctx context.Context, m *testing.M, cache part.Cache) (code int, err error) {
+	n, err := node.New("e2e", cache, os.Stdout)
+	if err != nil {
+		return 1, err
+	}
+	if err := n.Down(ctx); err != nil && !errors.Is(err, node.ErrAbsent) {
+		return 1, err
+	}
+	if os.Getenv("KEEP") == "" {
+		defer func() {
+			// The tests have taken longer than the start may.
+			if downErr := n.Down(context.WithoutCancel(ctx)); downErr != nil {
+				code, err = 1, errors.Join(err, downErr)
+			}
+		}()
+	}
+	if err := n.Up(ctx, node.Options{}); err != nil {
+		return 1, err
+	}
+	if err := velero.Install(ctx, n, velero.Options{}, os.Stdout); err != nil {
+		return 1, err
+	}
+	info, err := n.Info()
+	if err != nil {
+		return 1, err
+	}
+	suite.cluster, suite.node, suite.store = n, n, info.Store
+	if err := installProduct(ctx, filepath.Join(suite.repository, install.Images)); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// runOnOwn uses the cluster of KUBECONFIG, which pulls the images.
+func runOnOwn(ctx context.Context, m *testing.M) (int, error) {
+	if err := existing.Check(ctx, os.Getenv("KUBECONFIG"), os.Stdout); err != nil {
+		return 1, err
+	}
+	suite.cluster = ownCluster{}
+	if err := installProduct(ctx, ""); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+func installProduct(ctx context.Context, images string) error {
+	version, err := install.Version(filepath.Join(suite.repository, install.Images))
+	if err != nil {
+		return err
+	}
+	options := install.Options{Repository: suite.repository, Images: images, Version: version}
+	return install.Install(ctx, suite.cluster, options, os.Stdout)
+}
+
+func buildFixture(ctx context.Context, folder string) error {
+	suite.fixture = filepath.Join(folder, "fixture")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", suite.fixture, "./test/fixture/cmd")
+	build.Dir = suite.repository
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if said, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the fixture program: %w: %s", err, said)
+	}
+	return nil
+}
