@@ -51,14 +51,14 @@ func (d *demo) kubectl(ctx context.Context, args ...string) (string, error) {
 }
 
 // show runs what a user would type, and shows both.
-func (d *demo) show(ctx context.Context, limit window, args ...string) error {
+func (d *demo) show(ctx context.Context, v view, args ...string) error {
 	d.command(args)
 	var stdout bytes.Buffer
 	err := d.execute(ctx, call{args: args, stdout: &stdout})
 	if err != nil {
 		return err
 	}
-	d.output(stdout.String(), limit)
+	d.output(stdout.String(), v)
 	return nil
 }
 

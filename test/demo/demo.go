@@ -121,7 +121,7 @@ func (d *demo) waitForPod(ctx context.Context) error {
 
 func (d *demo) backUp(ctx context.Context) error {
 	d.step("Backing up: what a user types")
-	if err := d.show(ctx, whole(), "kubectl", "-n", "foo", "annotate", "pod/sample",
+	if err := d.show(ctx, whole{}, "kubectl", "-n", "foo", "annotate", "pod/sample",
 		"backup.velero.io/backup-volumes=pvc-volume,emptydir-volume"); err != nil {
 		return err
 	}
@@ -131,15 +131,19 @@ func (d *demo) backUp(ctx context.Context) error {
 		create = append(create, "--include-namespaces", "foo")
 	}
 	start := time.Now()
-	if err := d.show(ctx, whole(), create...); err != nil {
+	if err := d.show(ctx, whole{}, create...); err != nil {
 		return err
 	}
 	if err := d.completed(ctx, "backup.velero.io/"+d.name); err != nil {
 		return err
 	}
 	d.took["backup"] = time.Since(start)
-	return d.showAll(ctx, []string{"velero", "backup", "describe", d.name, "--details"},
-		[]string{"kubectl", "-n", d.namespace, "get", "podvolumebackups", "-l", "velero.io/backup-name=" + d.name})
+	if err := d.show(ctx, sections{"Phase:", "Errors:", "Warnings:", "Resource policies:", "Backup Item Operations:"},
+		"velero", "backup", "describe", d.name, "--details"); err != nil {
+		return err
+	}
+	return d.show(ctx, whole{}, "kubectl", "-n", d.namespace, "get", "podvolumebackups",
+		"-l", "velero.io/backup-name="+d.name)
 }
 
 // completed waits until a backup or restore has ended, and fails unless it is well.
@@ -157,16 +161,6 @@ func (d *demo) completed(ctx context.Context, object string) error {
 	return err
 }
 
-// showAll shows commands, long output shortened.
-func (d *demo) showAll(ctx context.Context, commands ...[]string) error {
-	for _, command := range commands {
-		if err := d.show(ctx, window{head: 10, tail: 14}, command...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (d *demo) lose(ctx context.Context) error {
 	d.step("Losing everything: the namespace, its pod, its claim, its data")
 	d.command([]string{"kubectl", "delete", "namespace", "foo"})
@@ -174,7 +168,7 @@ func (d *demo) lose(ctx context.Context) error {
 	if err := d.deleteNamespace(ctx); err != nil {
 		return err
 	}
-	d.output(`namespace "foo" deleted`, whole())
+	d.output(`namespace "foo" deleted`, whole{})
 	d.took["deletion"] = time.Since(start)
 	return nil
 }
@@ -183,7 +177,7 @@ func (d *demo) restore(ctx context.Context) error {
 	d.step("Restoring: what a user types")
 	start := time.Now()
 	create := []string{"velero", "restore", "create", d.name, "--from-backup", d.name, "--include-namespaces", "foo"}
-	if err := d.show(ctx, whole(), create...); err != nil {
+	if err := d.show(ctx, whole{}, create...); err != nil {
 		return err
 	}
 	if err := d.completed(ctx, "restore.velero.io/"+d.name); err != nil {
@@ -194,8 +188,14 @@ func (d *demo) restore(ctx context.Context) error {
 	}
 	d.note("pod sample is ready")
 	d.took["restore"] = time.Since(start)
-	return d.showAll(ctx, []string{"velero", "restore", "describe", d.name, "--details"},
-		[]string{"kubectl", "-n", d.namespace, "get", "podvolumerestores", "-l", "velero.io/restore-name=" + d.name})
+	if err := d.show(ctx, sections{"Phase:", "Errors:", "Warnings:", "Restore Item Operations:"},
+		"velero", "restore", "describe", d.name, "--details"); err != nil {
+		return err
+	}
+	// Kubernetes puts that ConfigMap into every namespace, and Velero finds it there when it restores its own copy.
+	d.note("a warning about ConfigMap kube-root-ca.crt is Velero's own, of every restore into a namespace that is gone")
+	return d.show(ctx, whole{}, "kubectl", "-n", d.namespace, "get", "podvolumerestores",
+		"-l", "velero.io/restore-name="+d.name)
 }
 
 func (d *demo) proof(ctx context.Context) error {

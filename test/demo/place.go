@@ -4,10 +4,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,7 +113,59 @@ func (d *demo) prepare(ctx context.Context) error {
 	}
 	d.step("Installing this project: custom resources, agent on every node, volume policy, plugin")
 	options := install.Options{Repository: d.repository, Images: images, Version: version}
-	return install.Install(ctx, d.node, options, d)
+	if err := install.Install(ctx, d.node, options, d); err != nil {
+		return err
+	}
+	return d.renew(ctx, images)
+}
+
+// renew restarts what runs from images that have been made anew under the same tag since an earlier demo.
+func (d *demo) renew(ctx context.Context, folder string) error {
+	files, err := filepath.Glob(filepath.Join(folder, "*.tar"))
+	if err != nil {
+		return fmt.Errorf("listing the images: %w", err)
+	}
+	sum := sha256.New()
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("reading the images: %w", err)
+		}
+		sum.Write(content)
+	}
+	now, record := sum.Sum(nil), filepath.Join(d.node.State(), "demo-images")
+	before, err := os.ReadFile(record)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), bytes.Equal(before, now):
+	case err != nil:
+		return fmt.Errorf("reading which images run: %w", err)
+	default:
+		d.note("the images have changed: restarting what runs from them")
+		if err := d.restart(ctx); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(record, now, 0o600)
+}
+
+func (d *demo) restart(ctx context.Context) error {
+	for _, workload := range []string{"deployment/velero", "daemonset/restic"} {
+		if _, err := d.kubectl(ctx, "-n", d.namespace, "rollout", "restart", workload); err != nil {
+			return err
+		}
+	}
+	return d.rollOut(ctx)
+}
+
+// rollOut waits until Velero and the agents run.
+func (d *demo) rollOut(ctx context.Context) error {
+	for _, workload := range []string{"deployment/velero", "daemonset/restic"} {
+		_, err := d.kubectl(ctx, "-n", d.namespace, "rollout", "status", workload, "--timeout=120s")
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // versionOf returns the tag of the images that `make images` wrote.
@@ -132,11 +187,9 @@ func versionOf(folder string) (string, error) {
 
 func (d *demo) checkInstalled(ctx context.Context) error {
 	d.step("Looking for Velero and this project in namespace %s", d.namespace)
-	for _, object := range []string{"deployment/velero", "daemonset/restic"} {
-		if _, err := d.kubectl(ctx, "-n", d.namespace, "rollout", "status", object, "--timeout=60s"); err != nil {
-			return fmt.Errorf("%s is not ready in namespace %s: install it as docs/install.md says, and set "+
-				"VELERO_NAMESPACE if Velero is elsewhere: %w", object, d.namespace, err)
-		}
+	if err := d.rollOut(ctx); err != nil {
+		return fmt.Errorf("namespace %s has no Velero with this project that is ready: install them as docs/install.md "+
+			"says, and set VELERO_NAMESPACE if they are elsewhere: %w", d.namespace, err)
 	}
 	return nil
 }

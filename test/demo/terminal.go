@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,9 +38,13 @@ func (t *terminal) note(format string, args ...any) {
 // command shows what a user would type.
 func (t *terminal) command(args []string) { t.line("\n        $ %s", shellLine(args)) }
 
+// colour is what velero puts around a phase, for terminals.
+var colour = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+
 // output shows what a command said.
-func (t *terminal) output(text string, limit window) {
-	for _, line := range limit.apply(strings.Split(strings.TrimRight(text, "\n"), "\n")) {
+func (t *terminal) output(text string, v view) {
+	text = strings.TrimRight(colour.ReplaceAllString(text, ""), "\n")
+	for _, line := range v.apply(strings.Split(text, "\n")) {
 		if line != "" {
 			line = "        " + line
 		}
@@ -76,22 +81,52 @@ func (t *terminal) Write(text []byte) (int, error) {
 	}
 }
 
-// window is how much of a command's output is shown: lines from its beginning and from its end.
-type window struct{ head, tail int }
+// view chooses what of a command's output is shown.
+type view interface {
+	apply(lines []string) []string
+}
 
 // whole shows everything.
-func whole() window { return window{head: 1 << 20} }
+type whole struct{}
 
-// apply leaves lines out in the middle and says how many.
+func (whole) apply(lines []string) []string { return lines }
+
+// window shows lines from the beginning and from the end.
+type window struct{ head, tail int }
+
 func (w window) apply(lines []string) []string {
 	left := len(lines) - w.head - w.tail
 	if left <= 1 {
 		return lines
 	}
-	shown := append([]string{}, lines[:w.head]...)
-	shown = append(shown, fmt.Sprintf("… (%d lines left out)", left))
+	shown := append(slices.Clone(lines[:w.head]), leftOut(left))
 	return append(shown, lines[len(lines)-w.tail:]...)
 }
+
+// sections shows those paragraphs of `velero … describe` whose first line begins with one of the words.
+type sections []string
+
+func (s sections) apply(lines []string) []string {
+	var shown []string
+	left, keep := 0, false
+	for _, line := range lines {
+		if line != "" && !strings.HasPrefix(line, " ") {
+			keep = slices.ContainsFunc(s, func(word string) bool { return strings.HasPrefix(line, word) })
+		}
+		switch {
+		case !keep || line == "":
+			left++
+		default:
+			shown = append(shown, line)
+		}
+	}
+	if left == 0 {
+		return shown
+	}
+	return append(shown, leftOut(left))
+}
+
+func leftOut(lines int) string { return fmt.Sprintf("… (%d lines left out)", lines) }
 
 var plain = regexp.MustCompile(`^[A-Za-z0-9_./:=,@%+-]+$`)
 
