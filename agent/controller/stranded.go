@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,16 +46,35 @@ type Stranded struct {
 
 	// missing says since when a node has been seen without an agent that is ready.
 	missing map[string]time.Time
+	// skipped wakes Start before its time.
+	skipped chan struct{}
 }
 
 // SetupWithManager has the manager cache what Stranded looks at, and start it.
 func (s *Stranded) SetupWithManager(mgr ctrl.Manager) error {
+	s.skipped = make(chan struct{}, 1)
 	for _, kind := range []client.Object{&resticv1.PodVolumeBackup{}, &resticv1.PodVolumeRestore{}} {
-		if _, err := mgr.GetCache().GetInformer(context.TODO(), kind); err != nil { //nolint:forbidigo // not used
+		informer, err := mgr.GetCache().GetInformer(context.TODO(), kind) //nolint:forbidigo // not used
+		if err != nil {
 			return fmt.Errorf("caching what may be stranded: %w", err)
+		}
+		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{AddFunc: s.added}); err != nil {
+			return fmt.Errorf("watching what may be stranded: %w", err)
 		}
 	}
 	return mgr.Add(s)
+}
+
+// added wakes Start for an operation that is to be skipped: its phase is to be there before Velero collects it.
+func (s *Stranded) added(object any) {
+	operation, ok := object.(resticv1.VolumeOperation)
+	if !ok || operation.Skipped() == nil || operation.VolumeStatus().Phase.Final() {
+		return
+	}
+	select {
+	case s.skipped <- struct{}{}:
+	default:
+	}
 }
 
 // Start looks at all operations again and again until the context ends. It never fails: what goes wrong is logged and
@@ -70,6 +90,7 @@ func (s *Stranded) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+		case <-s.skipped:
 		}
 	}
 }

@@ -22,8 +22,9 @@ const (
 	markerFileMode = 0o644
 )
 
-// searchable lets every user reach what is in a directory, without listing it.
-const searchable = 0o001
+// searchable lets every user open a directory and reach what is in it. The group counts, too: a container whose user
+// has no group of its own is in group 0, and so is the root of a fresh volume.
+const searchable = 0o055
 
 // PrepareMarkers makes the folder of the markers and lets every user reach it through the volume's root. The helper is
 // nobody in particular: it opens the folder as soon as it is there, and so sees the markers even where the root shuts
@@ -35,7 +36,7 @@ func PrepareMarkers(volumeDir string) (restore func() error, err error) {
 		if err != nil {
 			return err
 		}
-		if mode := info.Mode(); mode&searchable == 0 {
+		if mode := info.Mode(); mode&searchable != searchable {
 			if err := os.Chmod(volumeDir, mode|searchable); err != nil {
 				return err
 			}

@@ -44,11 +44,11 @@ func (m *Mover) Probe(ctx context.Context, request ProbeRequest, _ func(Progress
 				return err
 			}
 			// Two clusters, or an earlier leader, may make it at the same time: what counts is that it is there.
-			err := repository.Init(ctx)
-			if err != nil && !errors.Is(err, restic.ErrAlreadyInitialized) {
-				return fmt.Errorf("making the repository: %w", err)
+			made := repository.Init(ctx)
+			if made != nil && !errors.Is(made, restic.ErrAlreadyInitialized) {
+				return fmt.Errorf("making the repository: %w", made)
 			}
-			outcome.Made = err == nil
+			outcome.Made = made == nil
 			config, err = repository.CatConfig(ctx)
 		}
 		if errors.Is(err, restic.ErrWrongPassword) {

@@ -179,9 +179,17 @@ func inherited(pod *corev1.PodSpec) *corev1.SecurityContext {
 		SELinuxOptions:           first.SELinuxOptions.DeepCopy(), // of another level it could not read the volumes
 	}
 	if out.RunAsUser == nil || *out.RunAsUser == 0 {
-		out.RunAsUser = ptr.To[int64](helperUser)
+		out.RunAsUser, out.RunAsGroup = ptr.To[int64](helperUser), orID(out.RunAsGroup, helperUser)
 	}
 	return out
+}
+
+// orID returns the ID, or another where there is none or it is root's.
+func orID(id *int64, other int64) *int64 {
+	if id == nil || *id == 0 {
+		return &other
+	}
+	return id
 }
 
 func either[T any](first, second *T) *T {

@@ -123,7 +123,9 @@ func TestSecurity(t *testing.T) {
 		change(out)
 		return out
 	}
-	own := func(out *corev1.SecurityContext) { out.RunAsUser = ptr.To[int64](65532) }
+	own := func(out *corev1.SecurityContext) {
+		out.RunAsUser, out.RunAsGroup = ptr.To[int64](65532), ptr.To[int64](65532)
+	}
 	for name, test := range map[string]struct {
 		config  map[string]string
 		pod     *corev1.PodSecurityContext
@@ -147,7 +149,7 @@ func TestSecurity(t *testing.T) {
 		},
 		"a user that the image alone knows": {
 			pod:  &corev1.PodSecurityContext{RunAsNonRoot: ptr.To(true)},
-			want: restricted(func(out *corev1.SecurityContext) { out.RunAsUser = ptr.To[int64](65532) }),
+			want: restricted(own),
 		},
 		"configured IDs": {
 			config: map[string]string{"secCtxRunAsUser": "1000", "secCtxRunAsGroup": "999"},
@@ -159,6 +161,7 @@ func TestSecurity(t *testing.T) {
 		"root by configuration": {
 			config: map[string]string{"secCtxRunAsUser": "0"}, pod: &corev1.PodSecurityContext{RunAsNonRoot: ptr.To(true)},
 			want: restricted(func(out *corev1.SecurityContext) {
+				own(out)
 				out.RunAsUser, out.RunAsNonRoot = ptr.To[int64](0), ptr.To(false)
 			}),
 		},
