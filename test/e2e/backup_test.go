@@ -105,11 +105,18 @@ func wantRestored(t *testing.T, restore *velerov1.Restore) {
 		t.Errorf("restore %s is %s with %d errors, want Completed without:\n%s",
 			restore.Name, restore.Status.Phase, restore.Status.Errors, strings.Join(lines, "\n"))
 	}
-	for _, line := range lines {
+	for _, line := range append(lines, warningsOf(veleroCLI(t, "restore", "describe", restore.Name))...) {
 		if ours(line) {
 			t.Errorf("restore %s has a complaint of ours: %s", restore.Name, line)
 		}
 	}
+}
+
+// warningsOf is what `velero restore describe` prints under Warnings, by line.
+func warningsOf(described string) []string {
+	_, after, _ := strings.Cut(described, "\nWarnings:")
+	warnings, _, _ := strings.Cut(after, "\nBackup:")
+	return strings.Split(warnings, "\n")
 }
 
 // complaints are the warnings and errors in the log of a backup or restore.

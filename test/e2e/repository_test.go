@@ -31,7 +31,9 @@ type snapshot struct {
 }
 
 // of says whether the snapshot was made for a backup of this name.
-func (s snapshot) of(backup string) bool { return slices.Contains(s.Tags, contract.TagBackup+"="+backup) }
+func (s snapshot) of(backup string) bool {
+	return slices.Contains(s.Tags, contract.TagBackup+"="+backup)
+}
 
 // snapshots asks the real restic what is in the repository of a namespace, as an administrator with the password would.
 func snapshots(t *testing.T, namespace string) []snapshot {

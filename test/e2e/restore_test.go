@@ -4,10 +4,9 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
-
-	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
 
 // TestNamespaceMapping restores beside what was backed up.
@@ -54,8 +53,11 @@ func TestExistingPod(t *testing.T) {
 	wants(t, "velero restore describe --details", veleroCLI(t, "restore", "describe", "existing", "--details"),
 		"cache: Skipped, "+reason, "Delete the pod")
 	wants(t, "velero restore logs", strings.Join(complaints(t, "restore", "existing"), "\n"), reason)
-	skipped := podVolumeRestores(t, "existing")["web/cache"]
-	if skipped.Status.Phase != resticv1.PhaseSkipped || !strings.Contains(skipped.Status.Message, reason) {
-		t.Errorf("PodVolumeRestore is %q (%s), want Skipped with the reason", skipped.Status.Phase, skipped.Status.Message)
-	}
+	eventually(t, skippedLimit, "PodVolumeRestore skipped", func() error {
+		status := podVolumeRestores(t, "existing")["web/cache"].Status
+		if !strings.Contains(status.Message, reason) {
+			return fmt.Errorf("its message is %q", status.Message)
+		}
+		return wantSkipped(status.VolumeStatus)
+	})
 }
