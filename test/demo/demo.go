@@ -116,6 +116,9 @@ func (d *demo) createPod(ctx context.Context) error {
 
 func (d *demo) waitForPod(ctx context.Context) error {
 	_, err := d.kubectl(ctx, "-n", "foo", "wait", "pod/sample", "--for=condition=Ready", "--timeout="+podPatience.String())
+	if err != nil && d.node == nil {
+		return fmt.Errorf("%w (its claim needs a default StorageClass that provisions volumes)", err)
+	}
 	return err
 }
 

@@ -78,6 +78,9 @@ func foreignPlace(ctx context.Context, t *terminal, kubeconfig, namespace string
 	if namespace == "" {
 		namespace = velero.Namespace
 	}
+	if err := existing.Check(ctx, kubeconfig, t); err != nil {
+		return place{}, err
+	}
 	cache, err := part.Find(ctx)
 	if err != nil {
 		return place{}, err
@@ -90,7 +93,7 @@ func foreignPlace(ctx context.Context, t *terminal, kubeconfig, namespace string
 			return p, fmt.Errorf("finding %s for the cluster of KUBECONFIG: put it into a folder of PATH: %w", name, err)
 		}
 	}
-	return p, existing.Check(ctx, kubeconfig, t)
+	return p, nil
 }
 
 // prepare brings up what the demo runs on: its own cluster with Velero and this project, or a look at the user's.
