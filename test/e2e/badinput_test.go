@@ -57,6 +57,8 @@ func TestBadInput(t *testing.T) {
 		}
 	}
 	s.waitPhase("over", corev1.PodSucceeded)
+	s.shell("spaces", "echo content > /data/file; echo more > /cache/file")
+	s.shell("host", "echo content > /cache/file")
 	backup := backUp(t, "refused", "--include-namespaces=refused")
 	if backup.Status.Phase != velerov1.BackupPhaseCompleted && backup.Status.Phase != velerov1.BackupPhasePartiallyFailed {
 		t.Errorf("the backup is %s, want it to end with the rest in it", backup.Status.Phase)
@@ -72,6 +74,17 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("the backup counts %d warnings and errors, want %d:\n%s", got, told,
 			strings.Join(complaints(t, "backup", "refused"), "\n"))
 	}
+	t.Run("a restore brings back what was taken", func(t *testing.T) {
+		in := &scene{t: t, namespace: s.namespace}
+		in.deleteNamespace()
+		wantRestored(t, restore(t, "refused", "refused"))
+		in.waitReady("spaces")
+		in.waitReady("host")
+		got := in.shell("spaces", "cat /data/file /cache/file") + in.shell("host", "cat /cache/file")
+		if want := "content\nmore\ncontent\n"; got != want {
+			t.Errorf("the volumes hold %q, want %q", got, want)
+		}
+	})
 }
 
 func (s *scene) refusals() map[string]refusal {

@@ -57,6 +57,9 @@ func TestAgentKilled(t *testing.T) {
 	case len(made) > 0:
 		t.Errorf("the backup has failed and left snapshots %v", made)
 	}
+	if out, err := runRestic(t, s.namespace, "check", "--read-data"); err != nil {
+		t.Errorf("the repository is not whole: %v: %s", err, out)
+	}
 	deleteBackup(t, "killed")
 	wantSnapshots(t, s.namespace)
 }

@@ -95,6 +95,25 @@ func TestNoPassword(t *testing.T) {
 		"--from-literal="+contract.PasswordSecretKey+"=a password for this test alone")
 	wantComplete(t, backUp(t, "unlocked", "--include-namespaces=locked"))
 	wantTaken(t, "unlocked", "web/cache")
+	s.restoreWithout(t, "locked")
+}
+
+// restoreWithout restores a backup whose one volume has failed: the pod comes, without its data, and that is said.
+func (s *scene) restoreWithout(t *testing.T, backup string) {
+	t.Helper()
+	s.deleteNamespace()
+	result := restore(t, backup, backup)
+	s.waitReady("web")
+	if got := s.shell("web", "ls -A /cache"); got != "" {
+		t.Errorf("the volume holds %q, want nothing", got)
+	}
+	says := []string{"volume cache of pod " + s.namespace + "/web is not restored", "PodVolumeBackup " + backup, "is Failed"}
+	if result.Status.Phase != velerov1.RestorePhaseCompleted {
+		t.Errorf("the restore is %s, want Completed with a warning", result.Status.Phase)
+	}
+	wants(t, "velero restore logs", strings.Join(complaints(t, "restore", backup), "\n"), says...)
+	details := veleroCLI(t, "restore", "describe", backup, "--details")
+	wants(t, "velero restore describe --details", details, append(says, "cache: Skipped, ")...)
 }
 
 // loseSecret deletes a Secret, and puts it back when the test is over.
