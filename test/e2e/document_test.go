@@ -77,12 +77,35 @@ func TestDocument(t *testing.T) {
 			t.Errorf("it is bound to %s again", now)
 		}
 	})
+	t.Run("nothing tells the password", func(t *testing.T) { checkSecrets(t, name) })
 	for _, path := range paths {
 		t.Run("the volume at "+path+" is what it was", func(t *testing.T) {
 			in := &scene{t: t, namespace: s.namespace}
 			in.waitUnmarked("sample", path)
 			same(t, path, before[path], in.record("sample", path))
 		})
+	}
+}
+
+// checkSecrets looks for the repositories' password where people look for other things.
+func checkSecrets(t *testing.T, restore string) {
+	t.Helper()
+	secret := password(t)
+	for what, text := range map[string]string{
+		"the agent's log":    kubectl(t, "-n", "velero", "logs", "daemonset/restic", "--tail=-1"),
+		"the server's log":   kubectl(t, "-n", "velero", "logs", "deployment/velero", "--tail=-1"),
+		"the backup's log":   veleroCLI(t, "backup", "logs", "document"),
+		"the restore's log":  veleroCLI(t, "restore", "logs", restore),
+		"our objects":        kubectl(t, "-n", "velero", "get", customResources, "-o", "yaml"),
+		"the events":         kubectl(t, "get", "events", "--all-namespaces", "-o", "yaml"),
+		"the agent's object": kubectl(t, "-n", "velero", "get", "pods", "-l", "name=restic", "-o", "yaml"),
+	} {
+		if len(text) < 100 {
+			t.Errorf("%s is %q: nothing to look at", what, text)
+		}
+		if strings.Contains(text, secret) {
+			t.Errorf("%s holds the password", what)
+		}
 	}
 }
 

@@ -48,7 +48,9 @@ func TestNoAgent(t *testing.T) {
 	if backup.Status.Phase != velerov1.BackupPhasePartiallyFailed {
 		t.Errorf("the backup is %s, want PartiallyFailed", backup.Status.Phase)
 	}
-	says := []string{"node " + node + " has no agent", "DaemonSet velero/restic", "kubectl -n velero get pods -l name=restic"}
+	says := []string{
+		"node " + node + " has no agent", "DaemonSet velero/restic", "kubectl -n velero get pods -l name=restic",
+	}
 	status := podVolumeBackups(t, "agentless")["web/cache"].Status
 	if status.Phase != resticv1.PhaseFailed {
 		t.Errorf("the PodVolumeBackup is %q, want Failed", status.Phase)
@@ -107,7 +109,9 @@ func (s *scene) restoreWithout(t *testing.T, backup string) {
 	if got := s.shell("web", "ls -A /cache"); got != "" {
 		t.Errorf("the volume holds %q, want nothing", got)
 	}
-	says := []string{"volume cache of pod " + s.namespace + "/web is not restored", "PodVolumeBackup " + backup, "is Failed"}
+	says := []string{
+		"volume cache of pod " + s.namespace + "/web is not restored", "PodVolumeBackup " + backup, "is Failed",
+	}
 	if result.Status.Phase != velerov1.RestorePhaseCompleted {
 		t.Errorf("the restore is %s, want Completed with a warning", result.Status.Phase)
 	}
