@@ -24,6 +24,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/host"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/part"
 )
 
 // server is the API server of all tests. Each test has namespaces of its own in it.
@@ -53,10 +55,8 @@ func TestMain(m *testing.M) {
 
 // run starts the API server and builds what is tested, and returns the tests' exit code.
 func run(m *testing.M) (code int, err error) {
-	for _, name := range []string{"TEST_ASSET_KUBE_APISERVER", "TEST_ASSET_ETCD"} {
-		if _, err := os.Stat(os.Getenv(name)); err != nil {
-			return 0, fmt.Errorf("%s does not name a file (%w): run `make test-integration`, which sets it", name, err)
-		}
+	if err := prepareAssets(context.Background()); err != nil {
+		return 0, err
 	}
 	dir, err := os.MkdirTemp("", "integration-")
 	if err != nil {
@@ -76,6 +76,30 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	return m.Run(), nil
+}
+
+// prepareAssets tells envtest of the API server and etcd that the test cluster uses, and has them installed first.
+func prepareAssets(ctx context.Context) error {
+	if err := host.Prepare(ctx, os.Stdout); err != nil {
+		return err
+	}
+	etcd, err := host.Program("etcd")
+	if err != nil {
+		return err
+	}
+	cache, err := part.Find(ctx)
+	if err != nil {
+		return err
+	}
+	const apiServer = "kube-apiserver"
+	if err := cache.Build(ctx, os.Stdout, apiServer); err != nil {
+		return err
+	}
+	binary, err := cache.Binary(apiServer)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.Setenv("TEST_ASSET_ETCD", etcd), os.Setenv("TEST_ASSET_KUBE_APISERVER", binary))
 }
 
 // newEnvironment returns an API server with our custom resources and Velero's.
