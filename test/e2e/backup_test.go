@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -185,12 +184,13 @@ func wantTaken(t *testing.T, backup string, volumes ...string) map[string]restic
 // deleteBackup is `velero backup delete`, and its end.
 func deleteBackup(t *testing.T, name string) {
 	t.Helper()
+	start := time.Now()
 	veleroCLI(t, "backup", "delete", name, "--confirm")
 	eventually(t, time.Minute, "end of backup "+name+" being deleted", func() error {
 		if err := gone(t, "-n", velero.Namespace, "backups.velero.io", name); err != nil {
 			return err
 		}
-		return errors.Join(gone(t, "-n", velero.Namespace, "podvolumebackups.restic.velero.io",
-			"-l", "velero.io/backup-name="+name))
+		return gone(t, "-n", velero.Namespace, "podvolumebackups.restic.velero.io", "-l", "velero.io/backup-name="+name)
 	})
+	t.Logf("backup %s and its snapshots deleted in %.1f s", name, time.Since(start).Seconds())
 }

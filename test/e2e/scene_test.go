@@ -206,5 +206,7 @@ func (s *scene) shell(pod, script string) string {
 // deleteNamespace loses everything that the test has made, but the PersistentVolumes.
 func (s *scene) deleteNamespace() {
 	s.t.Helper()
+	start := time.Now()
 	kubectl(s.t, "delete", "namespace", s.namespace, "--timeout=90s")
+	s.t.Logf("namespace %s deleted in %.1f s", s.namespace, time.Since(start).Seconds())
 }
