@@ -51,14 +51,17 @@ const (
 	csiMountDir = "mount"
 )
 
-// mountingPlugins always mount something on the volume's directory. If there is nothing, the directory is that of the
-// node's own disk: a backup would take nothing and a restore would fill the disk.
-var mountingPlugins = map[string]bool{
-	pluginCSI: true, "kubernetes.io~nfs": true, "kubernetes.io~local-volume": true, "kubernetes.io~iscsi": true,
-	"kubernetes.io~fc": true, "kubernetes.io~rbd": true, "kubernetes.io~cephfs": true,
-	"kubernetes.io~glusterfs": true, "kubernetes.io~aws-ebs": true, "kubernetes.io~azure-disk": true,
-	"kubernetes.io~azure-file": true, "kubernetes.io~gce-pd": true, "kubernetes.io~cinder": true,
-	"kubernetes.io~vsphere-volume": true, "kubernetes.io~portworx-volume": true,
+// alwaysMounts says whether the kubelet's plugin always mounts something on the volume's directory. If there is
+// nothing, the directory is that of the node's own disk: a backup would take nothing and a restore would fill the disk.
+func alwaysMounts(plugin string) bool {
+	switch plugin {
+	case pluginCSI, "kubernetes.io~nfs", "kubernetes.io~local-volume", "kubernetes.io~iscsi", "kubernetes.io~fc",
+		"kubernetes.io~rbd", "kubernetes.io~cephfs", "kubernetes.io~glusterfs", "kubernetes.io~aws-ebs",
+		"kubernetes.io~azure-disk", "kubernetes.io~azure-file", "kubernetes.io~gce-pd", "kubernetes.io~cinder",
+		"kubernetes.io~vsphere-volume", "kubernetes.io~portworx-volume":
+		return true
+	}
+	return false
 }
 
 // Find returns the path of the volume's root directory. It fails with ErrNotMounted or ErrUnsupported, or when there
@@ -129,7 +132,7 @@ func (f Finder) content(volume Volume, root *os.Root, found string) (string, err
 		}
 	}
 	full := filepath.Join(f.Root, found)
-	if !mountingPlugins[plugin] && !inMemory(volume) {
+	if !alwaysMounts(plugin) && !inMemory(volume) {
 		return full, nil
 	}
 	isMountPoint := f.mounted
@@ -164,8 +167,8 @@ func DirectoryName(volume Volume) (dir string, mountSubdir bool, err error) {
 		return "", false, fmt.Errorf("volume %q of pod %s is a block device: %w: restic takes files; leave it to snapshots",
 			volume.Name, podName(volume.Pod), ErrUnsupported)
 	case source.HostPath != nil || (volume.PV != nil && volume.PV.Spec.HostPath != nil):
-		return "", false, fmt.Errorf("volume %q of pod %s is a directory of the node (hostPath): %w: restic does not take it",
-			volume.Name, podName(volume.Pod), ErrUnsupported)
+		return "", false, fmt.Errorf("volume %q of pod %s is a directory of the node (hostPath): %w: "+
+			"restic does not take it", volume.Name, podName(volume.Pod), ErrUnsupported)
 	}
 	if source.PersistentVolumeClaim != nil || source.Ephemeral != nil {
 		dir, mountSubdir, err = claimDirectory(volume)

@@ -28,9 +28,8 @@ const searchable = 0o055
 
 // PrepareMarkers makes the folder of the markers and lets every user reach it through the volume's root. The helper is
 // nobody in particular: it opens the folder as soon as it is there, and so sees the markers even where the root shuts
-// it out again later. restore puts the root's mode back as it was found.
+// it out again later. restore puts the root's mode back as it was found; it is nil where that was open already.
 func PrepareMarkers(volumeDir string) (restore func() error, err error) {
-	restore = func() error { return nil }
 	err = withVolume(volumeDir, func(root *os.Root) error {
 		info, err := root.Stat(".")
 		if err != nil {
@@ -48,10 +47,14 @@ func PrepareMarkers(volumeDir string) (restore func() error, err error) {
 		}
 		return dir.Close()
 	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("preparing the markers in %s: %w", volumeDir, err), restore())
+	if err == nil {
+		return restore, nil
 	}
-	return restore, nil
+	err = fmt.Errorf("preparing the markers in %s: %w", volumeDir, err)
+	if restore != nil {
+		err = errors.Join(err, restore())
+	}
+	return nil, err
 }
 
 // Flush has the kernel write the volume's data to its storage, which can fail for data that restic could write without
@@ -62,6 +65,24 @@ func Flush(volumeDir string) error {
 		return fmt.Errorf("flushing the restored data in %s: %w", volumeDir, err)
 	}
 	return nil
+}
+
+// Marked says whether the helper has been told, by either marker, how the restore went.
+func Marked(volumeDir, restoreUID string) (marked bool, err error) {
+	err = withMarkers(volumeDir, restoreUID, func(root *os.Root) error {
+		for _, marker := range []string{contract.DoneMarker(restoreUID), contract.FailedMarker(restoreUID)} {
+			_, err := root.Lstat(marker)
+			marked = marked || err == nil
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("looking for the markers in %s: %w", volumeDir, err)
+	}
+	return marked, nil
 }
 
 // WriteDone tells the helper that the volume was restored. It may be called again.

@@ -57,11 +57,12 @@ func (m *Mover) Backup(ctx context.Context, request BackupRequest, report func(P
 }
 
 func (m *Mover) backupInto(
-	ctx context.Context, repository *session.Session, request BackupRequest, outcome *BackupOutcome, report func(Progress),
+	ctx context.Context, repository *session.Session, request BackupRequest, outcome *BackupOutcome,
+	report func(Progress),
 ) error {
 	if repository.ReadOnly {
-		return &session.NotUsableError{Message: fmt.Sprintf("BackupStorageLocation %s is read-only: set its accessMode to "+
-			"ReadWrite, or back up to another one", request.Repository.Location)}
+		return &session.NotUsableError{Message: fmt.Sprintf("BackupStorageLocation %s is read-only: set its accessMode "+
+			"to ReadWrite, or back up to another one", request.Repository.Location)}
 	}
 	if request.Repeated {
 		done, err := finishedEarlier(ctx, repository, request.Tags, outcome)

@@ -40,8 +40,8 @@ func (m *Mover) Forget(ctx context.Context, request ForgetRequest, _ func(Progre
 	outcome := ForgetOutcome{PodVolumeBackups: request.PodVolumeBackups}
 	err := m.withSession(ctx, request.Repository, func(repository *session.Session) error {
 		if repository.ReadOnly {
-			return &session.NotUsableError{Message: fmt.Sprintf("BackupStorageLocation %s is read-only: the snapshots stay "+
-				"until its accessMode is ReadWrite", request.Repository.Location)}
+			return &session.NotUsableError{Message: fmt.Sprintf("BackupStorageLocation %s is read-only: the snapshots "+
+				"stay until its accessMode is ReadWrite", request.Repository.Location)}
 		}
 		ids, err := request.match(ctx, repository)
 		if errors.Is(err, restic.ErrRepositoryNotFound) {

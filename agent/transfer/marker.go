@@ -5,6 +5,7 @@ package transfer
 
 import (
 	"errors"
+	"time"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
 )
@@ -22,10 +23,31 @@ func (m Markers) Ensure(volume hostpath.Volume, restoreUID, reason string) error
 	if err != nil {
 		return err
 	}
-	if reason != "" {
-		return hostpath.WriteFailed(dir, restoreUID, reason)
+	told, err := hostpath.Marked(dir, restoreUID)
+	if err != nil {
+		return err
 	}
-	return hostpath.WriteDone(dir, restoreUID)
+	if reason == "" {
+		err = hostpath.WriteDone(dir, restoreUID)
+	} else {
+		err = hostpath.WriteFailed(dir, restoreUID, reason)
+	}
+	if err == nil && told {
+		// The helper has been told, and is still there: it cannot look into the volume. It may have started when the
+		// root had its restored mode already, as that of a second pod of the same claim does.
+		err = reveal(dir)
+	}
+	return err
+}
+
+// reveal lets every user reach the markers for as long as it takes the helper to look.
+func reveal(dir string) error {
+	restoreMode, err := hostpath.PrepareMarkers(dir)
+	if err != nil || restoreMode == nil {
+		return err
+	}
+	time.Sleep(sightTime)
+	return restoreMode()
 }
 
 // Remove takes the markers of the restore away. A volume that is not there any more has none.

@@ -52,8 +52,8 @@ func (m *Mover) Probe(ctx context.Context, request ProbeRequest, _ func(Progress
 			config, err = repository.CatConfig(ctx)
 		}
 		if errors.Is(err, restic.ErrWrongPassword) {
-			return &session.NotUsableError{Message: fmt.Sprintf("repository %s does not open with the password in Secret "+
-				"%s/%s, key %s: put the password there with which the repository was made", repository.URL,
+			return &session.NotUsableError{Message: fmt.Sprintf("repository %s does not open with the password in "+
+				"Secret %s/%s, key %s: put the password there with which the repository was made", repository.URL,
 				m.Opener.Namespace, repository.Password.Secret, contract.PasswordSecretKey)}
 		}
 		if err != nil {
@@ -69,11 +69,11 @@ func (m *Mover) Probe(ctx context.Context, request ProbeRequest, _ func(Progress
 func (m *Mover) mayMake(repository *session.Session, request ProbeRequest) error {
 	switch {
 	case repository.ReadOnly:
-		return &session.NotUsableError{Message: fmt.Sprintf("there is no repository at %s, and BackupStorageLocation %s is "+
-			"read-only, so none is made", repository.URL, request.Repository.Location)}
+		return &session.NotUsableError{Message: fmt.Sprintf("there is no repository at %s, and BackupStorageLocation %s "+
+			"is read-only, so none is made", repository.URL, request.Repository.Location)}
 	case request.KnownID != "":
-		return &session.NotUsableError{Message: fmt.Sprintf("repository %s (id %.8s) is gone from %s: restore the bucket, "+
-			"or delete this ResticRepository to begin a new one", request.Repository.Namespace, request.KnownID,
+		return &session.NotUsableError{Message: fmt.Sprintf("repository %s (id %.8s) is gone from %s: restore the "+
+			"bucket, or delete this ResticRepository to begin a new one", request.Repository.Namespace, request.KnownID,
 			repository.URL)}
 	case repository.Password.WellKnown && !request.AllowWellKnown:
 		return &session.NotUsableError{Message: repository.Password.WellKnownMessage(m.Opener.Namespace)}

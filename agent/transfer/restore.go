@@ -71,7 +71,7 @@ func restore(
 	}
 	defer func() {
 		// The snapshot's own mode is the root's by then, if it has one.
-		if err != nil || outcome.keepsMode {
+		if restoreMode != nil && (err != nil || outcome.keepsMode) {
 			err = errors.Join(err, restoreMode())
 		}
 	}()
@@ -127,7 +127,9 @@ func find(ctx context.Context, repository *session.Session, request RestoreReque
 		}
 		return snapshots[len(snapshots)-1], nil
 	}
-	at := slices.IndexFunc(snapshots, func(s restic.Snapshot) bool { return strings.HasPrefix(s.ID, request.SnapshotID) })
+	at := slices.IndexFunc(snapshots, func(s restic.Snapshot) bool {
+		return strings.HasPrefix(s.ID, request.SnapshotID)
+	})
 	if at < 0 {
 		return restic.Snapshot{}, fmt.Errorf("repository %s has no snapshot %s with the tags %s: it was deleted",
 			repository.URL, path.Base(request.SnapshotID), describe(request.SnapshotTags))
