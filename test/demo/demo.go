@@ -236,7 +236,7 @@ func (d *demo) next() []string {
 	lines := []string{
 		settings,
 		"kubectl api-resources >/dev/null    # once, so that kubectl knows the kinds of this cluster",
-		"velero backup logs " + d.name + " | grep restic",
+		"velero restore logs " + d.name + " | grep velero-plugin-for-restic",
 		"kubectl -n " + d.namespace + " get resticrepositories,podvolumebackups,podvolumerestores -o wide",
 		"kubectl -n " + d.namespace + " get podvolumebackups -l velero.io/backup-name=" + d.name + " -o yaml",
 		"kubectl -n " + d.namespace + " logs daemonset/restic",
