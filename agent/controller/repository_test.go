@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	"k8s.io/utils/clock"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/repository"
+)
+
+// repositories is the leader's reconciler of ResticRepositories.
+type repositories struct {
+	*world
+	*script[transfer.ProbeRequest, transfer.ProbeOutcome]
+
+	reconciler *RepositoryReconciler
+	name       string
+}
+
+func newRepositories(t *testing.T) *repositories {
+	t.Helper()
+	r := &repositories{
+		world: newWorld(t), script: newScript[transfer.ProbeRequest, transfer.ProbeOutcome](),
+		name: contract.RepositoryName(shop, location),
+	}
+	pool, _ := startPool[transfer.ProbeOutcome](t, 2)
+	r.reconciler = &RepositoryReconciler{
+		Client: r.client, Recorder: r.recorder, Metrics: r.metrics, Clock: clock.RealClock{}, Jobs: pool, Probe: r.run,
+		AllowStaticPassword: true,
+	}
+	r.create(repository.ForNamespace(velero, shop, location, 0))
+	return r
+}
+
+func (r *repositories) look() time.Duration {
+	r.t.Helper()
+	return look(r.world, r.reconciler, r.name).RequeueAfter
+}
+
+// probe has the reconciler look at the repository and find what is given, and returns the status and when it looks next.
+func (r *repositories) probe(outcome transfer.ProbeOutcome, err error) (resticv1.ResticRepositoryStatus, time.Duration) {
+	r.t.Helper()
+	before := len(r.asked)
+	r.look()
+	if len(r.asked) != before+1 {
+		r.t.Fatalf("%d probes were started, want one", len(r.asked)-before)
+	}
+	r.answer(outcome, err)
+	again := r.look()
+	return get(r.world, r.name, &resticv1.ResticRepository{}).Status, again
+}
+
+func (r *repositories) wantGauge(want string) {
+	r.t.Helper()
+	const name = "velero_restic_repository_ready"
+	families, err := r.registry.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	got := ""
+	for _, family := range families {
+		if family.GetName() == name {
+			got = fmt.Sprint(family.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	if got != want {
+		r.t.Errorf("the gauge is %q, want %q", got, want)
+	}
+}
+
+func TestRepository(t *testing.T) {
+	found := transfer.ProbeOutcome{ID: "0123456789", URL: "s3:bucket/shop"}
+	bubbles(t, map[string]func(*testing.T){
+		"one that is made becomes ready, and is looked at again in an hour": func(t *testing.T) {
+			r := newRepositories(t)
+			made := found
+			made.Made = true
+			got, again := r.probe(made, nil)
+			if r.asked[0].KnownID != "" || !r.asked[0].AllowWellKnown ||
+				r.asked[0].Repository != (transfer.Repository{Location: location, Namespace: shop}) {
+				t.Errorf("asked for %+v", r.asked[0])
+			}
+			if got.Phase != resticv1.RepositoryReady || got.Message != "" || got.RepositoryID != found.ID ||
+				got.ResticIdentifier != found.URL || got.LastCheckedTime == nil || again != time.Hour {
+				t.Errorf("the status is %+v, looked at again in %s", got, again)
+			}
+			if diff := cmp.Diff([]string{"Normal RepositoryReady The repository was made"}, r.events()); diff != "" {
+				t.Error(diff)
+			}
+			r.wantGauge("1")
+		},
+		"one that stays ready is told of once, and is opened under its ID": func(t *testing.T) {
+			r := newRepositories(t)
+			r.probe(found, nil)
+			r.events()
+			pass(time.Hour)
+			got, _ := r.probe(found, nil)
+			if events := r.events(); len(events) != 0 || r.asked[1].KnownID != found.ID {
+				t.Errorf("told of %v, known as %q", events, r.asked[1].KnownID)
+			}
+			if age := time.Since(got.LastCheckedTime.Time); age != 0 {
+				t.Errorf("last checked %s ago", age)
+			}
+		},
+		"one that does not open says why, and is tried again soon, without a write each time": func(t *testing.T) {
+			r := newRepositories(t)
+			r.probe(found, nil)
+			r.events()
+			got, again := r.probe(transfer.ProbeOutcome{URL: found.URL}, errors.New("make a Secret"))
+			if got.Phase != resticv1.RepositoryNotReady || got.Message != "make a Secret" || got.RepositoryID != found.ID ||
+				again > time.Minute || again <= 0 {
+				t.Errorf("the status is %+v, looked at again in %s", got, again)
+			}
+			r.wantGauge("0")
+			if diff := cmp.Diff([]string{"Warning RepositoryNotReady make a Secret"}, r.events()); diff != "" {
+				t.Error(diff)
+			}
+			writes := r.writes[r.name]
+			r.probe(transfer.ProbeOutcome{URL: found.URL}, errors.New("make a Secret"))
+			if r.writes[r.name] != writes {
+				t.Error("its status was written again, though nothing has changed")
+			}
+			if got, _ := r.probe(found, nil); got.Phase != resticv1.RepositoryReady || got.Message != "" {
+				t.Errorf("once it opens again it is %+v", got)
+			}
+		},
+		"another one in its place is not used, and the right one is noticed soon": func(t *testing.T) {
+			r := newRepositories(t)
+			r.probe(found, nil)
+			other := found
+			other.ID = "abcdefghij"
+			got, again := r.probe(other, nil)
+			if got.Phase != resticv1.RepositoryNotReady || got.RepositoryID != found.ID || again > time.Minute || again <= 0 {
+				t.Errorf("the status is %+v, looked at again in %s", got, again)
+			}
+			for _, part := range []string{found.URL, "id abcdefgh,", "was 01234567)", "delete this ResticRepository"} {
+				if !strings.Contains(got.Message, part) {
+					t.Errorf("%q does not say %q", got.Message, part)
+				}
+			}
+			if got, _ := r.probe(found, nil); got.Phase != resticv1.RepositoryReady {
+				t.Errorf("with the right one again: %+v", got)
+			}
+		},
+		"a probe that goes on is waited for": func(t *testing.T) {
+			r := newRepositories(t)
+			r.look()
+			r.look()
+			if len(r.asked) != 1 || r.writes[r.name] != 0 {
+				t.Errorf("%d probes, %d writes", len(r.asked), r.writes[r.name])
+			}
+		},
+		"a probe that takes too long says so": func(t *testing.T) {
+			r := newRepositories(t)
+			r.look()
+			pass(probeTimeout + time.Second)
+			r.look()
+			got := get(r.world, r.name, &resticv1.ResticRepository{}).Status
+			if got.Phase != resticv1.RepositoryNotReady || !strings.Contains(got.Message, "not done within 5m0s") {
+				t.Errorf("the status is %+v", got)
+			}
+		},
+		"the outcome for one that was deleted is not that of the next one of its name": func(t *testing.T) {
+			r := newRepositories(t)
+			r.probe(found, nil)
+			r.look()
+			r.remove(get(r.world, r.name, &resticv1.ResticRepository{}))
+			r.look()
+			r.look()
+			r.wantGauge("")
+			r.create(repository.ForNamespace(velero, shop, location, 0))
+			if got, _ := r.probe(found, nil); got.Phase != resticv1.RepositoryReady || r.asked[len(r.asked)-1].KnownID != "" {
+				t.Errorf("the new one is %+v", got)
+			}
+		},
+	})
+}
+
+func TestRequestsForLocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRepositories(t)
+		r.create(repository.ForNamespace(velero, "other", location, 0))
+		r.create(repository.ForNamespace(velero, shop, "elsewhere", 0))
+		r.create(repository.ForNamespace("another-velero", shop, location, 0))
+		var got []string
+		for _, request := range r.reconciler.requestsForLocation(t.Context(),
+			&velerov1.BackupStorageLocation{ObjectMeta: objectMeta(velero, location)}) {
+			got = append(got, request.String())
+		}
+		want := []string{
+			velero + "/" + contract.RepositoryName("other", location), velero + "/" + contract.RepositoryName(shop, location),
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+	})
+}
