@@ -11,6 +11,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -68,7 +69,16 @@ func main(m *testing.M) (code int, err error) {
 	return runOnNode(ctx, m, cache)
 }
 
+// parallel is how many tests share the cluster. Most of their time they wait for it, so that two cores carry more than
+// the two that Go would choose.
+const parallel = "4"
+
 func TestMain(m *testing.M) {
+	// A flag on the command line comes later, and counts.
+	if err := flag.Set("test.parallel", parallel); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		os.Exit(1)
+	}
 	code, err := main(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
