@@ -22,8 +22,8 @@ type PodVolumeBackupSpec struct {
 	// BackupStorageLocation is the name of the BackupStorageLocation whose bucket holds the repository.
 	// +kubebuilder:validation:MinLength=1
 	BackupStorageLocation string `json:"backupStorageLocation"`
-	// RepoIdentifier is the repository as restic names it. The agent fills it in from the storage location as it
-	// is at that moment; what stands here before is not used.
+	// RepoIdentifier is the repository as restic names it. Nobody acts on it: the agent goes by the storage location as
+	// it is at that moment, and the ResticRepository's status says what that gave.
 	// +optional
 	RepoIdentifier string `json:"repoIdentifier,omitempty"`
 	// Repository is the name of the ResticRepository, in the same namespace as this object.

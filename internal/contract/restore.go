@@ -14,7 +14,7 @@ const RestoreContainer = "restic-restore-wait"
 const (
 	// RestoreVolumesDir is where each volume is mounted, in a folder with the volume's name.
 	RestoreVolumesDir = "/restores"
-	// RestoreHelperCommand is the helper's path in its image. The restore's UID is its first argument.
+	// RestoreHelperCommand is the helper's path in its image. The restore's UID is its last argument.
 	RestoreHelperCommand = "/velero-restic-restore-helper"
 	// DefaultRestoreHelperImage is the helper's repository, without a tag.
 	DefaultRestoreHelperImage = "velero/velero-restic-restore-helper"
