@@ -16,7 +16,9 @@ import (
 // valid returns the options of an agent in its DaemonSet.
 func valid(t *testing.T, arguments ...string) *Options {
 	t.Helper()
-	options := NewOptions([]string{"NODE_NAME=node-1", "VELERO_NAMESPACE=velero", "VELERO_SCRATCH_DIR=/tmp/scratch", "X=a=b"})
+	options := NewOptions([]string{
+		"NODE_NAME=node-1", "VELERO_NAMESPACE=velero", "VELERO_SCRATCH_DIR=/tmp/scratch", "X=a=b",
+	})
 	flags := pflag.NewFlagSet("agent", pflag.ContinueOnError)
 	options.AddFlags(flags)
 	if err := flags.Parse(append([]string{"--host-pods=" + t.TempDir()}, arguments...)); err != nil {

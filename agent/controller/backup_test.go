@@ -143,7 +143,8 @@ func TestBackupCompletes(t *testing.T) {
 			t.Errorf("%d writes, want 4", b.writes[pvb])
 		}
 		want := resticv1.PodVolumeBackupStatus{
-			VolumeStatus: got.VolumeStatus, Path: "/host_pods/x", SnapshotID: strings.Repeat("5", 64), ParentSnapshotID: "parent",
+			VolumeStatus: got.VolumeStatus, Path: "/host_pods/x", SnapshotID: strings.Repeat("5", 64),
+			ParentSnapshotID: "parent",
 			Summary: &resticv1.BackupSummary{
 				FilesNew: 1, FilesChanged: 2, FilesUnmodified: 3, BytesProcessed: 1000, BytesAdded: 100, BytesAddedPacked: 50,
 			},
@@ -181,7 +182,8 @@ func TestBackupAsksFor(t *testing.T) {
 			b.look()
 			b.wantAsked(1)
 			got := b.asked[0]
-			if got.Parent != "newest" || got.Repeated || got.Repository != (transfer.Repository{Location: location, Namespace: shop}) {
+			if got.Parent != "newest" || got.Repeated ||
+				got.Repository != (transfer.Repository{Location: location, Namespace: shop}) {
 				t.Errorf("asked for %+v", got)
 			}
 			if got.Volume.PVC == nil || got.Volume.PV == nil || got.Volume.PV.Name != "pv-1" || got.Volume.Name != "data" {
@@ -209,7 +211,8 @@ func earlierBackups() []client.Object {
 		backup := podVolumeBackup(name, "data")
 		backup.Labels = map[string]string{contract.LabelPVCUID: "claim-1"}
 		done := metav1.NewTime(time.Now().Add(-age))
-		backup.Status.Phase, backup.Status.SnapshotID, backup.Status.CompletionTimestamp = resticv1.PhaseCompleted, name, &done
+		backup.Status.Phase, backup.Status.SnapshotID = resticv1.PhaseCompleted, name
+		backup.Status.CompletionTimestamp = &done
 		change(backup)
 		return backup
 	}

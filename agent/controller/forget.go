@@ -51,14 +51,16 @@ type ForgetReconciler struct {
 
 // SetupWithManager registers the reconciler.
 func (r *ForgetReconciler) SetupWithManager(mgr ctrl.Manager, wakeup Wakeup) error {
-	if err := mgr.GetFieldIndexer().IndexField(context.TODO(), &resticv1.PodVolumeBackup{}, //nolint:forbidigo // not used
-		indexForget, func(o client.Object) []string {
-			backup, ok := o.(*resticv1.PodVolumeBackup)
-			if !ok || !backup.Spec.Forget {
-				return nil
-			}
-			return []string{backup.Spec.Repository}
-		}); err != nil {
+	extract := func(o client.Object) []string {
+		backup, ok := o.(*resticv1.PodVolumeBackup)
+		if !ok || !backup.Spec.Forget {
+			return nil
+		}
+		return []string{backup.Spec.Repository}
+	}
+	//nolint:forbidigo // the manager's indexer does not use its context
+	err := mgr.GetFieldIndexer().IndexField(context.TODO(), &resticv1.PodVolumeBackup{}, indexForget, extract)
+	if err != nil {
 		return err
 	}
 	return ctrl.NewControllerManagedBy(mgr).Named("forget").
@@ -161,7 +163,7 @@ func (r *ForgetReconciler) conclude(
 	}
 	r.Jobs.Remove(key)
 	if state.Err != nil {
-		return ctrl.Result{RequeueAfter: forgetRetry}, nil
+		return ctrl.Result{RequeueAfter: forgetRetry}, nil //nolint:nilerr // told by the events, and tried again
 	}
 	r.Metrics.Forgotten(state.Result.Count)
 	return ctrl.Result{RequeueAfter: gatherTime}, nil

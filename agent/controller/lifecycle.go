@@ -53,8 +53,8 @@ type plan[R any] struct {
 	// work does it. No two operations with the same exclusive key are done at once.
 	work      transfer.Work[R]
 	exclusive string
-	// confirm looks once more, after the attempt was saved, whether somebody else has begun the same; it returns what to
-	// wait for then, and for how long. Nil where nobody else could.
+	// confirm looks once more, after the attempt was saved, whether somebody else has begun the same; it returns what
+	// to wait for then, and for how long. Nil where nobody else could.
 	confirm func(ctx context.Context) (wait string, retry time.Duration, err error)
 }
 
@@ -118,8 +118,8 @@ func (l *lifecycle[R]) reasonToStop(operation resticv1.VolumeOperation) error {
 	case operation.CancelRequested():
 		return errCancelRequested()
 	case !deadline.IsZero() && l.clock.Now().After(deadline.Time):
-		return &stopError{fmt.Sprintf("not done by its deadline, %s after it was created: raise --item-operation-timeout of "+
-			"the Velero backup or restore if it needs longer",
+		return &stopError{fmt.Sprintf("not done by its deadline, %s after it was created: raise "+
+			"--item-operation-timeout of the Velero backup or restore if it needs longer",
 			deadline.Sub(operation.GetCreationTimestamp().Time).Round(time.Second))}
 	}
 	return nil

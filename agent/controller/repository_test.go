@@ -50,8 +50,11 @@ func (r *repositories) look() time.Duration {
 	return look(r.world, r.reconciler, r.name).RequeueAfter
 }
 
-// probe has the reconciler look at the repository and find what is given, and returns the status and when it looks next.
-func (r *repositories) probe(outcome transfer.ProbeOutcome, err error) (resticv1.ResticRepositoryStatus, time.Duration) {
+// probe has the reconciler look at the repository and find what is given. It returns the status, and when it looks
+// next.
+func (r *repositories) probe(
+	outcome transfer.ProbeOutcome, err error,
+) (resticv1.ResticRepositoryStatus, time.Duration) {
 	r.t.Helper()
 	before := len(r.asked)
 	r.look()

@@ -94,8 +94,8 @@ func (r *RestoreReconciler) reconcile(
 	case pod == nil && restore.Status.Node == r.Node:
 		// The pod was here and is gone, and the volume of a transfer that runs with it.
 		r.lifecycle().drop(key, errObjectGone())
-		finish(&restore.Status.VolumeStatus, resticv1.PhaseFailed, fmt.Sprintf("pod %s/%s was deleted before its volume "+
-			"was restored", restore.Spec.Pod.Namespace, restore.Spec.Pod.Name), r.Clock)
+		finish(&restore.Status.VolumeStatus, resticv1.PhaseFailed, fmt.Sprintf("pod %s/%s was deleted before its "+
+			"volume was restored", restore.Spec.Pod.Namespace, restore.Spec.Pod.Name), r.Clock)
 		return ctrl.Result{}, nil
 	case pod == nil, helper.absent():
 		// On another node, or another pod of the same name. The leader minds those that never come.
@@ -110,9 +110,11 @@ func (r *RestoreReconciler) reconcile(
 	}
 	restore.Status.Node = r.Node
 	return r.lifecycle().advance(ctx, key, restore, steps[transfer.RestoreOutcome]{
-		prepare: func(ctx context.Context) (plan[transfer.RestoreOutcome], error) { return r.prepare(ctx, restore, pod) },
-		save:    save,
-		record:  func(outcome transfer.RestoreOutcome, _ error) { recordRestore(restore, outcome) },
+		prepare: func(ctx context.Context) (plan[transfer.RestoreOutcome], error) {
+			return r.prepare(ctx, restore, pod)
+		},
+		save:   save,
+		record: func(outcome transfer.RestoreOutcome, _ error) { recordRestore(restore, outcome) },
 	})
 }
 
@@ -282,7 +284,8 @@ func (r *RestoreReconciler) yield(
 	if restore.Name < twin.Name {
 		retry = time.Second
 	}
-	return fmt.Sprintf("waiting: claim %s is being restored with pod %s", restore.Spec.PVC, twin.Spec.Pod.Name), retry, nil
+	wait = fmt.Sprintf("waiting: claim %s is being restored with pod %s", restore.Spec.PVC, twin.Spec.Pod.Name)
+	return wait, retry, nil
 }
 
 // planBeside waits for the twin, or takes over what it has restored.

@@ -156,7 +156,8 @@ func (r *restores) wantAsked(count int) {
 
 func (r *restores) wantMarker(podName, want string) {
 	r.t.Helper()
-	if got := r.markers.written[podName+"/data/"+restoreUID]; !strings.HasPrefix(got, want) || (want == "") != (got == "") {
+	got := r.markers.written[podName+"/data/"+restoreUID]
+	if !strings.HasPrefix(got, want) || (want == "") != (got == "") {
 		r.t.Errorf("the marker for pod %s is %q, want %q", podName, got, want)
 	}
 }
@@ -193,8 +194,9 @@ func TestRestoreCompletes(t *testing.T) {
 			got.Volume.PV == nil || got.Volume.Pod.Name != "web" {
 			t.Errorf("asked for %+v", got)
 		}
-		if got := r.want(pvr, resticv1.PhaseInProgress).Status; got.Node != thisNode || got.Attempts != 1 || got.Message != "" {
-			t.Errorf("in progress: %+v", got)
+		started := r.want(pvr, resticv1.PhaseInProgress).Status
+		if started.Node != thisNode || started.Attempts != 1 || started.Message != "" {
+			t.Errorf("in progress: %+v", started)
 		}
 		r.wantMarker("web", "")
 		r.answer(goodRestore(), nil)

@@ -63,14 +63,16 @@ const workers = 4
 
 // SetupWithManager registers the reconciler. The manager's cache must hold this node's PodVolumeBackups alone.
 func (r *BackupReconciler) SetupWithManager(mgr ctrl.Manager, wakeup Wakeup) error {
-	if err := mgr.GetFieldIndexer().IndexField(context.TODO(), &resticv1.PodVolumeBackup{}, //nolint:forbidigo // not used
-		indexRepository, func(o client.Object) []string {
-			backup, ok := o.(*resticv1.PodVolumeBackup)
-			if !ok || backup.Status.Phase.Final() {
-				return nil
-			}
-			return []string{backup.Spec.Repository}
-		}); err != nil {
+	extract := func(o client.Object) []string {
+		backup, ok := o.(*resticv1.PodVolumeBackup)
+		if !ok || backup.Status.Phase.Final() {
+			return nil
+		}
+		return []string{backup.Spec.Repository}
+	}
+	//nolint:forbidigo // the manager's indexer does not use its context
+	err := mgr.GetFieldIndexer().IndexField(context.TODO(), &resticv1.PodVolumeBackup{}, indexRepository, extract)
+	if err != nil {
 		return err
 	}
 	list := func() client.ObjectList { return &resticv1.PodVolumeBackupList{} }
@@ -93,14 +95,16 @@ func (r *RestoreReconciler) SetupWithManager(mgr ctrl.Manager, wakeup Wakeup) er
 		},
 	}
 	for key, value := range indexes {
-		if err := mgr.GetFieldIndexer().IndexField(context.TODO(), &resticv1.PodVolumeRestore{}, //nolint:forbidigo // not used
-			key, func(o client.Object) []string {
-				restore, ok := o.(*resticv1.PodVolumeRestore)
-				if !ok || value(restore) == "" {
-					return nil
-				}
-				return []string{value(restore)}
-			}); err != nil {
+		extract := func(o client.Object) []string {
+			restore, ok := o.(*resticv1.PodVolumeRestore)
+			if !ok || value(restore) == "" {
+				return nil
+			}
+			return []string{value(restore)}
+		}
+		//nolint:forbidigo // the manager's indexer does not use its context
+		err := mgr.GetFieldIndexer().IndexField(context.TODO(), &resticv1.PodVolumeRestore{}, key, extract)
+		if err != nil {
 			return err
 		}
 	}
@@ -128,7 +132,8 @@ func (r *RestoreReconciler) requestsForPod(ctx context.Context, pod client.Objec
 	var requests []reconcile.Request
 	for i := range restores.Items {
 		if !restores.Items[i].Status.MarkerRemoved {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&restores.Items[i])})
+			key := client.ObjectKeyFromObject(&restores.Items[i])
+			requests = append(requests, reconcile.Request{NamespacedName: key})
 		}
 	}
 	return requests

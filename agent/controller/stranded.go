@@ -223,8 +223,8 @@ func (v verdict) reason(node string) string {
 	if v.now.Sub(since) < agentGrace {
 		return ""
 	}
-	return fmt.Sprintf("no restic agent is ready on node %s since %s: look at `kubectl get pods -A -l name=restic -o wide "+
-		"--field-selector spec.nodeName=%s`; a taint of the node may need a toleration in DaemonSet restic",
+	return fmt.Sprintf("no restic agent is ready on node %s since %s: look at `kubectl get pods -A -l name=restic -o "+
+		"wide --field-selector spec.nodeName=%s`; a taint of the node may need a toleration in DaemonSet restic",
 		node, since.UTC().Format(time.RFC3339), node)
 }
 
@@ -249,8 +249,8 @@ func (s *Stranded) strandedRestore(
 		if now.Sub(restore.CreationTimestamp.Time) < podGrace {
 			return "", nil
 		}
-		return fmt.Sprintf("pod %s was not created within %s, or was deleted: look at `velero restore logs` for the pod",
-			key, podGrace), nil
+		return fmt.Sprintf("pod %s was not created within %s, or was deleted: look at `velero restore logs` for "+
+			"the pod", key, podGrace), nil
 	case err != nil:
 		return "", fmt.Errorf("reading the restored pod %s: %w", key, err)
 	case pod.Spec.NodeName == "":

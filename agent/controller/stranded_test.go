@@ -84,7 +84,8 @@ func TestStrandedBackup(t *testing.T) {
 			l.cycle()
 			l.cycle()
 			wantStatus(t, l.backup(pvb).Status.VolumeStatus, resticv1.PhaseSkipped, "a directory of the node: use a claim")
-			wantEvents(t, l.events(), "Warning Skipped restic backup of volume data: Skipped: a directory of the node: use a claim")
+			wantEvents(t, l.events(),
+				"Warning Skipped restic backup of volume data: Skipped: a directory of the node: use a claim")
 			if l.writes[pvb] != 1 {
 				t.Errorf("%d writes", l.writes[pvb])
 			}
@@ -173,8 +174,9 @@ func TestStrandedRestore(t *testing.T) {
 			resticv1.PhaseFailed, []string{"pod shop/web was not created within 10m0s"},
 		},
 		"its pod is somebody else's": {
-			[]client.Object{podVolumeRestore(pvr, "web"), pod("web"), agent()}, agentGrace - time.Minute, agentGrace + time.Minute,
-			resticv1.PhaseFailed, []string{"not the one of this restore", contract.RestoreContainer},
+			[]client.Object{podVolumeRestore(pvr, "web"), pod("web"), agent()},
+			agentGrace - time.Minute, agentGrace + time.Minute, resticv1.PhaseFailed,
+			[]string{"not the one of this restore", contract.RestoreContainer},
 		},
 		"its pod's node has no agent": {
 			[]client.Object{podVolumeRestore(pvr, "web"), restoredPod("web", running())}, agentGrace - time.Minute,

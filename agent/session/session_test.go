@@ -82,8 +82,11 @@ func newCluster(t *testing.T) *cluster {
 	}
 	c.opener = &session.Opener{
 		Namespace: "velero", Runner: c.runner, ScratchDir: filepath.Join(t.TempDir(), "scratch"),
-		DefaultCredentialFile: filepath.Join(t.TempDir(), "no-credential"), ExtraEnv: "velero-restic-env", RetryLock: time.Minute,
-		ProcessEnv: map[string]string{"HOME": "/root", "TMPDIR": "/elsewhere", "HTTPS_PROXY": "http://proxy", "FOREIGN": "x"},
+		DefaultCredentialFile: filepath.Join(t.TempDir(), "no-credential"), ExtraEnv: "velero-restic-env",
+		RetryLock: time.Minute,
+		ProcessEnv: map[string]string{
+			"HOME": "/root", "TMPDIR": "/elsewhere", "HTTPS_PROXY": "http://proxy", "FOREIGN": "x",
+		},
 	}
 	return c
 }
@@ -267,7 +270,8 @@ func TestOpenVariants(t *testing.T) {
 		},
 		"the password of Velero": {
 			func(_ *testing.T, c *cluster) {
-				c.passwords = secret(contract.PasswordSecretLegacy, map[string]string{contract.PasswordSecretKey: "static-passw0rd"})
+				c.passwords = secret(contract.PasswordSecretLegacy,
+					map[string]string{contract.PasswordSecretKey: "static-passw0rd"})
 			},
 			func(t *testing.T, _ *cluster, opened *session.Session) {
 				if opened.Password.Secret != contract.PasswordSecretLegacy || !opened.Password.WellKnown {

@@ -27,8 +27,8 @@ func TestBackupAndRestore(t *testing.T) {
 	s := newSite(t)
 	s.probe()
 	source, from := s.volume("pod-1", map[string]string{
-		"a file": "content", "folder/deep/er": "more", "lost+found/#12": "of the file system", "folder/lost+found": "a user's",
-		".velero/0a1b": "a marker", ".velero-not": "a user's",
+		"a file": "content", "folder/deep/er": "more", "lost+found/#12": "of the file system",
+		"folder/lost+found": "a user's", ".velero/0a1b": "a marker", ".velero-not": "a user's",
 	})
 	old := time.Date(2001, 2, 3, 4, 5, 6, 789000000, time.UTC)
 	if err := errors.Join(

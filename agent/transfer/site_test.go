@@ -165,7 +165,9 @@ func sets(items []string) ksets.Set[string] { return ksets.New(items...) }
 func ignore(transfer.Progress) {}
 
 // backup takes a volume, as the PodVolumeBackup of that name.
-func (s *site) backup(volume hostpath.Volume, name string, change func(*transfer.BackupRequest)) transfer.BackupOutcome {
+func (s *site) backup(
+	volume hostpath.Volume, name string, change func(*transfer.BackupRequest),
+) transfer.BackupOutcome {
 	s.t.Helper()
 	request := transfer.BackupRequest{
 		Repository: shop(), Volume: volume, Tags: map[string]string{contract.TagPodVolumeBackup: name},

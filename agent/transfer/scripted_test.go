@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package transfer_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic/restictest"
+)
+
+// What the real restic cannot be brought to say by a test that may run as root.
+
+func snapshotID() string { return strings.Repeat("a1", 32) }
+
+func summary(files string) string {
+	return `{"message_type":"summary","total_files_processed":` + files + `,"snapshot_id":"` + snapshotID() + `"}`
+}
+
+func TestBackupOfWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	incomplete := func(files string) restictest.Reply {
+		return restictest.Reply{
+			Lines:    []string{summary(files)},
+			Problems: []restic.Problem{{Item: "/v/locked", During: "archival", Message: "open: permission denied"}},
+			Err:      &restic.ExitError{Subcommand: "backup", Code: 3},
+		}
+	}
+	ends := func(code int) restictest.Reply {
+		return restictest.Reply{Err: &restic.ExitError{Subcommand: "backup", Code: code}}
+	}
+	cases := map[string]struct {
+		reply restictest.Reply
+		want  error
+	}{
+		"some of the files: a snapshot with warnings": {incomplete("7"), nil},
+		"none of the files: a failure":                {incomplete("0"), restic.ErrSourceIncomplete},
+		"a locked repository: a failure":              {ends(11), restic.ErrLocked},
+		"restic was killed: a failure":                {ends(137), restic.ErrKilled},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runner := &restictest.Runner{}
+			runner.On("backup", c.reply)
+			s := newSiteWith(t, runner)
+			source, dir := s.volume("pod-1", map[string]string{"a": ""})
+			outcome, err := s.Backup(t.Context(), transfer.BackupRequest{
+				Repository: shop(), Volume: source, Tags: map[string]string{contract.TagPodVolumeBackup: "pvb-1"},
+			}, ignore)
+			if !errors.Is(err, c.want) {
+				t.Fatalf("got %v, want %v", err, c.want)
+			}
+			if outcome.Path != dir || (err == nil && (outcome.SnapshotID != snapshotID() || outcome.Warnings.Count != 1 ||
+				!strings.Contains(outcome.Warnings.First[0], "locked"))) {
+				t.Errorf("the outcome is %+v", outcome)
+			}
+		})
+	}
+}
+
+func TestForgetBesideALock(t *testing.T) {
+	t.Parallel()
+	locked := restictest.Reply{Err: &restic.ExitError{Subcommand: "forget", Code: 11}}
+	listed := restictest.Reply{Lines: []string{
+		`[{"id":"` + snapshotID() + `","time":"2024-01-02T03:04:05Z","tags":["pod-volume-backup=pvb-1"]}]`,
+	}}
+	gone := restictest.Reply{Lines: []string{`[]`}}
+	cases := map[string]struct {
+		forgets, lists []restictest.Reply
+		want           error
+		// commands are the subcommands in order, beside those that list.
+		commands []string
+	}{
+		"one that is stale is removed": {
+			[]restictest.Reply{locked, {}}, []restictest.Reply{listed, listed, listed, gone}, nil,
+			[]string{"forget", "unlock", "forget"},
+		},
+		"one that is alive stays, and so do the snapshots": {
+			[]restictest.Reply{locked}, []restictest.Reply{listed}, restic.ErrLocked, []string{"forget", "unlock", "forget"},
+		},
+		"without one nothing is unlocked": {
+			[]restictest.Reply{{}}, []restictest.Reply{listed, listed, gone}, nil, []string{"forget"},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runner := &restictest.Runner{}
+			runner.On("forget", c.forgets...)
+			runner.On("snapshots", c.lists...)
+			s := newSiteWith(t, runner)
+			_, err := s.Forget(t.Context(), transfer.ForgetRequest{
+				Repository: shop(), PodVolumeBackups: sets([]string{"pvb-1"}), SnapshotIDs: sets(nil),
+			}, nil)
+			if !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			var commands []string
+			for _, command := range runner.Commands() {
+				if command.Args[0] != "snapshots" {
+					commands = append(commands, command.Args[0])
+				}
+				if slices.Contains(command.Args, "--remove-all") {
+					t.Errorf("locks of the living are removed: %v", command.Args)
+				}
+			}
+			if diff := cmp.Diff(c.commands, commands); diff != "" {
+				t.Errorf("commands (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestMarkers(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, &restictest.Runner{})
+	volume, dir := s.volume("pod-1", map[string]string{"a": "content"})
+	markers := transfer.Markers{Finder: s.Finder}
+	const uid = "restore-uid"
+	for range 2 {
+		if err := markers.Ensure(volume, uid, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if content, err := os.ReadFile(filepath.Join(dir, contract.DoneMarker(uid))); err != nil || len(content) != 0 {
+		t.Errorf("the done file is %q, %v", content, err)
+	}
+	if err := markers.Ensure(volume, "another", "Failed: no snapshot"); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(dir, contract.FailedMarker("another")))
+	if err != nil || string(content) != "Failed: no snapshot" {
+		t.Errorf("the failed file is %q, %v", content, err)
+	}
+	for range 2 {
+		if err := errors.Join(markers.Remove(volume, uid), markers.Remove(volume, "another")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	volume.Pod.UID = "gone"
+	if err := markers.Remove(volume, uid); err != nil {
+		t.Errorf("of a volume that is gone: %v", err)
+	}
+	if err := markers.Ensure(volume, uid, ""); err == nil {
+		t.Error("the marker of a volume that is gone was written")
+	}
+}
