@@ -42,6 +42,7 @@ demo-down: cluster-down ## Remove the demo's cluster
 
 cluster: images ## Start the test cluster with Velero and this project on it
 	go run ./test/cluster up
+	go run ./test/install/cmd
 
 cluster-down: ## Stop the test cluster and remove what it left
 	go run ./test/cluster down
@@ -49,7 +50,7 @@ cluster-down: ## Stop the test cluster and remove what it left
 test: test-unit test-integration test-e2e ## Run every test
 
 test-unit: restic ## Run the tests that need no cluster
-	go test ./api/... ./internal/... ./agent/... ./plugins/... ./helper-image/... ./test/fixture/...
+	go test $$(go list ./... | grep -v -e /test/e2e -e /test/integration)
 
 test-integration: build ## Run the plugin's binary against a real API server
 	go test -count=1 -timeout 30m ./test/integration/...

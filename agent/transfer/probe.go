@@ -43,7 +43,8 @@ func (m *Mover) Probe(ctx context.Context, request ProbeRequest, _ func(Progress
 			if err := m.mayMake(repository, request); err != nil {
 				return err
 			}
-			// Two clusters, or an earlier leader, may make it at the same time: what counts is that it is there.
+			// One that was made since is as good. Two that are made at the very same moment spoil each other, and restic has
+			// no guard against that: within a cluster only the leader makes one, and two clusters want a prefix each.
 			made := repository.Init(ctx)
 			if made != nil && !errors.Is(made, restic.ErrAlreadyInitialized) {
 				return fmt.Errorf("making the repository: %w", made)
@@ -69,8 +70,8 @@ func (m *Mover) Probe(ctx context.Context, request ProbeRequest, _ func(Progress
 func (m *Mover) mayMake(repository *session.Session, request ProbeRequest) error {
 	switch {
 	case repository.ReadOnly:
-		return &session.NotUsableError{Message: fmt.Sprintf("there is no repository at %s, and BackupStorageLocation %s "+
-			"is read-only, so none is made", repository.URL, request.Repository.Location)}
+		return &session.NotUsableError{Message: fmt.Sprintf("there is no repository at %s, and BackupStorageLocation "+
+			"%s is read-only, so none is made", repository.URL, request.Repository.Location)}
 	case request.KnownID != "":
 		return &session.NotUsableError{Message: fmt.Sprintf("repository %s (id %.8s) is gone from %s: restore the "+
 			"bucket, or delete this ResticRepository to begin a new one", request.Repository.Namespace, request.KnownID,
