@@ -38,8 +38,9 @@ func awaitBackup(t *testing.T, name string, limit time.Duration) *velerov1.Backu
 		case velerov1.BackupPhaseCompleted, velerov1.BackupPhasePartiallyFailed, velerov1.BackupPhaseFailed,
 			velerov1.BackupPhaseFailedValidation:
 			return nil
+		default:
+			return fmt.Errorf("its phase is %q", backup.Status.Phase)
 		}
-		return fmt.Errorf("its phase is %q", backup.Status.Phase)
 	})
 	status := backup.Status
 	took := time.Duration(0)
@@ -82,8 +83,9 @@ func awaitRestore(t *testing.T, name string) *velerov1.Restore {
 		case velerov1.RestorePhaseCompleted, velerov1.RestorePhasePartiallyFailed, velerov1.RestorePhaseFailed,
 			velerov1.RestorePhaseFailedValidation:
 			return nil
+		default:
+			return fmt.Errorf("its phase is %q", restore.Status.Phase)
 		}
-		return fmt.Errorf("its phase is %q", restore.Status.Phase)
 	})
 	status := restore.Status
 	took := time.Duration(0)

@@ -205,7 +205,7 @@ func loopDevice(t *testing.T) string {
 	}
 	device := strings.TrimSpace(string(out))
 	t.Cleanup(func() {
-		if out, err := exec.Command("losetup", "--detach", device).CombinedOutput(); err != nil { //nolint:noctx // clean-up
+		if out, err := exec.Command("losetup", "--detach", device).CombinedOutput(); err != nil {
 			t.Errorf("removing %s: %v: %s", device, err, out)
 		}
 	})
@@ -226,8 +226,10 @@ func TestHostPathThroughClaim(t *testing.T) {
 	backUp(t, "hostpath", "--include-namespaces=hostpath")
 	refusal{
 		pod: pod, volume: "data",
-		says: []string{"volume data of pod hostpath/web (claim data)", "PersistentVolume hostpath-1 is a hostPath volume",
-			"use a volume of type local"},
+		says: []string{
+			"volume data of pod hostpath/web (claim data)", "PersistentVolume hostpath-1 is a hostPath volume",
+			"use a volume of type local",
+		},
 	}.check(t, "hostpath")
 }
 

@@ -55,7 +55,7 @@ func main(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	defer os.RemoveAll(folder)
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	if err := buildFixture(ctx, folder); err != nil {
 		return 1, err
 	}
