@@ -79,7 +79,8 @@ func parse(arguments []string, stderr io.Writer) (options, error) {
 	}
 	o.restoreUID = flags.Arg(0)
 	if o.restoreUID == "" || strings.ContainsAny(o.restoreUID, "/\x00") || strings.HasPrefix(o.restoreUID, ".") {
-		return o, fmt.Errorf("restore UID %q cannot be the name of a file: give the restore's metadata.uid", o.restoreUID)
+		return o, fmt.Errorf("restore UID %q cannot be the name of a file: give the restore's "+
+			"metadata.uid", o.restoreUID)
 	}
 	if o.timeout <= 0 {
 		return o, fmt.Errorf("--timeout %s is not positive: give a duration such as 4h30m", o.timeout)

@@ -123,7 +123,7 @@ type volume struct {
 
 func (v *volume) close() {
 	if v.markers != nil {
-		v.markers.Close()
+		_ = v.markers.Close() // read only: nothing can be lost
 	}
 }
 
@@ -162,7 +162,7 @@ func (v *volume) open() error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // read only: nothing can be lost
 	info, err := root.Lstat(contract.MarkerDir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -210,7 +210,7 @@ func failure(markers *os.Root, name string) error {
 	if err != nil {
 		return fmt.Errorf("reading the reason: %w", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // read only: nothing can be lost
 	text, err := io.ReadAll(io.LimitReader(file, contract.MarkerReasonMax))
 	if err != nil {
 		return fmt.Errorf("reading the reason: %w", err)

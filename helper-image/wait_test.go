@@ -148,11 +148,11 @@ func TestExamineKeepsSightOfAVolumeThatShutsItsUserOut(t *testing.T) {
 	for _, dir := range []string{seen.dir, unseen.dir} {
 		put(t, filepath.Join(dir, contract.DoneMarker(restoreUID)), "")
 		must(t, os.Chmod(dir, 0))
-		defer os.Chmod(dir, 0o700)
+		defer func() { must(t, os.Chmod(dir, 0o700)) }()
 	}
 	if os.Geteuid() == 0 {
 		must(t, syscall.Seteuid(65532))
-		defer syscall.Seteuid(0)
+		defer func() { must(t, syscall.Seteuid(0)) }()
 	}
 
 	if done, err := seen.examine(restoreUID); !done || err != nil {

@@ -137,7 +137,7 @@ func copySource(archive *tar.Writer, header *tar.Header, source string) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // read only: nothing can be lost
 	info, err := file.Stat()
 	if err != nil {
 		return err

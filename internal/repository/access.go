@@ -87,7 +87,7 @@ func Resolve(in Input) (Access, error) {
 	if access.InsecureTLS, err = boolSetting(in.Location, "insecureSkipTLSVerify"); err != nil {
 		return Access{}, err
 	}
-	passOn(access.Env, in.ProcessEnv, commonVariables)
+	passOn(access.Env, in.ProcessEnv, commonVariables())
 	if err := place.backend.configure(in, &access); err != nil {
 		return Access{}, err
 	}

@@ -109,8 +109,10 @@ web_identity_token_file=/var/run/token
 	}
 	common := config{"PATH": "/bin", "HTTPS_PROXY": "http://proxy"}
 	aws := config{"AWS_REGION": "eu-west-1", "AWS_ROLE_ARN": "arn", "AWS_WEB_IDENTITY_TOKEN_FILE": "/token"}
-	azure := config{"AZURE_CLIENT_ID": "client", "AZURE_TENANT_ID": "tenant", "AZURE_FEDERATED_TOKEN_FILE": "/azure",
-		"AZURE_ACCOUNT_NAME": "acct"}
+	azure := config{
+		"AZURE_CLIENT_ID": "client", "AZURE_TENANT_ID": "tenant", "AZURE_FEDERATED_TOKEN_FILE": "/azure",
+		"AZURE_ACCOUNT_NAME": "acct",
+	}
 	keyFile := config{"AWS_SHARED_CREDENTIALS_FILE": "credential"}
 	cases := map[string]struct {
 		location   *velerov1.BackupStorageLocation
@@ -136,13 +138,17 @@ web_identity_token_file=/var/run/token
 		},
 		"AWS with a role by keys": {
 			location: location("aws", "", config{"profile": "role"}), credential: awsFile, envFiles: keyFile,
-			env: []config{common, aws, {"AWS_PROFILE": "other", "RESTIC_AWS_ASSUME_ROLE_ARN": "arn:aws:iam::1:role/r",
-				"RESTIC_AWS_ASSUME_ROLE_EXTERNAL_ID": "ext", "RESTIC_AWS_ASSUME_ROLE_SESSION_NAME": "velero-restic"}},
+			env: []config{common, aws, {
+				"AWS_PROFILE": "other", "RESTIC_AWS_ASSUME_ROLE_ARN": "arn:aws:iam::1:role/r",
+				"RESTIC_AWS_ASSUME_ROLE_EXTERNAL_ID": "ext", "RESTIC_AWS_ASSUME_ROLE_SESSION_NAME": "velero-restic",
+			}},
 		},
 		"AWS with a role by token": {
 			location: location("aws", "", config{"profile": "web"}), credential: awsFile,
-			env: []config{common, {"AWS_REGION": "eu-west-1", "AWS_ROLE_ARN": "arn:aws:iam::1:role/w",
-				"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token", "AWS_ROLE_SESSION_NAME": "velero-restic"}},
+			env: []config{common, {
+				"AWS_REGION": "eu-west-1", "AWS_ROLE_ARN": "arn:aws:iam::1:role/w",
+				"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token", "AWS_ROLE_SESSION_NAME": "velero-restic",
+			}},
 		},
 		"AWS with the identity of the agent": {
 			location: location("aws", "", nil),
@@ -161,15 +167,21 @@ web_identity_token_file=/var/run/token
 		"Azure with a key, elsewhere": {
 			location:   location("azure", "", config{"storageAccount": "acct", "storageAccountKeyEnvVar": "THE_KEY"}),
 			credential: []byte("AZURE_SUBSCRIPTION_ID=s\nexport THE_KEY='a2V5=='\nAZURE_CLOUD_NAME=AzureChinaCloud\n"),
-			env: []config{common, azure, {"AZURE_ACCOUNT_KEY": "a2V5==", "AZURE_ENDPOINT_SUFFIX": "core.chinacloudapi.cn",
-				"AZURE_AUTHORITY_HOST": "https://login.chinacloudapi.cn/"}},
+			env: []config{common, azure, {
+				"AZURE_ACCOUNT_KEY": "a2V5==", "AZURE_ENDPOINT_SUFFIX": "core.chinacloudapi.cn",
+				"AZURE_AUTHORITY_HOST": "https://login.chinacloudapi.cn/",
+			}},
 		},
 		"Azure with a service principal and an address": {
-			location: location("azure", "", config{"storageAccount": "acct",
-				"storageAccountURI": "https://acct.blob.core.example.org/"}),
+			location: location("azure", "", config{
+				"storageAccount":    "acct",
+				"storageAccountURI": "https://acct.blob.core.example.org/",
+			}),
 			credential: []byte("AZURE_CLIENT_ID=sp\nAZURE_CLIENT_SECRET=secret\n"),
-			env: []config{common, azure, {"AZURE_CLIENT_ID": "sp", "AZURE_CLIENT_SECRET": "secret",
-				"AZURE_ENDPOINT_SUFFIX": "core.example.org"}},
+			env: []config{common, azure, {
+				"AZURE_CLIENT_ID": "sp", "AZURE_CLIENT_SECRET": "secret",
+				"AZURE_ENDPOINT_SUFFIX": "core.example.org",
+			}},
 		},
 		"Azure with a workload identity": {
 			location: location("azure", "", config{"storageAccount": "acct"}), env: []config{common, azure},
@@ -194,8 +206,10 @@ web_identity_token_file=/var/run/token
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			access, err := Resolve(Input{Location: c.location, VolumeNamespace: "shop", Credential: c.credential,
-				ProcessEnv: processEnv, ExtraEnv: c.extra, Password: []byte("pw"), CACert: []byte("ca")})
+			access, err := Resolve(Input{
+				Location: c.location, VolumeNamespace: "shop", Credential: c.credential,
+				ProcessEnv: processEnv, ExtraEnv: c.extra, Password: []byte("pw"), CACert: []byte("ca"),
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

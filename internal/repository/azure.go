@@ -9,16 +9,22 @@ import (
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 )
 
-// azureClouds are the domains of blob storage, and who signs people in, by AZURE_CLOUD_NAME in the credential. The
+// azureCloud is the domain of a cloud's blob storage, and who signs people in. Both are empty for the public cloud.
+type azureCloud struct{ suffix, authority string }
+
+// azureCloudOf returns the cloud of AZURE_CLOUD_NAME in the credential, and whether there is one of this name. The
 // names are those of Velero's plugin (velero v1.18.3, pkg/util/azure/util.go), the values those of
 // https://learn.microsoft.com/azure/developer/identity/authentication-endpoints.
-var azureClouds = map[string]struct{ suffix, authority string }{
-	"":                       {},
-	"azurepubliccloud":       {},
-	"azurecloud":             {},
-	"azurechinacloud":        {"core.chinacloudapi.cn", "https://login.chinacloudapi.cn/"},
-	"azureusgovernment":      {"core.usgovcloudapi.net", "https://login.microsoftonline.us/"},
-	"azureusgovernmentcloud": {"core.usgovcloudapi.net", "https://login.microsoftonline.us/"},
+func azureCloudOf(name string) (azureCloud, bool) {
+	switch strings.ToLower(name) {
+	case "", "azurepubliccloud", "azurecloud":
+		return azureCloud{}, true
+	case "azurechinacloud":
+		return azureCloud{"core.chinacloudapi.cn", "https://login.chinacloudapi.cn/"}, true
+	case "azureusgovernment", "azureusgovernmentcloud":
+		return azureCloud{"core.usgovcloudapi.net", "https://login.microsoftonline.us/"}, true
+	}
+	return azureCloud{}, false
 }
 
 // configureAzure gives restic the account's key, its SAS, or what it takes to sign in as somebody. restic tries them
@@ -34,9 +40,9 @@ func configureAzure(in Input, access *Access) error {
 	if account == "" {
 		return locationError(in.Location, "spec.config.storageAccount is empty: name the storage account")
 	}
-	passOn(access.Env, in.ProcessEnv, azureVariables)
+	passOn(access.Env, in.ProcessEnv, azureVariables())
 	credential := dotenv(in.Credential)
-	passOn(access.Env, credential, azureVariables)
+	passOn(access.Env, credential, azureVariables())
 	access.Env["AZURE_ACCOUNT_NAME"] = account
 
 	if name := setting(in.Location, "storageAccountKeyEnvVar"); name != "" {
@@ -64,7 +70,7 @@ func configureAzure(in Input, access *Access) error {
 
 // azureEndpoint sets the domain of the storage account where it is not the public one.
 func azureEndpoint(location *velerov1.BackupStorageLocation, cloudName string, access *Access) error {
-	cloud, ok := azureClouds[strings.ToLower(cloudName)]
+	cloud, ok := azureCloudOf(cloudName)
 	if !ok {
 		return locationError(location, "AZURE_CLOUD_NAME in its credential is %q: write AzurePublicCloud, "+
 			"AzureUSGovernment or AzureChinaCloud", cloudName)

@@ -5,19 +5,23 @@ package repository
 
 import "strings"
 
-// Lists of variables that are passed on to restic. A name that ends with an underscore stands for all that begin with
-// it. Nothing else of a process's environment reaches restic: neither the addresses of the cluster's services nor
-// what somebody once put there for another program.
-var (
-	commonVariables = []string{
+// The functions whose names end in Variables list what is passed on to restic. A name in a list that ends with an
+// underscore stands for all that begin with it. Nothing else of a process's environment reaches restic: neither the
+// addresses of the cluster's services nor what somebody once put there for another program.
+
+func commonVariables() []string {
+	return []string{
 		"PATH", "HOME", "TMPDIR", "TZ",
 		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 		"SSL_CERT_FILE", "SSL_CERT_DIR",
 		"GOMAXPROCS", "GOGC", "GOMEMLIMIT",
 		"RESTIC_COMPRESSION", "RESTIC_PACK_SIZE", "RESTIC_READ_CONCURRENCY", "RESTIC_FEATURES",
 	}
-	// awsVariables say how to sign in as somebody, and where; all but the keys themselves.
-	awsVariables = []string{
+}
+
+// awsVariables say how to sign in as somebody, and where; all but the keys themselves.
+func awsVariables() []string {
+	return []string{
 		"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_STS_REGIONAL_ENDPOINTS",
 		"AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE",
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -25,27 +29,39 @@ var (
 		"AWS_EC2_METADATA_DISABLED",
 		"RESTIC_AWS_ASSUME_ROLE_",
 	}
-	// awsKeyVariables would win over a credential of the location (restic v0.19.1, internal/backend/s3/s3.go), and so
-	// are passed on only if there is none.
-	awsKeyVariables = []string{
+}
+
+// awsKeyVariables would win over a credential of the location (restic v0.19.1, internal/backend/s3/s3.go), and so
+// are passed on only if there is none.
+func awsKeyVariables() []string {
+	return []string{
 		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
 		"AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE",
 	}
-	azureVariables = []string{
+}
+
+func azureVariables() []string {
+	return []string{
 		"AZURE_ACCOUNT_NAME", "AZURE_ACCOUNT_KEY", "AZURE_ACCOUNT_SAS", "AZURE_ENDPOINT_SUFFIX",
 		"AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET",
 		"AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_FEDERATED_TOKEN_FILE",
 		"AZURE_ADDITIONALLY_ALLOWED_TENANTS",
 	}
-	googleVariables = []string{
+}
+
+func googleVariables() []string {
+	return []string{
 		"GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_ACCESS_TOKEN", "GOOGLE_PROJECT_ID", "GOOGLE_CLOUD_PROJECT",
 		"GCE_METADATA_HOST",
 	}
-	otherVariables = []string{
+}
+
+func otherVariables() []string {
+	return []string{
 		"B2_ACCOUNT_ID", "B2_ACCOUNT_KEY", "ST_", "OS_", "SWIFT_", "RCLONE_",
 		"RESTIC_REST_USERNAME", "RESTIC_REST_PASSWORD", "RESTIC_TLS_CLIENT_CERT", "SSH_AUTH_SOCK",
 	}
-)
+}
 
 // passOn copies the variables that are in the list and have a value.
 func passOn(to, from map[string]string, list []string) {

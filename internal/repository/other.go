@@ -6,7 +6,7 @@ package repository
 // configureGCS gives restic the key of a service account as the file that it is. Without one, restic asks the
 // platform (restic v0.19.1, internal/backend/gs/gs.go).
 func configureGCS(in Input, access *Access) error {
-	passOn(access.Env, in.ProcessEnv, googleVariables)
+	passOn(access.Env, in.ProcessEnv, googleVariables())
 	if len(in.Credential) > 0 {
 		delete(access.Env, "GOOGLE_ACCESS_TOKEN") // restic would prefer it
 		delete(access.Env, "GOOGLE_APPLICATION_CREDENTIALS")
@@ -19,7 +19,7 @@ func configureGCS(in Input, access *Access) error {
 // configureOther passes on what restic's other backends read from the environment. The location's credential may hold
 // it as lines of NAME=value; other lines, such as those of a credential for Velero's own use, are passed over.
 func configureOther(in Input, access *Access) error {
-	passOn(access.Env, in.ProcessEnv, otherVariables)
-	passOn(access.Env, dotenv(in.Credential), otherVariables)
+	passOn(access.Env, in.ProcessEnv, otherVariables())
+	passOn(access.Env, dotenv(in.Credential), otherVariables())
 	return nil
 }

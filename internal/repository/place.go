@@ -25,13 +25,12 @@ type backend struct {
 	configure func(in Input, access *Access) error
 }
 
-var (
-	backendS3    = backend{[]string{"s3:"}, configureS3}
-	backendAzure = backend{[]string{"azure:"}, configureAzure}
-	backendGCS   = backend{[]string{"gs:"}, configureGCS}
-	// backendOther is every other one: B2, Swift, REST, SFTP, rclone, and paths.
-	backendOther = backend{nil, configureOther}
-)
+func backendS3() backend    { return backend{[]string{"s3:"}, configureS3} }
+func backendAzure() backend { return backend{[]string{"azure:"}, configureAzure} }
+func backendGCS() backend   { return backend{[]string{"gs:"}, configureGCS} }
+
+// backendOther is every other one: B2, Swift, REST, SFTP, rclone, and paths.
+func backendOther() backend { return backend{nil, configureOther} }
 
 // place is where a location's repositories are.
 type place struct {
@@ -47,9 +46,9 @@ func placeOf(location *velerov1.BackupStorageLocation) (place, error) {
 	}
 	provider := provider(location)
 	if provider != providerAWS && provider != providerAzure && provider != providerGCP {
-		return place{}, locationError(location, "restic knows no storage of provider %q: set spec.config.resticRepoPrefix "+
-			"to where its repositories shall be, such as \"rest:https://backup.example.com:8000/velero\" or "+
-			"\"sftp:user@host:/srv/restic\"", location.Spec.Provider)
+		return place{}, locationError(location, "restic knows no storage of provider %q: set "+
+			"spec.config.resticRepoPrefix to where its repositories shall be, such as "+
+			"\"rest:https://backup.example.com:8000/velero\" or \"sftp:user@host:/srv/restic\"", location.Spec.Provider)
 	}
 	storage := location.Spec.ObjectStorage
 	if storage == nil || strings.Trim(storage.Bucket, "/") == "" {
@@ -58,15 +57,15 @@ func placeOf(location *velerov1.BackupStorageLocation) (place, error) {
 	bucket, folder := strings.Trim(storage.Bucket, "/"), path.Join(strings.Trim(storage.Prefix, "/"), "restic")
 	switch provider {
 	case providerAzure:
-		return place{"azure:" + bucket + ":/" + folder, backendAzure}, nil
+		return place{"azure:" + bucket + ":/" + folder, backendAzure()}, nil
 	case providerGCP:
-		return place{"gs:" + bucket + ":/" + folder, backendGCS}, nil
+		return place{"gs:" + bucket + ":/" + folder, backendGCS()}, nil
 	}
 	endpoint, err := s3Endpoint(location)
 	if err != nil {
 		return place{}, err
 	}
-	return place{"s3:" + endpoint + "/" + path.Join(bucket, folder), backendS3}, nil
+	return place{"s3:" + endpoint + "/" + path.Join(bucket, folder), backendS3()}, nil
 }
 
 // provider returns the location's provider by its full name. One that is not known and has an s3Url speaks S3.
@@ -87,12 +86,12 @@ func provider(location *velerov1.BackupStorageLocation) string {
 
 // backendOf returns the backend of a URL.
 func backendOf(url string) backend {
-	for _, candidate := range []backend{backendS3, backendAzure, backendGCS} {
+	for _, candidate := range []backend{backendS3(), backendAzure(), backendGCS()} {
 		for _, scheme := range candidate.schemes {
 			if strings.HasPrefix(url, scheme) {
 				return candidate
 			}
 		}
 	}
-	return backendOther
+	return backendOther()
 }

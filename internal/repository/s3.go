@@ -45,10 +45,10 @@ func configureS3(in Input, access *Access) error {
 		return err
 	}
 	access.Options = options
-	passOn(access.Env, in.ProcessEnv, awsVariables)
+	passOn(access.Env, in.ProcessEnv, awsVariables())
 	profile := setting(in.Location, "profile")
 	if len(in.Credential) == 0 {
-		passOn(access.Env, in.ProcessEnv, awsKeyVariables)
+		passOn(access.Env, in.ProcessEnv, awsKeyVariables())
 		if profile != "" {
 			access.Env["AWS_PROFILE"] = profile
 		}
@@ -58,7 +58,7 @@ func configureS3(in Input, access *Access) error {
 	if err != nil {
 		return locationError(in.Location, "reading its credential: %v", err)
 	}
-	passOn(access.Env, env, slices.Concat(awsKeyVariables, awsVariables))
+	passOn(access.Env, env, slices.Concat(awsKeyVariables(), awsVariables()))
 	if env["AWS_PROFILE"] != "" {
 		access.Files[credentialFile] = in.Credential
 		access.EnvFiles["AWS_SHARED_CREDENTIALS_FILE"] = credentialFile

@@ -51,8 +51,10 @@ func TestNoAnswerIsNotSuccess(t *testing.T) {
 	_, backupErr := client.Backup(t.Context(), restic.BackupOptions{}, nil)
 	_, restoreErr := client.Restore(t.Context(), restic.RestoreOptions{SnapshotID: absentID, Target: "/t"}, nil)
 	_, snapshotsErr := client.Snapshots(t.Context(), nil)
-	for name, err := range map[string]error{"Version": versionErr, "CatConfig": configErr, "Backup": backupErr,
-		"Restore": restoreErr, "Snapshots": snapshotsErr} {
+	for name, err := range map[string]error{
+		"Version": versionErr, "CatConfig": configErr, "Backup": backupErr,
+		"Restore": restoreErr, "Snapshots": snapshotsErr,
+	} {
 		if !errors.Is(err, restic.ErrBadAnswer) {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -79,8 +81,10 @@ func TestWarningsAreCountedAndBounded(t *testing.T) {
 		problems = append(problems, restic.Problem{Item: item, During: "scan", Message: "counted once"},
 			restic.Problem{Item: item, During: "archival", Message: strings.Repeat("x", 2000)})
 	}
-	_, client := scripted("backup", restictest.Reply{Problems: problems,
-		Lines: []string{`{"message_type":"summary","snapshot_id":"` + absentID + `"}`}})
+	_, client := scripted("backup", restictest.Reply{
+		Problems: problems,
+		Lines:    []string{`{"message_type":"summary","snapshot_id":"` + absentID + `"}`},
+	})
 	result, err := client.Backup(t.Context(), restic.BackupOptions{}, nil)
 	if err != nil || result.Warnings.Count != 100 || len(result.Warnings.First) != restic.MaxWarnings {
 		t.Fatalf("got %+v, %v", result, err)
@@ -107,21 +111,27 @@ func TestRestoreTellsMetadataFromContent(t *testing.T) {
 		"owners, permissions, times and attributes": {restictest.Reply{
 			Problems: about("lchown /t/a: operation not permitted", "chmod /t/a: operation not permitted",
 				`failed to restore timestamp of "/t/a": read-only`, "xattr.set /t/a user.x: no space left on device"),
-			Lines: []string{summary}, Err: failed("There were 4 errors")}, true},
+			Lines: []string{summary}, Err: failed("There were 4 errors"),
+		}, true},
 		"content as well": {restictest.Reply{
 			Problems: about("lchown /t/a: operation not permitted", "write /t/b: no space left on device"),
-			Lines:    []string{summary}, Err: failed("There were 2 errors")}, false},
+			Lines:    []string{summary}, Err: failed("There were 2 errors"),
+		}, false},
 		"an error that was not seen": {restictest.Reply{
 			Problems: about("lchown /t/a: operation not permitted"),
-			Lines:    []string{summary}, Err: failed("There were 2 errors")}, false},
+			Lines:    []string{summary}, Err: failed("There were 2 errors"),
+		}, false},
 		"an end before the end": {restictest.Reply{
-			Problems: about("lchown /t/a: operation not permitted"), Err: failed("There were 1 errors")}, false},
+			Problems: about("lchown /t/a: operation not permitted"), Err: failed("There were 1 errors"),
+		}, false},
 		"another failure besides": {restictest.Reply{
 			Problems: about("lchown /t/a: operation not permitted"),
-			Lines:    []string{summary}, Err: failed("unable to load the index")}, false},
+			Lines:    []string{summary}, Err: failed("unable to load the index"),
+		}, false},
 		"killed at the end": {restictest.Reply{
 			Problems: about("lchown /t/a: operation not permitted"),
-			Lines:    []string{summary}, Err: &restic.ExitError{Subcommand: "restore", Code: 137}}, false},
+			Lines:    []string{summary}, Err: &restic.ExitError{Subcommand: "restore", Code: 137},
+		}, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -139,8 +149,10 @@ func TestRestoreTellsMetadataFromContent(t *testing.T) {
 
 func TestSecretsStayOutOfArguments(t *testing.T) {
 	runner := &restictest.Runner{}
-	client := restic.NewClient(runner, restic.Repository{URL: "rest:https://u:s3cr3t@h/", PasswordFile: "/p",
-		Env: []string{"AWS_SECRET_ACCESS_KEY=s3cr3t"}})
+	client := restic.NewClient(runner, restic.Repository{
+		URL: "rest:https://u:s3cr3t@h/", PasswordFile: "/p",
+		Env: []string{"AWS_SECRET_ACCESS_KEY=s3cr3t"},
+	})
 	_ = client.Init(t.Context())
 	_ = client.Unlock(t.Context())
 	_, _ = client.CatConfig(t.Context())

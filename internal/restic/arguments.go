@@ -42,7 +42,9 @@ const (
 )
 
 // contradictingVariables are other ways to tell restic what Repository tells it. It refuses some together.
-var contradictingVariables = []string{"RESTIC_REPOSITORY_FILE", "RESTIC_PASSWORD", "RESTIC_PASSWORD_COMMAND"}
+func contradictingVariables() []string {
+	return []string{"RESTIC_REPOSITORY_FILE", "RESTIC_PASSWORD", "RESTIC_PASSWORD_COMMAND"}
+}
 
 // progressPerSecond is how many status lines restic writes. One is as fast as a person can read; its own default of
 // ten costs the agent a JSON object each.
@@ -59,7 +61,7 @@ func (r Repository) environment() []string {
 		name, value, _ := strings.Cut(entry, "=")
 		env[name] = value
 	}
-	for _, name := range contradictingVariables {
+	for _, name := range contradictingVariables() {
 		delete(env, name)
 	}
 	env[envRepository] = r.URL

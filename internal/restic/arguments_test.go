@@ -26,10 +26,14 @@ func TestBackupArguments(t *testing.T) {
 			want:    "backup --json --no-cache --retry-lock=0s --host=velero -- .",
 		},
 		"every option": {
-			repository: Repository{CacheDir: "/cache", InsecureTLS: true, RetryLock: 90 * time.Second,
-				Options: []string{"s3.region=eu", `sftp.args=-o "A=b",c`}},
-			options: BackupOptions{Host: "h", Parent: someID, ReadConcurrency: 4, Paths: []string{"-a", "b"},
-				Tags: map[string]string{"ns": "n", "backup": "b=c"}, Exclude: []string{"/v/.velero", "/v/a,b"}},
+			repository: Repository{
+				CacheDir: "/cache", InsecureTLS: true, RetryLock: 90 * time.Second,
+				Options: []string{"s3.region=eu", `sftp.args=-o "A=b",c`},
+			},
+			options: BackupOptions{
+				Host: "h", Parent: someID, ReadConcurrency: 4, Paths: []string{"-a", "b"},
+				Tags: map[string]string{"ns": "n", "backup": "b=c"}, Exclude: []string{"/v/.velero", "/v/a,b"},
+			},
 			want: "backup --json --insecure-tls --option=s3.region=eu " +
 				`--option="sftp.args=-o ""A=b"",c" --retry-lock=1m30s --host=h --tag=backup=b=c --tag=ns=n --parent=` +
 				someID + " --exclude=/v/.velero --exclude=/v/a,b --read-concurrency=4 -- -a b",
@@ -121,11 +125,15 @@ func TestRestoreArgumentsRefuse(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	got := Repository{
 		URL: "rest:https://u:p@h/", PasswordFile: "/p", CACertFile: "/ca", CacheDir: "/c",
-		Env: []string{"Z=1", "RESTIC_PASSWORD=x", "RESTIC_PASSWORD_COMMAND=x", "RESTIC_REPOSITORY_FILE=x",
-			"RESTIC_REPOSITORY=other", "A=b=c"},
+		Env: []string{
+			"Z=1", "RESTIC_PASSWORD=x", "RESTIC_PASSWORD_COMMAND=x", "RESTIC_REPOSITORY_FILE=x",
+			"RESTIC_REPOSITORY=other", "A=b=c",
+		},
 	}.environment()
-	want := []string{"A=b=c", "RESTIC_CACERT=/ca", "RESTIC_CACHE_DIR=/c", "RESTIC_PASSWORD_FILE=/p",
-		"RESTIC_PROGRESS_FPS=1", "RESTIC_REPOSITORY=rest:https://u:p@h/", "Z=1"}
+	want := []string{
+		"A=b=c", "RESTIC_CACERT=/ca", "RESTIC_CACHE_DIR=/c", "RESTIC_PASSWORD_FILE=/p",
+		"RESTIC_PROGRESS_FPS=1", "RESTIC_REPOSITORY=rest:https://u:p@h/", "Z=1",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

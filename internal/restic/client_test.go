@@ -103,8 +103,10 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Errorf("got %+v", result)
 	}
 	writeFile(t, filepath.Join(dir, "c"), "gamma")
-	second := backup(t, client, restic.BackupOptions{Dir: dir, Host: "velero", Parent: result.SnapshotID,
-		Exclude: []string{filepath.Join(dir, "sub")}})
+	second := backup(t, client, restic.BackupOptions{
+		Dir: dir, Host: "velero", Parent: result.SnapshotID,
+		Exclude: []string{filepath.Join(dir, "sub")},
+	})
 	if second.Summary.FilesNew != 1 || second.Summary.FilesUnmodified != 1 {
 		t.Errorf("got %+v", second.Summary)
 	}
@@ -131,8 +133,10 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 
 	target := t.TempDir()
-	restored, err := client.Restore(t.Context(), restic.RestoreOptions{SnapshotID: result.SnapshotID, Target: target,
-		Sparse: true, Exclude: []string{"/a"}}, func(p restic.Progress) { last = p })
+	restored, err := client.Restore(t.Context(), restic.RestoreOptions{
+		SnapshotID: result.SnapshotID, Target: target,
+		Sparse: true, Exclude: []string{"/a"},
+	}, func(p restic.Progress) { last = p })
 	if err != nil || restored.BytesRestored != 4 || last.BytesDone != 4 {
 		t.Errorf("got %+v, %+v, %v", restored, last, err)
 	}

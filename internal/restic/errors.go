@@ -105,7 +105,7 @@ func (e *ExitError) Error() string {
 // Is says whether the target is the sentinel for this end.
 func (e *ExitError) Is(target error) bool {
 	meaning := e.meaning()
-	return meaning != nil && meaning == target //nolint:errorlint // meaning returns the sentinels themselves
+	return meaning != nil && meaning == target
 }
 
 // Unwrap returns the cause of the context, if that was what ended the process.

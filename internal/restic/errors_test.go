@@ -34,8 +34,10 @@ func TestExitErrorMeaning(t *testing.T) {
 		"a code that is not known":    {ExitError{Subcommand: "backup", Code: 77}, nil},
 		"the words of another's code": {ExitError{Subcommand: "restore", Code: 1, Message: "snapshot is empty"}, nil},
 	}
-	sentinels := []error{ErrRepositoryNotFound, ErrLocked, ErrWrongPassword, ErrCanceled, ErrEmptySnapshot,
-		ErrSourceIncomplete, ErrForgetIncomplete, ErrKilled, ErrAlreadyInitialized, ErrSnapshotNotFound, ErrParentNotFound}
+	sentinels := []error{
+		ErrRepositoryNotFound, ErrLocked, ErrWrongPassword, ErrCanceled, ErrEmptySnapshot,
+		ErrSourceIncomplete, ErrForgetIncomplete, ErrKilled, ErrAlreadyInitialized, ErrSnapshotNotFound, ErrParentNotFound,
+	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			var got []error
@@ -67,8 +69,10 @@ func TestExitErrorText(t *testing.T) {
 			ExitError{Subcommand: "backup", Code: 2, Output: "panic: x"}, "restic backup: panic: x: exit code 2",
 		},
 		"what it was trying when it was stopped": {
-			ExitError{Subcommand: "cat", Code: 130, cause: errCause, Message: "context canceled",
-				Output: "first\nconnection refused\nsignal terminated received, cleaning up"},
+			ExitError{
+				Subcommand: "cat", Code: 130, cause: errCause, Message: "context canceled",
+				Output: "first\nconnection refused\nsignal terminated received, cleaning up",
+			},
 			"restic cat: canceled: the volume's deadline has passed: last words: connection refused",
 		},
 		"stopped without a word": {
@@ -87,9 +91,11 @@ func TestExitErrorText(t *testing.T) {
 func TestPlainMessage(t *testing.T) {
 	cases := map[string]struct{ text, want string }{
 		"prefixes and lines": {"Fatal: Fatal: one\nIs there\n/repo", "one Is there /repo"},
-		"a stack trace": {"no such file\nfailed\n" +
-			"github.com/restic/restic/internal/x.Y\n\t/go/x.go:12\nmain.main\n\t/go/m.go:3",
-			"no such file failed"},
+		"a stack trace": {
+			"no such file\nfailed\n" +
+				"github.com/restic/restic/internal/x.Y\n\t/go/x.go:12\nmain.main\n\t/go/m.go:3",
+			"no such file failed",
+		},
 		"nothing": {"", ""},
 	}
 	for name, c := range cases {

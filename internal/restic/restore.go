@@ -100,15 +100,14 @@ func (s *restoreState) onlyMetadata(err error) bool {
 	return counted != nil && counted[1] == strconv.FormatInt(s.result.Warnings.Count, 10)
 }
 
-// metadataPrefixes begin the messages of the calls by which restic sets attributes (v0.19.1, internal/fs/node.go,
-// nodeRestoreMetadata): the operations of os.Lchown and os.Chmod, of the package xattr, and restic's own text for
-// times. It makes the file and writes its content first, and tells of that in other words.
-var metadataPrefixes = []string{
-	"lchown ", "chmod ", "xattr.set ", "xattr.list ", "xattr.remove ", "xattr.get ", "failed to restore timestamp of ",
-}
-
+// metadataProblem says whether the message is of one of the calls by which restic sets attributes (v0.19.1,
+// internal/fs/node.go, nodeRestoreMetadata): the operations of os.Lchown and os.Chmod, of the package xattr, and
+// restic's own text for times. It makes the file and writes its content first, and tells of that in other words.
 func metadataProblem(text string) bool {
-	for _, prefix := range metadataPrefixes {
+	for _, prefix := range []string{
+		"lchown ", "chmod ", "xattr.set ", "xattr.list ", "xattr.remove ", "xattr.get ",
+		"failed to restore timestamp of ",
+	} {
 		if strings.HasPrefix(text, prefix) {
 			return true
 		}

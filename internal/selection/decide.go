@@ -70,8 +70,8 @@ func (d *decider) excludedForUsOnly(s subject) refusal {
 	remedy := fmt.Sprintf("write the names in annotation %s without space between them",
 		contract.AnnotationVolumesToExclude)
 	if d.NodeAgent || d.notRunning() != "" {
-		r := refuse(ReasonLeftToVelero, "%s is excluded, and Velero's node-agent backs it up all the same, since Velero "+
-			"takes spaces for a part of the name: %s", d.name(s), remedy)
+		r := refuse(ReasonLeftToVelero, "%s is excluded, and Velero's node-agent backs it up all the same, since "+
+			"Velero takes spaces for a part of the name: %s", d.name(s), remedy)
 		r.leftToVelero = true
 		return r
 	}
@@ -118,8 +118,9 @@ func kindText(reason Reason) string {
 	case ReasonServiceAccountToken:
 		return "volumes with a name that starts with default-token hold the token of a service account: " +
 			"if this one does not, give it another name"
+	default:
+		return string(reason)
 	}
-	return string(reason)
 }
 
 func isBlock(s subject) bool {
@@ -135,8 +136,8 @@ func (d *decider) checkWish(s subject) refusal {
 	case s.wish.is(volumepolicy.ActionSkip):
 		return refuse(ReasonPolicy, "%s is left out: the backup's volume policies match it with action skip", d.name(s))
 	case s.wish.is(volumepolicy.ActionSnapshot):
-		r := refuse(ReasonPolicy, "%s is left to snapshots: the backup's volume policies match it with action snapshot; "+
-			"to have restic take it, give it an entry before that one with action custom and parameters "+
+		r := refuse(ReasonPolicy, "%s is left to snapshots: the backup's volume policies match it with action "+
+			"snapshot; to have restic take it, give it an entry before that one with action custom and parameters "+
 			"{uploader: restic}", d.name(s))
 		r.leftToVelero = s.core.is(volumepolicy.ActionSnapshot)
 		return r
@@ -159,10 +160,11 @@ func (d *decider) checkClaim(s subject) refusal {
 		return refuse(ReasonClaimNotFound, "%s cannot be backed up: its claim does not exist", d.name(s))
 	case s.claim.Status.Phase != corev1.ClaimBound || s.claim.Spec.VolumeName == "":
 		return refuse(ReasonClaimNotBound, "%s cannot be backed up: its claim is bound to no volume (phase %s): "+
-			"see `kubectl -n %s describe pvc %s`", d.name(s), orUnknown(s.claim.Status.Phase), d.Pod.Namespace, s.claimName)
+			"see `kubectl -n %s describe pvc %s`",
+			d.name(s), orUnknown(s.claim.Status.Phase), d.Pod.Namespace, s.claimName)
 	case s.pv == nil:
-		return refuse(ReasonVolumeNotFound, "%s cannot be backed up: PersistentVolume %s, to which its claim is bound, "+
-			"does not exist", d.name(s), s.claim.Spec.VolumeName)
+		return refuse(ReasonVolumeNotFound, "%s cannot be backed up: PersistentVolume %s, to which its claim is "+
+			"bound, does not exist", d.name(s), s.claim.Spec.VolumeName)
 	}
 	return refusal{}
 }

@@ -102,6 +102,7 @@ func (d Decision) Severity() Severity {
 		if d.Claim == nil {
 			return SeverityInfo
 		}
+	default: // the rest is worth a warning
 	}
 	return SeverityWarning
 }

@@ -79,48 +79,90 @@ var stateCases = map[string]selectionCase{
 		debug := corev1.EphemeralContainerCommon{VolumeMounts: []corev1.VolumeMount{{Name: "unmounted"}}}
 		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: debug}}
 	})}, "unmounted", byName(taken, SeverityInfo), false},
-	"the pod waits": {[]change{named("cache"), pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending })},
-		"cache", byName(ReasonPodNotRunning, SeverityWarning, "Pending"), false},
-	"the pod is done": {[]change{named("cache"), pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded })},
-		"cache", byName(ReasonPodNotRunning, SeverityWarning, "Succeeded"), false},
-	"the pod failed": {[]change{named("cache"), pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed })},
-		"cache", byName(ReasonPodNotRunning, SeverityWarning, "Failed"), false},
-	"a done pod's emptyDir is no matter by default": {[]change{byDefault, pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded })},
-		"cache", outcome{HowDefault, ReasonPodNotRunning, SeverityInfo, nil}, false},
-	"a done pod's claim is": {[]change{byDefault, assumed, pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded })},
-		"data", outcome{HowDefault, ReasonPodNotRunning, SeverityWarning, []string{"Succeeded"}}, false},
-	"the pod is being deleted": {[]change{named("cache"), pod(func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} })},
-		"cache", byName(ReasonPodNotRunning, SeverityWarning, "deleted"), false},
-	"the pod is on no node": {[]change{named("cache"), pod(func(p *corev1.Pod) { p.Spec.NodeName = "" })},
-		"cache", byName(ReasonNoNode, SeverityWarning, "spec.nodeName"), false},
-	"the pod is made for Windows": {[]change{named("cache"), pod(func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} })},
-		"cache", byName(ReasonWindows, SeverityWarning, "Windows", "node-1"), false},
-	"the node runs Windows": {[]change{named("cache"), func(_ *testing.T, in *Input) { in.NodeOS = "windows" }},
-		"cache", byName(ReasonWindows, SeverityWarning, "Windows"), false},
-	"the claim is not there": {[]change{named("data"), nodeAgent, func(_ *testing.T, in *Input) { delete(in.Claims, "data-db-0") }},
-		"data", byName(ReasonClaimNotFound, SeverityWarning, "data-db-0"), false},
-	"the claim waits": {[]change{named("data"), assumed, claim("data-db-0", func(c *corev1.PersistentVolumeClaim) { c.Status.Phase = corev1.ClaimPending })},
-		"data", byName(ReasonClaimNotBound, SeverityWarning, "data-db-0", "Pending", "kubectl"), false},
-	"the volume is not there": {[]change{named("data"), assumed, func(_ *testing.T, in *Input) { delete(in.Volumes, "pv-data-db-0") }},
-		"data", byName(ReasonVolumeNotFound, SeverityWarning, "pv-data-db-0"), false},
-	"an ephemeral volume's claim is not there": {[]change{named("scratch"), func(_ *testing.T, in *Input) { delete(in.Claims, "db-0-scratch") }},
-		"scratch", byName(ReasonClaimNotFound, SeverityWarning, "db-0-scratch"), false},
+	"the pod waits": {
+		[]change{named("cache"), pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending })},
+		"cache", byName(ReasonPodNotRunning, SeverityWarning, "Pending"), false,
+	},
+	"the pod is done": {
+		[]change{named("cache"), pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded })},
+		"cache", byName(ReasonPodNotRunning, SeverityWarning, "Succeeded"), false,
+	},
+	"the pod failed": {
+		[]change{named("cache"), pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed })},
+		"cache", byName(ReasonPodNotRunning, SeverityWarning, "Failed"), false,
+	},
+	"a done pod's emptyDir is no matter by default": {
+		[]change{byDefault, pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded })},
+		"cache",
+		outcome{HowDefault, ReasonPodNotRunning, SeverityInfo, nil},
+		false,
+	},
+	"a done pod's claim is": {
+		[]change{byDefault, assumed, pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded })},
+		"data",
+		outcome{HowDefault, ReasonPodNotRunning, SeverityWarning, []string{"Succeeded"}},
+		false,
+	},
+	"the pod is being deleted": {
+		[]change{named("cache"), pod(func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} })},
+		"cache", byName(ReasonPodNotRunning, SeverityWarning, "deleted"), false,
+	},
+	"the pod is on no node": {
+		[]change{named("cache"), pod(func(p *corev1.Pod) { p.Spec.NodeName = "" })},
+		"cache", byName(ReasonNoNode, SeverityWarning, "spec.nodeName"), false,
+	},
+	"the pod is made for Windows": {
+		[]change{named("cache"), pod(func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} })},
+		"cache", byName(ReasonWindows, SeverityWarning, "Windows", "node-1"), false,
+	},
+	"the node runs Windows": {
+		[]change{named("cache"), func(_ *testing.T, in *Input) { in.NodeOS = "windows" }},
+		"cache", byName(ReasonWindows, SeverityWarning, "Windows"), false,
+	},
+	"the claim is not there": {
+		[]change{named("data"), nodeAgent, func(_ *testing.T, in *Input) { delete(in.Claims, "data-db-0") }},
+		"data", byName(ReasonClaimNotFound, SeverityWarning, "data-db-0"), false,
+	},
+	"the claim waits": {
+		[]change{named("data"), assumed, claim("data-db-0", func(c *corev1.PersistentVolumeClaim) { c.Status.Phase = corev1.ClaimPending })},
+		"data", byName(ReasonClaimNotBound, SeverityWarning, "data-db-0", "Pending", "kubectl"), false,
+	},
+	"the volume is not there": {
+		[]change{named("data"), assumed, func(_ *testing.T, in *Input) { delete(in.Volumes, "pv-data-db-0") }},
+		"data", byName(ReasonVolumeNotFound, SeverityWarning, "pv-data-db-0"), false,
+	},
+	"an ephemeral volume's claim is not there": {
+		[]change{named("scratch"), func(_ *testing.T, in *Input) { delete(in.Claims, "db-0-scratch") }},
+		"scratch", byName(ReasonClaimNotFound, SeverityWarning, "db-0-scratch"), false,
+	},
 	"the volume that lacks a mode is a device": {[]change{named("data"), assumed, pod(func(p *corev1.Pod) {
 		p.Spec.Containers[0].VolumeDevices = append(p.Spec.Containers[0].VolumeDevices, corev1.VolumeDevice{Name: "data"})
 	})}, "data", byName(ReasonBlockVolume, SeverityWarning), false},
 	"only the volume says that it is a device": {[]change{named("data"), assumed, func(_ *testing.T, in *Input) {
 		in.Volumes["pv-data-db-0"].Spec.VolumeMode = in.Claims["raw-db-0"].Spec.VolumeMode
 	}}, "data", byName(ReasonBlockVolume, SeverityWarning), false},
-	"a bound claim names no volume": {[]change{named("data"), assumed, claim("data-db-0", func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "" })},
-		"data", byName(ReasonClaimNotBound, SeverityWarning), false},
-	"a claim that lost its volume has none": {[]change{named("disk"), assumed, claim("disk-db-0", func(c *corev1.PersistentVolumeClaim) { c.Status.Phase = corev1.ClaimLost })},
-		"disk", byName(ReasonClaimNotBound, SeverityWarning, "Lost"), false},
-	"an ephemeral volume with an entry of its own": {[]change{withPolicies("- conditions: {volumeTypes: [ephemeral]}\n" +
-		"  action: {type: custom, parameters: {uploader: restic}}\n- action: {type: skip}\n")},
-		"scratch", outcome{HowPolicy, taken, SeverityInfo, nil}, false},
+	"a bound claim names no volume": {
+		[]change{named("data"), assumed, claim("data-db-0", func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "" })},
+		"data", byName(ReasonClaimNotBound, SeverityWarning), false,
+	},
+	"a claim that lost its volume has none": {
+		[]change{named("disk"), assumed, claim("disk-db-0", func(c *corev1.PersistentVolumeClaim) { c.Status.Phase = corev1.ClaimLost })},
+		"disk", byName(ReasonClaimNotBound, SeverityWarning, "Lost"), false,
+	},
+	"an ephemeral volume with an entry of its own": {
+		[]change{withPolicies("- conditions: {volumeTypes: [ephemeral]}\n" +
+			"  action: {type: custom, parameters: {uploader: restic}}\n- action: {type: skip}\n")},
+		"scratch",
+		outcome{HowPolicy, taken, SeverityInfo, nil},
+		false,
+	},
 	"an image is never taken": {[]change{named("data"), nodeAgent, pod(image)}, "data", byName(ReasonImageVolume, SeverityWarning, "registry"), false},
-	"an image by default, with the node-agent": {[]change{byDefault, nodeAgent, pod(image)}, "data",
-		outcome{HowDefault, ReasonImageVolume, SeverityInfo, nil}, false},
+	"an image by default, with the node-agent": {
+		[]change{byDefault, nodeAgent, pod(image)},
+		"data",
+		outcome{HowDefault, ReasonImageVolume, SeverityInfo, nil},
+		false,
+	},
 }
 
 var policyCases = map[string]selectionCase{
@@ -143,35 +185,83 @@ var policyCases = map[string]selectionCase{
 }
 
 var conflictCases = map[string]selectionCase{
-	"no policies, with the node-agent": {[]change{named("data"), noPolicies, nodeAgent}, "data",
-		byName(ReasonLeftToVelero, SeverityWarning, basePolicy, "--resource-policies-configmap", "pvcLabels"), true},
-	"no policies, without it": {[]change{named("data"), noPolicies}, "data",
-		byName(ReasonNoPolicy, SeverityError, basePolicy, "node-1", "whole pod"), false},
-	"no policies by default, with it": {[]change{byDefault, noPolicies, nodeAgent}, "cache",
-		outcome{HowDefault, ReasonLeftToVelero, SeverityWarning, []string{"volumeTypes: [emptyDir]"}}, true},
-	"no policies by default, without it": {[]change{byDefault, noPolicies}, "cache",
-		outcome{HowDefault, ReasonNoPolicy, SeverityError, nil}, false},
-	"an inline csi volume needs its driver's entry": {[]change{named("inline"), nodeAgent}, "inline",
-		byName(ReasonLeftToVelero, SeverityWarning, "csi: {driver: one.csi}", "uploader: restic"), true},
-	"a claim without its label": {[]change{named("data")}, "data",
-		byName(ReasonNoPolicy, SeverityError, "kubectl -n app label pvc data-db-0 restic.velero.io/backup=true"), false},
-	"an entry for fs-backup": {[]change{named("cache"), nodeAgent, withPolicies("- action: {type: fs-backup}\n" + base)}, "cache",
-		byName(ReasonLeftToVelero, SeverityWarning, "fs-backup", "uploader: restic"), true},
-	"an entry for fs-backup behind the label's": {[]change{named("data"), assumed, withPolicies(base + "- action: {type: fs-backup}\n")}, "data",
-		byName(taken, SeverityInfo), false},
+	"no policies, with the node-agent": {
+		[]change{named("data"), noPolicies, nodeAgent},
+		"data",
+		byName(ReasonLeftToVelero, SeverityWarning, basePolicy, "--resource-policies-configmap", "pvcLabels"), true,
+	},
+	"no policies, without it": {
+		[]change{named("data"), noPolicies},
+		"data",
+		byName(ReasonNoPolicy, SeverityError, basePolicy, "node-1", "whole pod"), false,
+	},
+	"no policies by default, with it": {
+		[]change{byDefault, noPolicies, nodeAgent},
+		"cache",
+		outcome{HowDefault, ReasonLeftToVelero, SeverityWarning, []string{"volumeTypes: [emptyDir]"}},
+		true,
+	},
+	"no policies by default, without it": {
+		[]change{byDefault, noPolicies},
+		"cache",
+		outcome{HowDefault, ReasonNoPolicy, SeverityError, nil},
+		false,
+	},
+	"an inline csi volume needs its driver's entry": {
+		[]change{named("inline"), nodeAgent},
+		"inline",
+		byName(ReasonLeftToVelero, SeverityWarning, "csi: {driver: one.csi}", "uploader: restic"), true,
+	},
+	"a claim without its label": {
+		[]change{named("data")},
+		"data",
+		byName(ReasonNoPolicy, SeverityError, "kubectl -n app label pvc data-db-0 restic.velero.io/backup=true"), false,
+	},
+	"an entry for fs-backup": {
+		[]change{named("cache"), nodeAgent, withPolicies("- action: {type: fs-backup}\n" + base)},
+		"cache",
+		byName(ReasonLeftToVelero, SeverityWarning, "fs-backup", "uploader: restic"), true,
+	},
+	"an entry for fs-backup behind the label's": {
+		[]change{named("data"), assumed, withPolicies(base + "- action: {type: fs-backup}\n")},
+		"data",
+		byName(taken, SeverityInfo), false,
+	},
 	"a block volume costs the pod too": {[]change{named("raw"), noPolicies}, "raw", byName(ReasonNoPolicy, SeverityError), false},
-	"an image costs the pod by default": {[]change{byDefault, pod(image)}, "data",
-		outcome{HowDefault, ReasonNoPolicy, SeverityError, []string{"backup-volumes-excludes"}}, false},
-	"a named image costs the pod": {[]change{named("data"), pod(image)}, "data",
-		byName(ReasonNoPolicy, SeverityError, "take it out"), false},
-	"a pod that does not run costs nothing": {[]change{named("data"), noPolicies, pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending })}, "data",
-		byName(ReasonPodNotRunning, SeverityWarning, "Pending"), false},
-	"Velero does not see an excluded name with a space": {[]change{byDefault, excluded("x, data")}, "data",
-		outcome{"", ReasonNoPolicy, SeverityError, []string{"without space"}}, false},
-	"an entry for fs-backup goes before excludes": {[]change{byDefault, excluded("cache"), withPolicies("- action: {type: fs-backup}\n")},
-		"cache", outcome{"", ReasonExcluded, SeverityInfo, nil}, true},
-	"nor does its node-agent": {[]change{byDefault, nodeAgent, excluded("x, data")}, "data",
-		outcome{"", ReasonLeftToVelero, SeverityWarning, []string{"without space"}}, true},
+	"an image costs the pod by default": {
+		[]change{byDefault, pod(image)},
+		"data",
+		outcome{HowDefault, ReasonNoPolicy, SeverityError, []string{"backup-volumes-excludes"}},
+		false,
+	},
+	"a named image costs the pod": {
+		[]change{named("data"), pod(image)},
+		"data",
+		byName(ReasonNoPolicy, SeverityError, "take it out"), false,
+	},
+	"a pod that does not run costs nothing": {
+		[]change{named("data"), noPolicies, pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending })},
+		"data",
+		byName(ReasonPodNotRunning, SeverityWarning, "Pending"), false,
+	},
+	"Velero does not see an excluded name with a space": {
+		[]change{byDefault, excluded("x, data")},
+		"data",
+		outcome{"", ReasonNoPolicy, SeverityError, []string{"without space"}},
+		false,
+	},
+	"an entry for fs-backup goes before excludes": {
+		[]change{byDefault, excluded("cache"), withPolicies("- action: {type: fs-backup}\n")},
+		"cache",
+		outcome{"", ReasonExcluded, SeverityInfo, nil},
+		true,
+	},
+	"nor does its node-agent": {
+		[]change{byDefault, nodeAgent, excluded("x, data")},
+		"data",
+		outcome{"", ReasonLeftToVelero, SeverityWarning, []string{"without space"}},
+		true,
+	},
 	"Velero does not see a name with a space": {[]change{named("data, inline"), assumed}, "inline", byName(taken, SeverityInfo), false},
 }
 

@@ -37,7 +37,9 @@ func main() {
 }
 
 // machines are the architectures that there are images for, as Go and as ELF name them.
-var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
+func machines() map[string]elf.Machine {
+	return map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
+}
 
 type options struct {
 	architecture, version, registry string
@@ -60,7 +62,7 @@ func parse(arguments []string, output io.Writer) (options, error) {
 	if flags.NArg() > 0 {
 		return options{}, fmt.Errorf("argument %q is not understood: there are only flags", flags.Arg(0))
 	}
-	if _, ok := machines[o.architecture]; !ok {
+	if _, ok := machines()[o.architecture]; !ok {
 		return options{}, fmt.Errorf("--arch %q is not supported: give amd64 or arm64", o.architecture)
 	}
 	if o.version == "" {
@@ -108,8 +110,8 @@ func checkBinary(path, architecture string) error {
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
 	}
-	defer file.Close()
-	if file.Machine != machines[architecture] {
+	defer func() { _ = file.Close() }() // read only: nothing can be lost
+	if file.Machine != machines()[architecture] {
 		return fmt.Errorf("%s is built for %s, not for %s: build it with GOARCH=%s",
 			path, file.Machine, architecture, architecture)
 	}

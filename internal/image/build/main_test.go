@@ -66,7 +66,7 @@ func TestRunWritesTheImages(t *testing.T) {
 			}
 			o, err := parse([]string{
 				"--arch", architecture, "--version", "v1.2.3", "--out", t.TempDir(), "--registry", "quay.io/velero",
-				"--bin", binaries(t, program(t, machines[architecture], elf.PT_LOAD)), "--certificates", certificates,
+				"--bin", binaries(t, program(t, machines()[architecture], elf.PT_LOAD)), "--certificates", certificates,
 			}, io.Discard)
 			if err != nil {
 				t.Fatal(err)

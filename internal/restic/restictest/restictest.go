@@ -98,7 +98,7 @@ func (r *Runner) next(cmd restic.Command) Reply {
 // repository of this source. The test fails if there is none.
 func Binary(t testing.TB) string {
 	t.Helper()
-	if path := os.Getenv("RESTIC_BINARY"); path != "" {
+	if path := os.Getenv("RESTIC_BINARY"); path != "" { //nolint:forbidigo // tests have no main to ask
 		if _, err := exec.LookPath(path); err != nil {
 			t.Fatalf("RESTIC_BINARY does not name a program: %v", err)
 		}
