@@ -43,7 +43,8 @@ var suite environment
 // startPatience bounds a start with everything built; the first one on a machine builds Kubernetes.
 const startPatience = 40 * time.Minute
 
-func main(m *testing.M) (code int, err error) {
+// run prepares everything and runs the tests. Its code is that of the process, unless there is an error.
+func run(m *testing.M) (code int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startPatience)
 	defer cancel()
 	cache, err := part.Find(ctx)
@@ -79,9 +80,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
-	code, err := main(m)
+	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
 	}
 	os.Exit(code)
 }
