@@ -36,8 +36,8 @@ func (r *request) create(d selection.Decision) (*resticv1.PodVolumeBackup, error
 			object.Namespace, object.Name, err)
 	}
 	if existing.Spec.Pod.UID != r.pod.UID {
-		r.log.Infof("volume %s of pod %s/%s shares PersistentVolumeClaim %s with pod %s, through which it is taken once",
-			d.Volume, r.pod.Namespace, r.pod.Name, claimName(d), existing.Spec.Pod.Name)
+		r.log.Infof("volume %s of pod %s/%s shares PersistentVolumeClaim %s with pod %s, through which it is taken "+
+			"once", d.Volume, r.pod.Namespace, r.pod.Name, claimName(d), existing.Spec.Pod.Name)
 	}
 	return &existing, nil
 }

@@ -87,8 +87,8 @@ func (a *Action) pod(pod *corev1.Pod, backup *velerov1.Backup) {
 	}
 	for _, claim := range selection.ClaimsToRelease(in) {
 		if err := a.release(s, claim); err != nil {
-			log.Errorf("taking label %s off PersistentVolumeClaim %s/%s, without which Velero makes no snapshot of it: %v",
-				contract.LabelClaimed, claim.Namespace, claim.Name, err)
+			log.Errorf("taking label %s off PersistentVolumeClaim %s/%s, without which Velero makes no snapshot "+
+				"of it: %v", contract.LabelClaimed, claim.Namespace, claim.Name, err)
 		}
 	}
 }
@@ -103,8 +103,8 @@ func (a *Action) claim(claim *corev1.PersistentVolumeClaim, backup *velerov1.Bac
 		err = a.release(s, claim)
 	}
 	if err != nil {
-		a.log.Errorf("taking label %s off PersistentVolumeClaim %s/%s, without which Velero makes no snapshot of it: %v",
-			contract.LabelClaimed, claim.Namespace, claim.Name, err)
+		a.log.Errorf("taking label %s off PersistentVolumeClaim %s/%s, without which Velero makes no snapshot "+
+			"of it: %v", contract.LabelClaimed, claim.Namespace, claim.Name, err)
 	}
 }
 

@@ -94,8 +94,8 @@ func resourcesOf(config map[string]string) (corev1.ResourceRequirements, []strin
 	set := func(list corev1.ResourceList, kind corev1.ResourceName, key, fallback string) {
 		quantity, err := resource.ParseQuantity(orElse(config[key], fallback))
 		if err != nil || quantity.Sign() < 0 {
-			warnings = append(warnings, fmt.Sprintf("key %s of the plugin's ConfigMap is %q, which is no quantity such as "+
-				"%s or 0: %s is used", key, config[key], fallback, fallback))
+			warnings = append(warnings, fmt.Sprintf("key %s of the plugin's ConfigMap is %q, which is no quantity "+
+				"such as %s or 0: %s is used", key, config[key], fallback, fallback))
 			quantity = resource.MustParse(fallback)
 		}
 		if !quantity.IsZero() {
@@ -110,7 +110,8 @@ func resourcesOf(config map[string]string) (corev1.ResourceRequirements, []strin
 		if request, requested := out.Requests[kind]; requested && request.Cmp(limit) > 0 {
 			// The API server would refuse the pod.
 			warnings = append(warnings, fmt.Sprintf("the init container's %s request %s is above its limit %s: "+
-				"the limit is raised to it. Set both in the plugin's ConfigMap", kind, request.String(), limit.String()))
+				"the limit is raised to it. Set both in the plugin's ConfigMap",
+				kind, request.String(), limit.String()))
 			out.Limits[kind] = request
 		}
 	}

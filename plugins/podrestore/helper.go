@@ -66,7 +66,8 @@ func (r *request) addHelper(pod *unstructured.Unstructured, volumes []string) er
 func (r *request) veleroImage() (string, error) {
 	var deployment appsv1.Deployment
 	if err := r.cluster.Get(r.cluster.Namespace, veleroName, &deployment); err != nil {
-		return "", fmt.Errorf("reading Deployment %s/%s for the tag of its image: %w", r.cluster.Namespace, veleroName, err)
+		return "", fmt.Errorf("reading Deployment %s/%s for the tag of its image: %w",
+			r.cluster.Namespace, veleroName, err)
 	}
 	for _, container := range deployment.Spec.Template.Spec.Containers {
 		if container.Name == veleroName {

@@ -64,11 +64,13 @@ func upCommand(name *string) *cobra.Command {
 			if err := n.Up(cmd.Context(), options); err != nil {
 				return fmt.Errorf("starting cluster %s: %w", n.Name(), err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "\n  export KUBECONFIG=%s\n  export PATH=%s:$PATH\n", n.Kubeconfig(), n.Bin())
+			fmt.Fprintf(cmd.OutOrStdout(), "\n  export KUBECONFIG=%s\n  export PATH=%s:$PATH\n",
+				n.Kubeconfig(), n.Bin())
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&options.StoreFrom, "s3-from", "", "share the S3 bucket of this cluster instead of having one")
+	cmd.Flags().StringVar(&options.StoreFrom, "s3-from", "",
+		"share the S3 bucket of this cluster instead of having one")
 	return cmd
 }
 
@@ -202,9 +204,16 @@ func restartCommand(name *string) *cobra.Command {
 func printInfo(out io.Writer, info node.Info) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	rows := [][2]string{
-		{"cluster", info.Name}, {"ready", fmt.Sprint(info.Ready)}, {"api", info.API}, {"kubeconfig", info.Kubeconfig},
-		{"programs", info.Bin}, {"kubelet", info.KubeletRoot}, {"logs", info.Logs}, {"machine", info.Host},
-		{"s3", info.Store.Endpoint + "/" + info.Store.Bucket}, {"bucket", info.Store.Folder},
+		{"cluster", info.Name},
+		{"ready", fmt.Sprint(info.Ready)},
+		{"api", info.API},
+		{"kubeconfig", info.Kubeconfig},
+		{"programs", info.Bin},
+		{"kubelet", info.KubeletRoot},
+		{"logs", info.Logs},
+		{"machine", info.Host},
+		{"s3", info.Store.Endpoint + "/" + info.Store.Bucket},
+		{"bucket", info.Store.Folder},
 	}
 	for _, row := range rows {
 		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])

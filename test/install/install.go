@@ -21,9 +21,11 @@ import (
 // Images is the folder, in the repository, that `make images` writes to.
 const Images = "dist/images"
 
+const pluginArchive = "velero-plugin-for-restic.tar"
+
 // archives are the files in that folder, for this machine's architecture.
-var archives = []string{
-	"velero-plugin-for-restic.tar", "velero-restic-agent.tar", "velero-restic-restore-helper.tar",
+func archives() []string {
+	return []string{pluginArchive, "velero-restic-agent.tar", "velero-restic-restore-helper.tar"}
 }
 
 // Repositories of the images, without a tag.
@@ -87,9 +89,10 @@ func Install(ctx context.Context, c Cluster, options Options, out io.Writer) err
 func load(ctx context.Context, c Cluster, folder string) error {
 	target, loads := c.(loader)
 	if !loads {
-		return errors.New("installing: this cluster takes no images from files: push them to a registry that it pulls from")
+		return errors.New("installing: this cluster takes no images from files: push them to a registry that it " +
+			"pulls from")
 	}
-	for _, archive := range archives {
+	for _, archive := range archives() {
 		if err := target.Load(ctx, filepath.Join(folder, archive)); err != nil {
 			return fmt.Errorf("installing (make the images with `make images`): %w", err)
 		}
@@ -147,7 +150,8 @@ func (i *installation) hostPath() error {
 	}
 	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/volumes/0/hostPath","value": { "path": %q}}]`,
 		filepath.Join(node.KubeletRoot(), "pods"))
-	return i.kubectl("patch", "ds/"+contract.DaemonSetName, "--namespace", velero.Namespace, "--type", "json", "-p", patch)
+	return i.kubectl("patch", "ds/"+contract.DaemonSetName, "--namespace", velero.Namespace,
+		"--type", "json", "-p", patch)
 }
 
 // password keeps a password that is there: the repositories are made with it.

@@ -18,11 +18,11 @@ import (
 //
 // It is read from the archive's manifest.json (docker-archive format). The error says when there is none.
 func Version(images string) (string, error) {
-	file, err := os.Open(filepath.Join(images, archives[0]))
+	file, err := os.Open(filepath.Join(images, pluginArchive))
 	if err != nil {
 		return "", fmt.Errorf("reading the version (make the images with `make images`): %w", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // read only: nothing can be lost
 	reader := tar.NewReader(file)
 	for {
 		header, err := reader.Next()

@@ -33,7 +33,7 @@ func TestVersion(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
 			if test.files != nil {
-				writeArchive(t, filepath.Join(folder, archives[0]), test.files)
+				writeArchive(t, filepath.Join(folder, pluginArchive), test.files)
 			}
 			got, err := Version(folder)
 			if test.fails == "" {

@@ -37,7 +37,7 @@ type server struct {
 }
 
 // shared is set by TestMain, which has no other way to hand it to the tests.
-var shared server //nolint:gochecknoglobals // see above
+var shared server
 
 func TestMain(m *testing.M) {
 	// Velero's code starts os.Args[0] as a plugin. Were that this binary, every start would bring the next API server.

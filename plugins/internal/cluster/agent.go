@@ -36,8 +36,8 @@ func (c *Cluster) Agent(node string) (AgentState, string, error) {
 	}
 	look := fmt.Sprintf("look at: kubectl -n %s get pods -l %s=%s -o wide",
 		c.Namespace, contract.AgentLabelKey, contract.AgentLabelValue)
-	state, problem := AgentAbsent, fmt.Sprintf("node %s has no agent: it may have a taint that DaemonSet %s/%s does not "+
-		"tolerate, or be left out by its node selector; %s", node, c.Namespace, contract.DaemonSetName, look)
+	state, problem := AgentAbsent, fmt.Sprintf("node %s has no agent: it may have a taint that DaemonSet %s/%s does "+
+		"not tolerate, or be left out by its node selector; %s", node, c.Namespace, contract.DaemonSetName, look)
 	for i := range pods {
 		if ready(&pods[i]) {
 			return AgentReady, "", nil

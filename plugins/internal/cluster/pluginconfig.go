@@ -32,7 +32,8 @@ func (c *Cluster) PluginConfig(kind string) (map[string]string, string, error) {
 	slices.SortFunc(list.Items, func(a, b corev1.ConfigMap) int { return strings.Compare(a.Name, b.Name) })
 	warning := ""
 	if len(list.Items) > 1 {
-		warning = fmt.Sprintf("ConfigMaps %s and %s in namespace %s both carry label %s=%s: %s is used, delete the other",
+		warning = fmt.Sprintf("ConfigMaps %s and %s in namespace %s both carry label %s=%s: %s is used, delete "+
+			"the other",
 			list.Items[0].Name, list.Items[1].Name, c.Namespace, contract.LabelPluginName, kind, list.Items[0].Name)
 	}
 	return list.Items[0].Data, warning, nil

@@ -197,7 +197,8 @@ func (t *Tracker) JudgeAgent(node string, since time.Time) (Verdict, error) {
 	switch {
 	case state == cluster.AgentReady:
 		return Verdict{}, nil
-	case state == cluster.AgentAbsent && waited >= absentGrace, state == cluster.AgentStarting && waited >= startingGrace:
+	case state == cluster.AgentAbsent && waited >= absentGrace,
+		state == cluster.AgentStarting && waited >= startingGrace:
 		return Verdict{Failed: problem}, nil
 	default:
 		return Verdict{Waiting: problem}, nil

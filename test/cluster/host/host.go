@@ -160,7 +160,7 @@ func static(file string) bool {
 	if err != nil {
 		return false
 	}
-	defer program.Close()
+	defer func() { _ = program.Close() }() // read only: nothing can be lost
 	for _, segment := range program.Progs {
 		if segment.Type == elf.PT_INTERP {
 			return false

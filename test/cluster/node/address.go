@@ -34,6 +34,12 @@ func (p Plan) Host() string { return addresses{p.Index}.host() }
 // API is the URL of the API server, as seen from the machine.
 func (p Plan) API() string { return fmt.Sprintf("https://%s:6443", addresses{p.Index}.node()) }
 
+// linked says whether the machine has an interface with the name of this cluster's.
+func (a addresses) linked() bool {
+	_, err := os.Stat(filepath.Join("/sys/class/net", a.link()))
+	return err == nil
+}
+
 // freeIndex picks the lowest index that no other cluster of the machine has taken.
 func (n *Node) freeIndex() (int, error) {
 	states, err := filepath.Glob(filepath.Join(Root, "*", "plan.json"))
@@ -51,8 +57,7 @@ func (n *Node) freeIndex() (int, error) {
 	}
 	for index := range maxClusters {
 		// An interface without a state folder may be another tool's: leave it alone.
-		_, err := os.Stat(filepath.Join("/sys/class/net", addresses{index}.link()))
-		if !taken[index] && err != nil {
+		if !taken[index] && !(addresses{index}).linked() {
 			return index, nil
 		}
 	}

@@ -82,7 +82,8 @@ func (n *Node) groups() ([]string, error) {
 	}
 	var groups []string
 	for _, folder := range folders {
-		err := filepath.WalkDir(filepath.Join(folder, n.cgroup()), func(path string, entry fs.DirEntry, err error) error {
+		top := filepath.Join(folder, n.cgroup())
+		err := filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
 			}

@@ -159,11 +159,11 @@ func lockMachine(ctx context.Context) (func(), error) {
 	}
 	for {
 		if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-			return func() { file.Close() }, nil
+			return func() { _ = file.Close() }, nil // the end of the process would unlock it too
 		}
 		select {
 		case <-ctx.Done():
-			file.Close()
+			_ = file.Close() // nothing was written
 			return nil, fmt.Errorf("waiting for another cluster's start or stop: %w", ctx.Err())
 		case <-time.After(200 * time.Millisecond):
 		}

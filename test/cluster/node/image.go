@@ -56,7 +56,8 @@ func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
 func (n *Node) makeImages(ctx context.Context) ([]string, error) {
 	folder := n.path("images")
 	pause := filepath.Join(folder, "pause")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", pause, "./test/cluster/pause")
+	build := exec.CommandContext(ctx,
+		"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", pause, "./test/cluster/pause")
 	build.Dir = n.cache.Repository
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if said, err := build.CombinedOutput(); err != nil {

@@ -48,7 +48,7 @@ func (n *Node) makeNetwork(ctx context.Context, a addresses) error {
 // removeNetwork takes the machine's end of the pair away, and with it the other. The namespace goes with its file's
 // mount, and bridges, routes and packet filter rules with the namespace.
 func (n *Node) removeNetwork(ctx context.Context, a addresses) error {
-	if _, err := os.Stat("/sys/class/net/" + a.link()); err != nil {
+	if !a.linked() {
 		return nil
 	}
 	if err := run(ctx, "ip", "link", "delete", a.link()); err != nil {

@@ -105,8 +105,8 @@ func (n *Node) Plan() (Plan, error) {
 	var plan Plan
 	content, err := os.ReadFile(n.path("plan.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return plan, fmt.Errorf("reading the state of cluster %s (start it with: go run ./test/cluster up --name %s): %w",
-			n.name, n.name, ErrAbsent)
+		return plan, fmt.Errorf("reading the state of cluster %s (start it with: go run ./test/cluster up --name "+
+			"%s): %w", n.name, n.name, ErrAbsent)
 	}
 	if err != nil {
 		return plan, fmt.Errorf("reading the state of cluster %s: %w", n.name, err)

@@ -57,8 +57,10 @@ func TestKubeconfigIsReadAsMeant(t *testing.T) {
 	if cluster == nil || user == nil {
 		t.Fatalf("the context leads to cluster %v and user %v, want both", cluster, user)
 	}
-	got := []string{cluster.Server, string(cluster.CertificateAuthorityData),
-		string(user.ClientCertificateData), string(user.ClientKeyData)}
+	got := []string{
+		cluster.Server, string(cluster.CertificateAuthorityData),
+		string(user.ClientCertificateData), string(user.ClientKeyData),
+	}
 	if diff := cmp.Diff([]string{"https://10.197.0.2:6443", "authority", "certificate", "key"}, got); diff != "" {
 		t.Errorf("kubeconfig differs (-want +got):\n%s", diff)
 	}

@@ -154,7 +154,8 @@ func (n *Node) boot(ctx context.Context, plan Plan) error {
 	if err := n.Load(ctx, images...); err != nil {
 		return err
 	}
-	if err := n.wait(ctx, "the API server", func(ctx context.Context) error { return n.apiReady(ctx, plan) }); err != nil {
+	serverAnswers := func(ctx context.Context) error { return n.apiReady(ctx, plan) }
+	if err := n.wait(ctx, "the API server", serverAnswers); err != nil {
 		return err
 	}
 	n.say("API server answers at %s", plan.API())
@@ -178,12 +179,18 @@ func (n *Node) waitReady(ctx context.Context, plan Plan) error {
 		what, want string
 		args       []string
 	}{
-		{"node " + n.NodeName(), "True", []string{"get", "node", n.NodeName(),
-			"-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`}},
-		{"the default service account", "default", []string{"-n", "default", "get", "serviceaccount", "default",
-			"-o", "jsonpath={.metadata.name}"}},
-		{"the endpoint of the API's Service", addresses{plan.Index}.node(), []string{"-n", "default",
-			"get", "endpointslices", "kubernetes", "-o", "jsonpath={.endpoints[0].addresses[0]}"}},
+		{"node " + n.NodeName(), "True", []string{
+			"get", "node", n.NodeName(),
+			"-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`,
+		}},
+		{"the default service account", "default", []string{
+			"-n", "default", "get", "serviceaccount", "default",
+			"-o", "jsonpath={.metadata.name}",
+		}},
+		{"the endpoint of the API's Service", addresses{plan.Index}.node(), []string{
+			"-n", "default",
+			"get", "endpointslices", "kubernetes", "-o", "jsonpath={.endpoints[0].addresses[0]}",
+		}},
 	}
 	for _, check := range checks {
 		err := n.wait(ctx, check.what, func(ctx context.Context) error {
@@ -264,7 +271,7 @@ func (n *Node) apiReady(ctx context.Context, plan Plan) error {
 	if err != nil {
 		return fmt.Errorf("asking the API server: %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // its status says all
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("asking the API server: it answered %s", response.Status)
 	}

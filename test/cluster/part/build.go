@@ -134,7 +134,7 @@ func (c Cache) compile(ctx context.Context, j job, p *printer) error {
 	if err != nil {
 		return fmt.Errorf("making the build folder: %w", err)
 	}
-	defer os.RemoveAll(temporary)
+	defer func() { _ = os.RemoveAll(temporary) }() // what stays, the next build removes
 	args := []string{"build", "-mod=readonly", "-trimpath", "-ldflags", j.part.ldflags(), "-o", temporary + "/"}
 	if err := c.run(ctx, j.part, append(args, j.packages...)...); err != nil {
 		return fmt.Errorf("building %s: %w", j.part.Name, err)
@@ -188,14 +188,14 @@ func (c Cache) lock(ctx context.Context, out io.Writer) (func(), error) {
 	}
 	for waited := false; ; waited = true {
 		if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-			return func() { file.Close() }, nil
+			return func() { _ = file.Close() }, nil // the end of the process would unlock it too
 		}
 		if !waited {
 			fmt.Fprintln(out, "waiting for another build of the cluster's parts to end")
 		}
 		select {
 		case <-ctx.Done():
-			file.Close()
+			_ = file.Close() // nothing was written
 			return nil, fmt.Errorf("waiting for another build: %w", ctx.Err())
 		case <-time.After(time.Second):
 		}

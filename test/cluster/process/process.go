@@ -83,7 +83,7 @@ func (i Identity) signal(sig unix.Signal) error {
 	if err != nil {
 		return fmt.Errorf("opening process %d: %w", i.PID, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }() // nothing is written to it
 	if !i.Alive() {
 		return nil
 	}
@@ -157,7 +157,7 @@ func (t Table) Start(c Command) error {
 	if err != nil {
 		return fmt.Errorf("opening the log of %s: %w", c.Name, err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // this program writes nothing to it
 	cmd := exec.Command(c.Path, c.Args...)
 	cmd.Env = append([]string{}, c.Env...)
 	cmd.Dir = "/"

@@ -101,7 +101,8 @@ func installArguments(n *node.Node, store node.Store, options Options) []string 
 		"install", "--dry-run", "-o", "yaml", "--namespace", Namespace,
 		"--image", ServerImage, "--plugins", PluginImage,
 		"--provider", "aws", "--bucket", store.Bucket, "--secret-file", store.Credentials,
-		"--backup-location-config", fmt.Sprintf("region=%s,s3ForcePathStyle=true,s3Url=%s", store.Region, store.Endpoint),
+		"--backup-location-config",
+		fmt.Sprintf("region=%s,s3ForcePathStyle=true,s3Url=%s", store.Region, store.Endpoint),
 		"--use-volume-snapshots=false",
 	}
 	if options.NodeAgent {

@@ -121,10 +121,12 @@ volumePolicies:
 func Claim(name string, labels map[string]string) (*corev1.PersistentVolumeClaim, *corev1.PersistentVolume) {
 	mode := corev1.PersistentVolumeFilesystem
 	claim := &corev1.PersistentVolumeClaim{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: "app", Name: name, UID: types.UID("uid-of-claim-" + name), Labels: labels},
-		Spec:       corev1.PersistentVolumeClaimSpec{VolumeName: "pv-" + name, VolumeMode: &mode},
-		Status:     corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound},
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "app", Name: name, UID: types.UID("uid-of-claim-" + name), Labels: labels,
+		},
+		Spec:   corev1.PersistentVolumeClaimSpec{VolumeName: "pv-" + name, VolumeMode: &mode},
+		Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound},
 	}
 	volume := &corev1.PersistentVolume{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolume"},
