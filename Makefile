@@ -58,14 +58,16 @@ test-integration: build ## Run the plugin's binary against a real API server
 test-e2e: images ## Run the main jobs on the test cluster
 	go test -count=1 -timeout 60m -v ./test/e2e/...
 
-lint: ## Run the linters
-	go -C internal/tools tool golangci-lint run --config ../../.golangci.yml ../../...
+lint: bin/golangci-lint ## Run the linters
+	bin/golangci-lint run ./...
 
 generate: bin/controller-gen ## Make the generated files again
 	$(GENERATE) object paths=./api/... crd output:crd:dir=examples/base/crds
 
 bin/controller-gen: internal/tools/go.sum
 	@go -C internal/tools build -o ../../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+bin/golangci-lint: internal/tools/go.sum
+	@CGO_ENABLED=0 go -C internal/tools build -o ../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 verify: generate ## Fail if a generated file, go.mod or the formatting is stale
 	go mod tidy -diff
