@@ -115,7 +115,8 @@ func (d *demo) createPod(ctx context.Context) error {
 }
 
 func (d *demo) waitForPod(ctx context.Context) error {
-	_, err := d.kubectl(ctx, "-n", "foo", "wait", "pod/sample", "--for=condition=Ready", "--timeout="+podPatience.String())
+	_, err := d.kubectl(ctx, "-n", "foo", "wait", "pod/sample", "--for=condition=Ready",
+		"--timeout="+podPatience.String())
 	if err != nil && d.node == nil {
 		return fmt.Errorf("%w (its claim needs a default StorageClass that provisions volumes)", err)
 	}
@@ -202,7 +203,8 @@ func (d *demo) restore(ctx context.Context) error {
 }
 
 func (d *demo) proof(ctx context.Context) error {
-	d.step("Comparing type, size, content, mode, owner, time, links, attributes and ACLs of every entry with what was there")
+	d.step("Comparing type, size, content, mode, owner, time, links, attributes and ACLs of every entry with "+
+		"what was there")
 	return d.compare(ctx)
 }
 
@@ -243,7 +245,8 @@ func (d *demo) next() []string {
 		"velero backup delete " + d.name + " --confirm    # its snapshots leave the repository, too",
 	}
 	if d.node != nil {
-		lines = append(lines, "make demo         # once more, on the same cluster", "make demo-down    # remove the cluster")
+		lines = append(lines, "make demo         # once more, on the same cluster",
+			"make demo-down    # remove the cluster")
 	}
 	return lines
 }

@@ -90,7 +90,8 @@ func foreignPlace(ctx context.Context, t *terminal, kubeconfig, namespace string
 	}
 	for _, name := range []string{"kubectl", "velero"} {
 		if p.programs[name], err = exec.LookPath(name); err != nil {
-			return p, fmt.Errorf("finding %s for the cluster of KUBECONFIG: put it into a folder of PATH: %w", name, err)
+			return p, fmt.Errorf("finding %s for the cluster of KUBECONFIG: put it into a folder of PATH: %w",
+				name, err)
 		}
 	}
 	return p, nil
@@ -191,8 +192,8 @@ func versionOf(folder string) (string, error) {
 func (d *demo) checkInstalled(ctx context.Context) error {
 	d.step("Looking for Velero and this project in namespace %s", d.namespace)
 	if err := d.rollOut(ctx); err != nil {
-		return fmt.Errorf("namespace %s has no Velero with this project that is ready: install them as docs/install.md "+
-			"says, and set VELERO_NAMESPACE if they are elsewhere: %w", d.namespace, err)
+		return fmt.Errorf("namespace %s has no Velero with this project that is ready: install them as "+
+			"docs/install.md says, and set VELERO_NAMESPACE if they are elsewhere: %w", d.namespace, err)
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func (d *demo) sendFixture(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the fixture's program: %w", err)
 	}
-	defer program.Close()
+	defer func() { _ = program.Close() }() // read only: nothing can be lost
 	script := "cat > " + fixtureProgram + " && chmod 0755 " + fixtureProgram
 	return d.inPod(ctx, call{args: []string{"sh", "-c", script}, stdin: program, stdout: &bytes.Buffer{}})
 }
@@ -144,7 +144,9 @@ func describe(result fixture.Result) string {
 		kind fixture.Kind
 		name string
 	}{
-		{fixture.Regular, "files"}, {fixture.Directory, "folders"}, {fixture.Symlink, "symbolic links"},
+		{fixture.Regular, "files"},
+		{fixture.Directory, "folders"},
+		{fixture.Symlink, "symbolic links"},
 		{fixture.FIFO, "FIFO"},
 	}
 	var parts []string
