@@ -128,8 +128,10 @@ func (o *Options) Validate() error {
 		flag  string
 		value time.Duration
 	}{
-		{"--retry-lock", o.RetryLock}, {"--stop-grace", o.StopGrace},
-		{"--repository-wait", o.RepositoryWait}, {"--progress-interval", o.ProgressInterval},
+		{"--retry-lock", o.RetryLock},
+		{"--stop-grace", o.StopGrace},
+		{"--repository-wait", o.RepositoryWait},
+		{"--progress-interval", o.ProgressInterval},
 	}
 	for _, d := range durations {
 		if d.value <= 0 {
@@ -143,8 +145,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--log-format is %q: it must be one of %s", o.LogFormat, strings.Join(logFormats(), ", "))
 	}
 	if info, err := os.Stat(o.HostPods); err != nil || !info.IsDir() {
-		return fmt.Errorf("--host-pods is %q, which is not a folder: mount the kubelet's directory of pods there (volume "+
-			"host-pods of DaemonSet restic)", o.HostPods)
+		return fmt.Errorf("--host-pods is %q, which is not a folder: mount the kubelet's directory of pods there "+
+			"(volume host-pods of DaemonSet restic)", o.HostPods)
 	}
 	return nil
 }

@@ -120,8 +120,8 @@ func newMover(ctx context.Context, mgr ctrl.Manager, options *Options) (*transfe
 		return nil, fmt.Errorf("asking %s for its version: %w", options.Restic, err)
 	}
 	if found != version.Restic {
-		return nil, fmt.Errorf("%s is restic %s, and this agent is made for %s: use the agent's own image, or set --restic",
-			options.Restic, found, version.Restic)
+		return nil, fmt.Errorf("%s is restic %s, and this agent is made for %s: use the agent's own image, "+
+			"or set --restic", options.Restic, found, version.Restic)
 	}
 	if err := os.MkdirAll(options.ScratchDir, 0o700); err != nil {
 		return nil, fmt.Errorf("making --scratch-dir: %w", err)

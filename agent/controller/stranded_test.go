@@ -170,8 +170,10 @@ func TestStrandedRestore(t *testing.T) {
 			[]client.Object{skipped}, 0, 0, resticv1.PhaseSkipped, []string{"a block device"},
 		},
 		"its pod is never created": {
-			[]client.Object{podVolumeRestore(pvr, "web")}, podGrace - time.Minute, podGrace + time.Minute,
-			resticv1.PhaseFailed, []string{"pod shop/web was not created within 10m0s"},
+			[]client.Object{podVolumeRestore(pvr, "web")},
+			podGrace - time.Minute, podGrace + time.Minute,
+			resticv1.PhaseFailed,
+			[]string{"pod shop/web was not created within 10m0s"},
 		},
 		"its pod is somebody else's": {
 			[]client.Object{podVolumeRestore(pvr, "web"), pod("web"), agent()},
@@ -179,12 +181,16 @@ func TestStrandedRestore(t *testing.T) {
 			[]string{"not the one of this restore", contract.RestoreContainer},
 		},
 		"its pod's node has no agent": {
-			[]client.Object{podVolumeRestore(pvr, "web"), restoredPod("web", running())}, agentGrace - time.Minute,
-			2*agentGrace + time.Minute, resticv1.PhaseFailed, []string{"no restic agent is ready on node node-1"},
+			[]client.Object{podVolumeRestore(pvr, "web"), restoredPod("web", running())},
+			agentGrace - time.Minute,
+			2*agentGrace + time.Minute, resticv1.PhaseFailed,
+			[]string{"no restic agent is ready on node node-1"},
 		},
 		"its pod waits for a node, for as long as it may": {
-			[]client.Object{podVolumeRestore(pvr, "web"), unscheduled}, 4*time.Hour - time.Minute, 4*time.Hour + time.Minute,
-			resticv1.PhaseFailed, []string{"deadline"},
+			[]client.Object{podVolumeRestore(pvr, "web"), unscheduled},
+			4*time.Hour - time.Minute, 4*time.Hour + time.Minute,
+			resticv1.PhaseFailed,
+			[]string{"deadline"},
 		},
 		"canceled before its pod was there": {
 			[]client.Object{canceled}, 0, 0, resticv1.PhaseCanceled, []string{canceledOnRequest},

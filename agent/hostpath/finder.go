@@ -87,8 +87,9 @@ func (f Finder) Find(volume Volume) (string, error) {
 	looked := filepath.Join(f.Root, uid, volumesDir, "*", dir)
 	switch len(found) {
 	case 0:
-		return "", fmt.Errorf("volume %q of pod %s: %w: there is no %s. Either the kubelet has not mounted it yet, or no "+
-			"container of the pod mounts it, or %s", volume.Name, podName(volume.Pod), ErrNotMounted, looked, rootRemedy)
+		return "", fmt.Errorf("volume %q of pod %s: %w: there is no %s. Either the kubelet has not mounted it yet, or "+
+			"no container of the pod mounts it, or %s",
+			volume.Name, podName(volume.Pod), ErrNotMounted, looked, rootRemedy)
 	case 1:
 		return f.content(volume, root, found[0])
 	}
@@ -145,9 +146,9 @@ func (f Finder) content(volume Volume, root *os.Root, found string) (string, err
 			full, err)
 	}
 	if !mounted {
-		return "", fmt.Errorf("volume %q of pod %s: %w: nothing is mounted on %s here. Either the kubelet is about to, or "+
-			"the agent does not see its mounts: keep mountPropagation: HostToContainer on the mount of host-pods in the "+
-			"DaemonSet restic", volume.Name, podName(volume.Pod), ErrNotMounted, full)
+		return "", fmt.Errorf("volume %q of pod %s: %w: nothing is mounted on %s here. Either the kubelet is about "+
+			"to, or the agent does not see its mounts: keep mountPropagation: HostToContainer on the mount of "+
+			"host-pods in the DaemonSet restic", volume.Name, podName(volume.Pod), ErrNotMounted, full)
 	}
 	return full, nil
 }
@@ -164,8 +165,8 @@ func DirectoryName(volume Volume) (dir string, mountSubdir bool, err error) {
 	case source == nil:
 		return "", false, fmt.Errorf("pod %s has no volume %q", podName(volume.Pod), volume.Name)
 	case blockDevice(volume):
-		return "", false, fmt.Errorf("volume %q of pod %s is a block device: %w: restic takes files; leave it to snapshots",
-			volume.Name, podName(volume.Pod), ErrUnsupported)
+		return "", false, fmt.Errorf("volume %q of pod %s is a block device: %w: restic takes files; leave it to "+
+			"snapshots", volume.Name, podName(volume.Pod), ErrUnsupported)
 	case source.HostPath != nil || (volume.PV != nil && volume.PV.Spec.HostPath != nil):
 		return "", false, fmt.Errorf("volume %q of pod %s is a directory of the node (hostPath): %w: "+
 			"restic does not take it", volume.Name, podName(volume.Pod), ErrUnsupported)

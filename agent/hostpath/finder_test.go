@@ -33,7 +33,8 @@ func claim(pv corev1.PersistentVolumeSource, mode corev1.PersistentVolumeMode) V
 	return Volume{
 		Name: "data",
 		Pod: podWith("data", corev1.VolumeSource{
-			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-web-0"}}),
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-web-0"},
+		}),
 		PVC: &corev1.PersistentVolumeClaim{
 			ObjectMeta: metav1.ObjectMeta{Name: "data-web-0"},
 			Spec:       corev1.PersistentVolumeClaimSpec{VolumeName: "pvc-1", VolumeMode: &mode},
@@ -59,16 +60,28 @@ func TestFind(t *testing.T) {
 		dirs   []string
 		want   string
 	}{
-		"emptyDir": {emptyDir(""), []string{"kubernetes.io~empty-dir/data", "kubernetes.io~projected/token"},
-			"kubernetes.io~empty-dir/data"},
-		"emptyDir whose content looks like a CSI volume": {emptyDir(""), []string{"kubernetes.io~empty-dir/data/mount"},
-			"kubernetes.io~empty-dir/data"},
+		"emptyDir": {
+			emptyDir(""),
+			[]string{"kubernetes.io~empty-dir/data", "kubernetes.io~projected/token"},
+			"kubernetes.io~empty-dir/data",
+		},
+		"emptyDir whose content looks like a CSI volume": {
+			emptyDir(""),
+			[]string{"kubernetes.io~empty-dir/data/mount"},
+			"kubernetes.io~empty-dir/data",
+		},
 		"a CSI claim":        {csiClaim(), []string{"kubernetes.io~csi/pvc-1/mount"}, "kubernetes.io~csi/pvc-1/mount"},
 		"an ephemeral claim": {ephemeral, []string{"kubernetes.io~csi/pvc-1/mount"}, "kubernetes.io~csi/pvc-1/mount"},
-		"an inline CSI volume": {inlineCSI, []string{"kubernetes.io~csi/data/mount"},
-			"kubernetes.io~csi/data/mount"},
-		"a claim of a former kind that CSI has taken over": {migrated, []string{"kubernetes.io~csi/pvc-1/mount"},
-			"kubernetes.io~csi/pvc-1/mount"},
+		"an inline CSI volume": {
+			inlineCSI,
+			[]string{"kubernetes.io~csi/data/mount"},
+			"kubernetes.io~csi/data/mount",
+		},
+		"a claim of a former kind that CSI has taken over": {
+			migrated,
+			[]string{"kubernetes.io~csi/pvc-1/mount"},
+			"kubernetes.io~csi/pvc-1/mount",
+		},
 		"NFS":          {nfs, []string{"kubernetes.io~nfs/pvc-1"}, "kubernetes.io~nfs/pvc-1"},
 		"a FlexVolume": {nfs, []string{"example.com~driver/pvc-1"}, "example.com~driver/pvc-1"},
 	}
@@ -116,22 +129,32 @@ func TestFindRefuses(t *testing.T) {
 		},
 		"hostPath": {
 			Volume{Name: "data", Pod: podWith("data", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{}})},
-			nil, ErrUnsupported, "hostPath"},
+			nil, ErrUnsupported, "hostPath",
+		},
 		"hostPath through a claim":    {hostPathClaim, nil, ErrUnsupported, "hostPath"},
 		"a volume that is not there":  {Volume{Name: "other", Pod: emptyDir("").Pod}, nil, nil, `no volume "other"`},
 		"a claim that is not bound":   {unbound, nil, ErrNotMounted, "data-web-0 is not bound"},
 		"a claim that is not known":   {unknown, nil, nil, "claim is not known"},
 		"a name that leads elsewhere": {planted, nil, nil, "no name of a directory"},
 		"a pod without volumes yet":   {csiClaim(), nil, ErrNotMounted, podUID + "/volumes/*/pvc-1"},
-		"a volume that the kubelet has not begun": {csiClaim(), []string{"kubernetes.io~empty-dir/other"},
-			ErrNotMounted, "hostPath to <the kubelet's root directory>/pods"},
+		"a volume that the kubelet has not begun": {
+			csiClaim(),
+			[]string{"kubernetes.io~empty-dir/other"},
+			ErrNotMounted, "hostPath to <the kubelet's root directory>/pods",
+		},
 		"a CSI volume that the kubelet has begun": {
 			csiClaim(), []string{"kubernetes.io~csi/pvc-1"}, ErrNotMounted, "there is no",
 		},
-		"a CSI volume whose mount is not seen": {csiClaim(), []string{"kubernetes.io~csi/pvc-1/mount"},
-			ErrNotMounted, "mountPropagation: HostToContainer"},
-		"an emptyDir in memory whose mount is not seen": {emptyDir(corev1.StorageMediumMemory),
-			[]string{"kubernetes.io~empty-dir/data"}, ErrNotMounted, "nothing is mounted"},
+		"a CSI volume whose mount is not seen": {
+			csiClaim(),
+			[]string{"kubernetes.io~csi/pvc-1/mount"},
+			ErrNotMounted, "mountPropagation: HostToContainer",
+		},
+		"an emptyDir in memory whose mount is not seen": {
+			emptyDir(corev1.StorageMediumMemory),
+			[]string{"kubernetes.io~empty-dir/data"},
+			ErrNotMounted, "nothing is mounted",
+		},
 		"two candidates": {
 			emptyDir(""), []string{"kubernetes.io~empty-dir/data", "kubernetes.io~csi/data"}, nil, "matches 2",
 		},
@@ -149,8 +172,10 @@ func TestFindRefuses(t *testing.T) {
 }
 
 func TestFindFollowsNoLink(t *testing.T) {
-	for _, link := range []string{"", "volumes", "volumes/kubernetes.io~csi", "volumes/kubernetes.io~csi/pvc-1",
-		"volumes/kubernetes.io~csi/pvc-1/mount"} {
+	for _, link := range []string{
+		"", "volumes", "volumes/kubernetes.io~csi", "volumes/kubernetes.io~csi/pvc-1",
+		"volumes/kubernetes.io~csi/pvc-1/mount",
+	} {
 		t.Run("at "+link, func(t *testing.T) {
 			root, elsewhere := t.TempDir(), t.TempDir()
 			rest := strings.TrimPrefix(strings.TrimPrefix("volumes/kubernetes.io~csi/pvc-1/mount", link), "/")

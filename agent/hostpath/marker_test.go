@@ -62,18 +62,30 @@ func TestMarkers(t *testing.T) {
 		want map[string]string
 	}{
 		{"nothing to remove", func() error { return RemoveMarkers(volume, restoreUID) }, nil},
-		{"failed", func() error { return WriteFailed(volume, restoreUID, "no such snapshot") },
-			map[string]string{".velero": "drwxr-xr-x", ".velero/" + restoreUID + ".failed": "-rw-r--r-- no such snapshot"}},
-		{"failed again", func() error { return WriteFailed(volume, restoreUID, "locked") },
-			map[string]string{".velero": "drwxr-xr-x", ".velero/" + restoreUID + ".failed": "-rw-r--r-- locked"}},
-		{"done", func() error { return WriteDone(volume, restoreUID) },
-			map[string]string{".velero": "drwxr-xr-x", ".velero/" + restoreUID + ".failed": "-rw-r--r-- locked",
-				".velero/" + restoreUID: "-rw-r--r-- "}},
+		{
+			"failed", func() error { return WriteFailed(volume, restoreUID, "no such snapshot") },
+			map[string]string{".velero": "drwxr-xr-x", ".velero/" + restoreUID + ".failed": "-rw-r--r-- no such snapshot"},
+		},
+		{
+			"failed again", func() error { return WriteFailed(volume, restoreUID, "locked") },
+			map[string]string{".velero": "drwxr-xr-x", ".velero/" + restoreUID + ".failed": "-rw-r--r-- locked"},
+		},
+		{
+			"done", func() error { return WriteDone(volume, restoreUID) },
+			map[string]string{
+				".velero": "drwxr-xr-x", ".velero/" + restoreUID + ".failed": "-rw-r--r-- locked",
+				".velero/" + restoreUID: "-rw-r--r-- ",
+			},
+		},
 		{"removed", func() error { return RemoveMarkers(volume, restoreUID) }, nil},
-		{"done by another restore", func() error { return WriteDone(volume, "other") },
-			map[string]string{".velero": "drwxr-xr-x", ".velero/other": "-rw-r--r-- "}},
-		{"only ours are removed", func() error { return RemoveMarkers(volume, restoreUID) },
-			map[string]string{".velero": "drwxr-xr-x", ".velero/other": "-rw-r--r-- "}},
+		{
+			"done by another restore", func() error { return WriteDone(volume, "other") },
+			map[string]string{".velero": "drwxr-xr-x", ".velero/other": "-rw-r--r-- "},
+		},
+		{
+			"only ours are removed", func() error { return RemoveMarkers(volume, restoreUID) },
+			map[string]string{".velero": "drwxr-xr-x", ".velero/other": "-rw-r--r-- "},
+		},
 	}
 	for _, step := range steps {
 		if err := step.do(); err != nil {
@@ -165,8 +177,10 @@ func TestMarkersInAHostileVolume(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			want := map[string]string{"data": "drwxr-xr-x", "data/file": "-rw------- precious", ".velero": "drwxr-xr-x",
-				done: "-rw-r--r-- ", done + ".failed": "-rw-r--r-- why"}
+			want := map[string]string{
+				"data": "drwxr-xr-x", "data/file": "-rw------- precious", ".velero": "drwxr-xr-x",
+				done: "-rw-r--r-- ", done + ".failed": "-rw-r--r-- why",
+			}
 			if diff := cmp.Diff(want, tree(t, volume)); diff != "" {
 				t.Error(diff)
 			}

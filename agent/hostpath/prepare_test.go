@@ -18,7 +18,7 @@ func TestPrepareMarkers(t *testing.T) {
 		"a root that is open to all stays as it is":              {mode: 0o755, during: 0o755},
 		"a root of its owner's is opened and closed again":       {mode: 0o700, during: 0o755},
 		"the group of a fresh volume's root may be the helper's": {mode: 0o705, during: 0o755},
-		"special bits stay":                                      {mode: os.ModeSetgid | os.ModeSticky | 0o770, during: os.ModeSetgid | os.ModeSticky | 0o775},
+		"special bits stay": {mode: os.ModeSetgid | os.ModeSticky | 0o770, during: os.ModeSetgid | os.ModeSticky | 0o775},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "volume")

@@ -21,12 +21,14 @@ import (
 
 // accessList is user::rwx, user:1000:r-x, group::r-x, mask::r-x, other::---, as Linux stores it
 // (include/uapi/linux/posix_acl_xattr.h): version 2, then tag, permissions and ID each, little endian.
-var accessList = []byte{2, 0, 0, 0,
+var accessList = []byte{
+	2, 0, 0, 0,
 	0x01, 0, 7, 0, 0xff, 0xff, 0xff, 0xff,
 	0x02, 0, 5, 0, 0xe8, 0x03, 0, 0,
 	0x04, 0, 5, 0, 0xff, 0xff, 0xff, 0xff,
 	0x10, 0, 5, 0, 0xff, 0xff, 0xff, 0xff,
-	0x20, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}
+	0x20, 0, 0, 0, 0xff, 0xff, 0xff, 0xff,
+}
 
 // volumeDir returns a directory on storage that has extended attributes, and which of them.
 func volumeDir(t *testing.T) (string, map[string][]byte) {

@@ -184,8 +184,8 @@ func (o *Opener) secretKey(
 	}
 	content, found := secret.Data[selector.Key]
 	if !found || len(content) == 0 {
-		return nil, &NotUsableError{fmt.Sprintf("BackupStorageLocation %s, %s: Secret %s/%s has nothing under the key %q",
-			bsl.Name, field, o.Namespace, selector.Name, selector.Key)}
+		return nil, &NotUsableError{fmt.Sprintf("BackupStorageLocation %s, %s: Secret %s/%s has nothing under the "+
+			"key %q", bsl.Name, field, o.Namespace, selector.Name, selector.Key)}
 	}
 	return content, nil
 }
@@ -234,7 +234,8 @@ func (o *Opener) prepare(access repository.Access, cacheName string) (session *S
 		}
 	}()
 	target := restic.Repository{
-		URL: access.URL, ReadOnly: access.ReadOnly, InsecureTLS: access.InsecureTLS, Options: access.Options, RetryLock: o.RetryLock,
+		URL: access.URL, ReadOnly: access.ReadOnly, InsecureTLS: access.InsecureTLS, Options: access.Options,
+		RetryLock:    o.RetryLock,
 		CacheDir:     filepath.Join(o.ScratchDir, "cache", cacheName),
 		PasswordFile: filepath.Join(dir, "password"),
 	}
@@ -252,7 +253,10 @@ func (o *Opener) prepare(access repository.Access, cacheName string) (session *S
 		}
 	}
 	target.Env = environment(access, dir)
-	return &Session{Client: restic.NewClient(o.Runner, target), ReadOnly: access.ReadOnly, URL: repository.Identifier(access.URL), dir: dir}, nil
+	return &Session{
+		Client: restic.NewClient(o.Runner, target), ReadOnly: access.ReadOnly,
+		URL: repository.Identifier(access.URL), dir: dir,
+	}, nil
 }
 
 func environment(access repository.Access, dir string) []string {

@@ -61,8 +61,8 @@ func (m *Mover) backupInto(
 	report func(Progress),
 ) error {
 	if repository.ReadOnly {
-		return &session.NotUsableError{Message: fmt.Sprintf("BackupStorageLocation %s is read-only: set its accessMode "+
-			"to ReadWrite, or back up to another one", request.Repository.Location)}
+		return &session.NotUsableError{Message: fmt.Sprintf("BackupStorageLocation %s is read-only: set its "+
+			"accessMode to ReadWrite, or back up to another one", request.Repository.Location)}
 	}
 	if request.Repeated {
 		done, err := finishedEarlier(ctx, repository, request.Tags, outcome)

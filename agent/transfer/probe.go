@@ -43,8 +43,9 @@ func (m *Mover) Probe(ctx context.Context, request ProbeRequest, _ func(Progress
 			if err := m.mayMake(repository, request); err != nil {
 				return err
 			}
-			// One that was made since is as good. Two that are made at the very same moment spoil each other, and restic has
-			// no guard against that: within a cluster only the leader makes one, and two clusters want a prefix each.
+			// One that was made since is as good. Two that are made at the very same moment spoil each other, and
+			// restic has no guard against that: within a cluster only the leader makes one, and two clusters want a
+			// prefix each.
 			made := repository.Init(ctx)
 			if made != nil && !errors.Is(made, restic.ErrAlreadyInitialized) {
 				return fmt.Errorf("making the repository: %w", made)

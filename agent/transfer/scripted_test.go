@@ -83,7 +83,9 @@ func TestForgetBesideALock(t *testing.T) {
 		commands []string
 	}{
 		"one that is stale is removed": {
-			[]restictest.Reply{locked, {}}, []restictest.Reply{listed, listed, listed, gone}, nil,
+			[]restictest.Reply{locked, {}},
+			[]restictest.Reply{listed, listed, listed, gone},
+			nil,
 			[]string{"forget", "unlock", "forget"},
 		},
 		"one that is alive stays, and so do the snapshots": {
