@@ -82,9 +82,24 @@ func (d *demo) clean(ctx context.Context) error {
 	return os.RemoveAll(d.volumesFolder())
 }
 
+// deletion removes all of the sample. Pods and claims go first: Kubernetes looks only after 15 seconds again at a
+// namespace that still has objects with finalizers, as used claims have.
+func deletion() [][]string {
+	return [][]string{
+		{"kubectl", "-n", "foo", "delete", "pods,persistentvolumeclaims", "--all"},
+		{"kubectl", "delete", "namespace", "foo"},
+	}
+}
+
 func (d *demo) deleteNamespace(ctx context.Context) error {
-	_, err := d.kubectl(ctx, "delete", "namespace", "foo", "--timeout="+deletePatience.String())
-	return err
+	ctx, cancel := context.WithTimeout(ctx, deletePatience)
+	defer cancel()
+	for _, command := range deletion() {
+		if _, err := d.kubectl(ctx, command[1:]...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *demo) createPod(ctx context.Context) error {
@@ -167,12 +182,14 @@ func (d *demo) completed(ctx context.Context, object string) error {
 
 func (d *demo) lose(ctx context.Context) error {
 	d.step("Losing everything: the namespace, its pod, its claim, its data")
-	d.command([]string{"kubectl", "delete", "namespace", "foo"})
 	start := time.Now()
-	if err := d.deleteNamespace(ctx); err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, deletePatience)
+	defer cancel()
+	for _, command := range deletion() {
+		if err := d.show(ctx, whole{}, command...); err != nil {
+			return err
+		}
 	}
-	d.output(`namespace "foo" deleted`, whole{})
 	d.took["deletion"] = time.Since(start)
 	return nil
 }
@@ -203,7 +220,7 @@ func (d *demo) restore(ctx context.Context) error {
 }
 
 func (d *demo) proof(ctx context.Context) error {
-	d.step("Comparing type, size, content, mode, owner, time, links, attributes and ACLs of every entry with "+
+	d.step("Comparing type, size, content, mode, owner, time, links, attributes and ACLs of every entry with " +
 		"what was there")
 	return d.compare(ctx)
 }
