@@ -11,7 +11,7 @@ BUILD    = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags "
 GENERATE = bin/controller-gen
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-integration test-e2e lint generate verify images demo demo-down cluster \
+.PHONY: help build demo-check test test-unit test-integration test-e2e lint generate verify images demo demo-down cluster \
 	cluster-down restic clean velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper
 
 help: ## Say what there is to make
@@ -30,13 +30,16 @@ velero-restic-restore-helper:
 restic: ## Build the pinned restic
 	@CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go -C agent/restic build -trimpath -ldflags "-s -w" \
 		-o ../../$(BIN)/restic github.com/restic/restic/cmd/restic
-	@[ $(ARCH) != $$(go env GOHOSTARCH) ] || cp $(BIN)/restic bin/restic
+	@[ $(ARCH) != $$(go env GOHOSTARCH) ] || install $(BIN)/restic bin/restic
 
 images: build ## Write the three images into dist/images (ARCH=arm64 for the other architecture)
 	go run ./internal/image/build --arch $(ARCH) --version $(VERSION) --bin $(BIN) --out dist/images
 
-demo: images ## Back up, lose and restore real data on a real one-node cluster
+demo: demo-check images ## Back up, lose and restore real data on a real one-node cluster
 	go run ./test/demo
+
+demo-check:
+	@go run ./test/demo check
 
 demo-down: cluster-down ## Remove the demo's cluster
 

@@ -57,30 +57,40 @@ func (r *RestoreReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		r.lifecycle().drop(request.String(), errEnded())
 		return ctrl.Result{}, nil
 	}
+	pod, err := r.podOf(ctx, restore)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	saved := restore.DeepCopy()
 	save := func(ctx context.Context) error {
-		err := r.save(ctx, saved, restore)
+		err := r.save(ctx, saved, restore, pod)
 		saved = restore.DeepCopy()
 		return err
 	}
-	result, err := r.reconcile(ctx, request.String(), restore, save)
+	result, err := r.reconcile(ctx, request.String(), restore, pod, save)
 	if err == nil {
 		err = save(ctx)
 	}
 	return settled(result, err)
 }
 
-func (r *RestoreReconciler) reconcile(
-	ctx context.Context, key string, restore *resticv1.PodVolumeRestore, save func(context.Context) error,
-) (ctrl.Result, error) {
+// podOf returns the restored pod if it is on this node, else nil.
+func (r *RestoreReconciler) podOf(ctx context.Context, restore *resticv1.PodVolumeRestore) (*corev1.Pod, error) {
 	pod := &corev1.Pod{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: restore.Spec.Pod.Namespace, Name: restore.Spec.Pod.Name}, pod)
-	if client.IgnoreNotFound(err) != nil {
-		return ctrl.Result{}, fmt.Errorf("reading the restored pod: %w", err)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
 	}
 	if err != nil {
-		pod = nil
+		return nil, fmt.Errorf("reading the restored pod: %w", err)
 	}
+	return pod, nil
+}
+
+func (r *RestoreReconciler) reconcile(
+	ctx context.Context, key string, restore *resticv1.PodVolumeRestore, pod *corev1.Pod,
+	save func(context.Context) error,
+) (ctrl.Result, error) {
 	if restore.Status.Phase.Final() {
 		r.lifecycle().drop(key, errEnded())
 		if _, busy := r.Jobs.State(key); busy {
@@ -175,7 +185,9 @@ func (r *RestoreReconciler) tell(
 }
 
 // save writes a changed status, unless the object has changed meanwhile: its new state comes by another event.
-func (r *RestoreReconciler) save(ctx context.Context, old, restore *resticv1.PodVolumeRestore) error {
+func (r *RestoreReconciler) save(
+	ctx context.Context, old, restore *resticv1.PodVolumeRestore, pod *corev1.Pod,
+) error {
 	if equality.Semantic.DeepEqual(old.Status, restore.Status) {
 		return nil
 	}
@@ -188,7 +200,11 @@ func (r *RestoreReconciler) save(ctx context.Context, old, restore *resticv1.Pod
 		return fmt.Errorf("saving the status of PodVolumeRestore %s: %w", restore.Name, err)
 	}
 	if old.Status.Phase != restore.Status.Phase && restore.Status.Phase != resticv1.PhaseNew {
-		r.Announcer.announce(metric.Restore, restore, restore.Spec.Pod, restore.Spec.Volume)
+		reference := restore.Spec.Pod
+		if pod != nil {
+			reference.UID = pod.UID // without it `kubectl describe pod` does not show the Event
+		}
+		r.Announcer.announce(metric.Restore, restore, reference, restore.Spec.Volume)
 	}
 	return nil
 }

@@ -235,9 +235,6 @@ func (s *Stranded) strandedRestore(
 	if restore.CancelRequested() && restore.Status.Node == "" {
 		return canceledOnRequest, nil
 	}
-	if now.Sub(restore.CreationTimestamp.Time) < agentGrace {
-		return "", nil
-	}
 	if deadline := restore.Deadline(); restore.Status.Node == "" && !deadline.IsZero() && now.After(deadline.Time) {
 		return "its pod was not ready to take the data before the deadline", nil
 	}
@@ -254,11 +251,35 @@ func (s *Stranded) strandedRestore(
 	case err != nil:
 		return "", fmt.Errorf("reading the restored pod %s: %w", key, err)
 	case pod.Spec.NodeName == "":
-		return "", nil
+		return "", s.explain(ctx, restore, pod)
 	}
 	if !waitsFor(pod, restore.Spec.RestoreUID) {
+		if now.Sub(restore.CreationTimestamp.Time) < agentGrace {
+			return "", nil
+		}
 		return fmt.Sprintf("pod %s is not the one of this restore: it has no init container %s for it", key,
 			contract.RestoreContainer), nil
 	}
 	return agents.reason(pod.Spec.NodeName), nil
+}
+
+// explain says in the status of a restore why its pod is on no node yet: no agent looks at it until it is.
+func (s *Stranded) explain(ctx context.Context, restore *resticv1.PodVolumeRestore, pod *corev1.Pod) error {
+	message := "waiting for the pod to be scheduled"
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled && condition.Message != "" {
+			message += ": " + condition.Message
+		}
+	}
+	if restore.Status.Message == message {
+		return nil
+	}
+	old := restore.DeepCopy()
+	restore.Status.Phase, restore.Status.Message = resticv1.PhaseNew, message
+	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
+	err := s.Client.Status().Patch(ctx, restore, patch)
+	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("saving the status of %s: %w", restore.Name, err)
+	}
+	return nil
 }

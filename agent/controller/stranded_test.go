@@ -202,6 +202,10 @@ func TestStrandedRestore(t *testing.T) {
 			[]client.Object{podVolumeRestore(pvr, "web"), restoredPod("web", waiting("Pulling")), agent()},
 			time.Hour, time.Hour, "", nil,
 		},
+		"what keeps its pod from being scheduled is told": {
+			[]client.Object{podVolumeRestore(pvr, "web"), unscheduled}, 0, time.Minute,
+			resticv1.PhaseNew, []string{"waiting for the pod to be scheduled"},
+		},
 	}
 	tests := map[string]func(*testing.T){}
 	for name, c := range cases {
@@ -212,9 +216,10 @@ func TestStrandedRestore(t *testing.T) {
 			}
 			l := newLeader(t, c.objects...)
 			if c.patience > 0 {
-				before := l.restore(pvr).Status.Phase
 				l.watch(c.patience)
-				wantStatus(t, l.restore(pvr).Status.VolumeStatus, before)
+				if phase := l.restore(pvr).Status.Phase; phase.Final() {
+					t.Fatalf("it is %s before its time", phase)
+				}
 			}
 			l.watch(c.until - c.patience)
 			wantStatus(t, l.restore(pvr).Status.VolumeStatus, c.phase, c.messages...)
