@@ -203,8 +203,10 @@ func TestStrandedRestore(t *testing.T) {
 			time.Hour, time.Hour, "", nil,
 		},
 		"what keeps its pod from being scheduled is told": {
-			[]client.Object{podVolumeRestore(pvr, "web"), unscheduled}, 0, time.Minute,
-			resticv1.PhaseNew, []string{"waiting for the pod to be scheduled"},
+			[]client.Object{podVolumeRestore(pvr, "web"), unscheduled},
+			0, time.Minute,
+			resticv1.PhaseNew,
+			[]string{"waiting for the pod to be scheduled"},
 		},
 	}
 	tests := map[string]func(*testing.T){}
