@@ -237,6 +237,8 @@ func (r *RestoreReconciler) prepare(
 			return next, err
 		}
 		if twin != nil {
+			// Nothing of this one runs. An attempt that an agent was killed in must not make the twin wait for it in turn.
+			restore.Status.Attempts = 0
 			return planBeside(restore, twin), nil
 		}
 		next.confirm = func(ctx context.Context) (string, time.Duration, error) { return r.yield(ctx, restore) }
