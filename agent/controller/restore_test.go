@@ -500,6 +500,26 @@ func TestSharedClaim(t *testing.T) {
 			}
 			r.wantAsked(0)
 		},
+		"an init container that has gone by the other pod's marker has its volume": func(t *testing.T) {
+			done := podVolumeRestore(pvr, "web")
+			done.Status.Phase, done.Status.Attempts = resticv1.PhaseCompleted, 1
+			done.Status.SnapshotID = "full snapshot"
+			r := newRestores(t, restoredPod("web", terminated()), restoredPod("web-2", terminated()), done,
+				podVolumeRestore("pvr-2", "web-2"))
+			if got := r.want("pvr-2", resticv1.PhaseCompleted).Status.SnapshotID; got != "full snapshot" {
+				t.Errorf("the snapshot is %q", got)
+			}
+			r.wantAsked(0)
+		},
+		"an init container that has failed has no volume, whatever the other pod has": func(t *testing.T) {
+			done := podVolumeRestore(pvr, "web")
+			done.Status.Phase, done.Status.Attempts = resticv1.PhaseCompleted, 1
+			failed := terminated()
+			failed.Terminated.ExitCode = 1
+			r := newRestores(t, restoredPod("web", terminated()), restoredPod("web-2", failed), done,
+				podVolumeRestore("pvr-2", "web-2"))
+			r.want("pvr-2", resticv1.PhaseFailed, "ended before")
+		},
 		"claims of other restores and other claims do not wait": func(t *testing.T) {
 			other := podVolumeRestore(pvr, "web")
 			other.Spec.RestoreUID = "another-uid"
