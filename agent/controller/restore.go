@@ -240,7 +240,7 @@ func (r *RestoreReconciler) prepare(
 			return next, err
 		}
 		if twin != nil {
-			// Nothing of this one runs. An attempt that an agent was killed in must not make the twin wait for it in turn.
+			// Nothing of this one runs: an attempt that an agent was killed in must not make the twin wait in turn.
 			restore.Status.Attempts = 0
 			return planBeside(restore, twin), nil
 		}
