@@ -9,15 +9,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
-
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/existing"
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/host"
@@ -103,7 +99,7 @@ func (d *demo) prepare(ctx context.Context) error {
 		return d.checkInstalled(ctx)
 	}
 	images := filepath.Join(d.repository, filepath.FromSlash(install.Images))
-	version, err := versionOf(images)
+	version, err := install.Version(images)
 	if err != nil {
 		return err
 	}
@@ -170,23 +166,6 @@ func (d *demo) rollOut(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// versionOf returns the tag of the images that `make images` wrote.
-func versionOf(folder string) (string, error) {
-	archive := filepath.Join(folder, "velero-plugin-for-restic.tar")
-	manifest, err := tarball.LoadManifest(func() (io.ReadCloser, error) { return os.Open(archive) })
-	if err != nil {
-		return "", fmt.Errorf("reading the images (make them with `make images`): %w", err)
-	}
-	for _, image := range manifest {
-		for _, tag := range image.RepoTags {
-			if _, version, found := strings.Cut(tag, ":"); found {
-				return version, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("reading %s: no image in it has a tag: make it again with `make images`", archive)
 }
 
 func (d *demo) checkInstalled(ctx context.Context) error {
