@@ -108,7 +108,6 @@ func (r *BackupReconciler) prepare(
 ) (plan[transfer.BackupOutcome], error) {
 	var next plan[transfer.BackupOutcome]
 	source := backup.Spec.Pod
-	next.wait, next.fail = "", ""
 	repository, err := repositoryFor(ctx, r.Client, r.Namespace, source.Namespace, backup.Spec.BackupStorageLocation)
 	if err != nil {
 		return next, err

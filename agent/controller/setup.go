@@ -7,6 +7,8 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -148,21 +150,25 @@ func (o *NodeOptions) requestsForRepository(newList func() client.ObjectList) ha
 			ctrl.LoggerFrom(ctx).Error(err, "Listing what waits for a repository", "repository", repository.GetName())
 			return nil
 		}
-		return requestsFor(list)
+		requests, err := requestsFor(list)
+		if err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Reading what waits for a repository", "repository", repository.GetName())
+		}
+		return requests
 	}
 }
 
-func requestsFor(list client.ObjectList) []reconcile.Request {
+func requestsFor(list client.ObjectList) ([]reconcile.Request, error) {
 	var requests []reconcile.Request
-	switch typed := list.(type) {
-	case *resticv1.PodVolumeBackupList:
-		for i := range typed.Items {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&typed.Items[i])})
+	err := meta.EachListItem(list, func(item runtime.Object) error {
+		object, err := meta.Accessor(item)
+		if err != nil {
+			return err
 		}
-	case *resticv1.PodVolumeRestoreList:
-		for i := range typed.Items {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&typed.Items[i])})
-		}
-	}
-	return requests
+		requests = append(requests, reconcile.Request{
+			NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()},
+		})
+		return nil
+	})
+	return requests, err
 }
