@@ -174,7 +174,7 @@ func (r *RepositoryReconciler) judge(
 		return
 	}
 	now := metav1.NewTime(r.Clock.Now())
-	status.LastCheckedTime = &now
+	status.LastOpenedTime = &now
 	if known := status.RepositoryID; known != "" && known != state.Result.ID {
 		status.Phase = resticv1.RepositoryNotReady
 		status.Message = fmt.Sprintf("the repository at %s is another one than before (id %.8s, was %.8s): point the "+

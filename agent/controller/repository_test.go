@@ -97,7 +97,7 @@ func TestRepository(t *testing.T) {
 				t.Errorf("asked for %+v", r.asked[0])
 			}
 			if got.Phase != resticv1.RepositoryReady || got.Message != "" || got.RepositoryID != found.ID ||
-				got.ResticIdentifier != found.URL || got.LastCheckedTime == nil || again != time.Hour {
+				got.ResticIdentifier != found.URL || got.LastOpenedTime == nil || again != time.Hour {
 				t.Errorf("the status is %+v, looked at again in %s", got, again)
 			}
 			if diff := cmp.Diff([]string{"Normal RepositoryReady The repository was made"}, r.events()); diff != "" {
@@ -114,7 +114,7 @@ func TestRepository(t *testing.T) {
 			if events := r.events(); len(events) != 0 || r.asked[1].KnownID != found.ID {
 				t.Errorf("told of %v, known as %q", events, r.asked[1].KnownID)
 			}
-			if age := time.Since(got.LastCheckedTime.Time); age != 0 {
+			if age := time.Since(got.LastOpenedTime.Time); age != 0 {
 				t.Errorf("last checked %s ago", age)
 			}
 		},

@@ -31,10 +31,129 @@ type ResticRepositorySpec struct {
 	// ResticIdentifier is the repository as restic names it, filled in from the storage location.
 	// +optional
 	ResticIdentifier string `json:"resticIdentifier,omitempty"`
-	// MaintenanceFrequency is how often the repository is pruned.
+	// MaintenanceFrequency is how often the repository is pruned; 0 leaves it to requests.
 	// +optional
 	// +kubebuilder:default="168h"
 	MaintenanceFrequency metav1.Duration `json:"maintenanceFrequency,omitempty"`
+	// CheckFrequency is how often the repository's structure, and the next part of its data, is checked; 0 leaves it to
+	// requests.
+	// +optional
+	// +kubebuilder:default="168h"
+	CheckFrequency metav1.Duration `json:"checkFrequency,omitempty"`
+	// CheckParts is into how many parts the data is divided. Each check reads one of them, so that all of it has been
+	// read after as many checks. 1 reads everything each time; 0 reads no data, only the structure.
+	// +optional
+	// +kubebuilder:default=20
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=256
+	CheckParts int32 `json:"checkParts,omitempty"`
+	// Requests ask for something to be done once, and soon.
+	// +optional
+	Requests RepositoryRequests `json:"requests,omitempty"`
+}
+
+// RepositoryRequests ask for one thing each by a word that the requester chooses, such as the time. It is done once for
+// each new word, and the maintenance in the status that has done it, or tried to, repeats the word.
+type RepositoryRequests struct {
+	// Check asks for a check.
+	// +optional
+	Check string `json:"check,omitempty"`
+	// Prune asks for a prune.
+	// +optional
+	Prune string `json:"prune,omitempty"`
+	// Unlock asks for every lock to be removed whose holder is gone. Locks of those that live are left.
+	// +optional
+	Unlock string `json:"unlock,omitempty"`
+}
+
+// MaintenanceOperation is what is done to a repository as a whole.
+// +kubebuilder:validation:Enum=Check;Prune;Unlock
+type MaintenanceOperation string
+
+// The operations, by restic's names for them.
+const (
+	// OperationCheck runs restic check.
+	OperationCheck MaintenanceOperation = "Check"
+	// OperationPrune runs restic prune.
+	OperationPrune MaintenanceOperation = "Prune"
+	// OperationUnlock runs restic unlock.
+	OperationUnlock MaintenanceOperation = "Unlock"
+)
+
+// MaintenanceResult is how an operation ended.
+// +kubebuilder:validation:Enum=Running;Succeeded;Failed
+type MaintenanceResult string
+
+// The results.
+const (
+	// MaintenanceRunning is not over.
+	MaintenanceRunning MaintenanceResult = "Running"
+	// MaintenanceSucceeded did what was asked.
+	MaintenanceSucceeded MaintenanceResult = "Succeeded"
+	// MaintenanceFailed did not, or found the repository damaged; the message says which.
+	MaintenanceFailed MaintenanceResult = "Failed"
+)
+
+// MaxMaintenance is how many operations a repository's status remembers of each kind.
+const MaxMaintenance = 5
+
+// Maintenance is one operation on a repository, running or over.
+type Maintenance struct {
+	// Operation is what was done.
+	Operation MaintenanceOperation `json:"operation"`
+	// Result is how it ended.
+	Result MaintenanceResult `json:"result"`
+	// Message is the outcome for people: what was freed, what is broken, why it could not be done.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// Request is the word by which it was asked for; empty if it was due.
+	// +optional
+	Request string `json:"request,omitempty"`
+	// Job is the name of the Job that did it, in the namespace of this object.
+	// +optional
+	Job string `json:"job,omitempty"`
+	// Part is which part of the data a check read, from 1; 0 for none.
+	// +optional
+	Part int32 `json:"part,omitempty"`
+	// StartTime is when it was begun.
+	StartTime metav1.Time `json:"startTime"`
+	// CompletionTime is when it ended.
+	// +optional
+	// +nullable
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	// Duration is how long it took.
+	// +optional
+	Duration *metav1.Duration `json:"duration,omitempty"`
+}
+
+// Types of a repository's conditions.
+const (
+	// ConditionIntact is false when the last check found damage, and unknown before the first one.
+	ConditionIntact = "Intact"
+	// ConditionPruned is false when the last prune failed.
+	ConditionPruned = "Pruned"
+	// ConditionUnlocked is false while a lock stands in the way of something; the message names its holder.
+	ConditionUnlocked = "Unlocked"
+)
+
+// MaxOrphans is how many orphans a repository's status lists; the count has all of them.
+const MaxOrphans = 100
+
+// Orphan is a snapshot that this cluster made for a backup which is no longer there.
+type Orphan struct {
+	// SnapshotID is its full ID.
+	SnapshotID string `json:"snapshotID"`
+	// Backup is the name of the Velero backup.
+	// +optional
+	Backup string `json:"backup,omitempty"`
+	// Pod is the name of the pod that the volume was backed up from.
+	// +optional
+	Pod string `json:"pod,omitempty"`
+	// Volume is the volume's name in the pod's spec.
+	// +optional
+	Volume string `json:"volume,omitempty"`
+	// FirstSeen is when it was reported. It is removed when it is still an orphan after the grace period.
+	FirstSeen metav1.Time `json:"firstSeen"`
 }
 
 // ResticRepositoryStatus says how the repository is.
@@ -55,14 +174,37 @@ type ResticRepositoryStatus struct {
 	// that the repository was replaced.
 	// +optional
 	RepositoryID string `json:"repositoryID,omitempty"`
-	// LastCheckedTime is when the repository was last opened.
+	// LastOpenedTime is when the repository was last opened with its password.
 	// +optional
 	// +nullable
-	LastCheckedTime *metav1.Time `json:"lastCheckedTime,omitempty"`
-	// LastMaintenanceTime is when the repository was last pruned.
+	LastOpenedTime *metav1.Time `json:"lastOpenedTime,omitempty"`
+	// LastMaintenanceTime is when the repository was last pruned successfully.
 	// +optional
 	// +nullable
 	LastMaintenanceTime *metav1.Time `json:"lastMaintenanceTime,omitempty"`
+	// LastCheckTime is when a check last found the repository intact.
+	// +optional
+	// +nullable
+	LastCheckTime *metav1.Time `json:"lastCheckTime,omitempty"`
+	// NextCheckPart is the part of the data that the next check reads, from 1.
+	// +optional
+	NextCheckPart int32 `json:"nextCheckPart,omitempty"`
+	// Maintenance has the last operations, the newest first, at most five of each kind.
+	// +optional
+	// +kubebuilder:validation:MaxItems=15
+	Maintenance []Maintenance `json:"maintenance,omitempty"`
+	// Conditions are Intact, Pruned and Unlocked.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// OrphanCount is how many snapshots there are that this cluster made for backups which are no longer there.
+	// +optional
+	OrphanCount int32 `json:"orphanCount,omitempty"`
+	// Orphans are the first hundred of them.
+	// +optional
+	// +kubebuilder:validation:MaxItems=100
+	Orphans []Orphan `json:"orphans,omitempty"`
 }
 
 // ResticRepository is the restic repository of one namespace in one backup storage location.

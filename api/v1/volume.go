@@ -46,6 +46,13 @@ const (
 	ReasonSkipped            = "Skipped"
 	ReasonRepositoryReady    = "RepositoryReady"
 	ReasonRepositoryNotReady = "RepositoryNotReady"
+	ReasonMaintenanceStarted = "MaintenanceStarted"
+	ReasonMaintained         = "Maintained"
+	ReasonMaintenanceFailed  = "MaintenanceFailed"
+	ReasonLocked             = "Locked"
+	ReasonUnlocked           = "Unlocked"
+	ReasonOrphansFound       = "OrphansFound"
+	ReasonOrphansSwept       = "OrphansSwept"
 	ReasonForgotten          = "SnapshotForgotten"
 	ReasonForgetFailed       = "ForgetFailed"
 )
@@ -85,6 +92,10 @@ type VolumeStatus struct {
 	// +optional
 	// +nullable
 	HeartbeatTimestamp *metav1.Time `json:"heartbeatTimestamp,omitempty"`
+	// Agent is the name of the pod whose agent took it up last: its log tells more, and a lock in the repository with
+	// this host name is that pod's.
+	// +optional
+	Agent string `json:"agent,omitempty"`
 	// Attempts counts how often the transfer was started.
 	// +optional
 	Attempts int32 `json:"attempts,omitempty"`

@@ -16,6 +16,9 @@ const (
 	// TagPodVolumeBackup names the PodVolumeBackup that took the snapshot, so that a repeated attempt finds the
 	// snapshot that an earlier one has finished.
 	TagPodVolumeBackup = "pod-volume-backup"
+	// TagCluster is the UID of namespace kube-system in the cluster that took the snapshot, which is what Kubernetes
+	// has for an ID of a cluster. Only that cluster may take the snapshot for an orphan.
+	TagCluster = "cluster"
 	// TagPVC names the claim, for people who read `restic snapshots`.
 	TagPVC = "pvc"
 	// TagEmpty, with value "true", marks the snapshot of a volume without any file. restic refuses an empty snapshot,
