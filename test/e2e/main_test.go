@@ -4,11 +4,13 @@
 // Package e2e uses the project as its users do, on a real cluster: with kubectl, velero, and nothing else of ours.
 //
 // Tests that change the whole cluster run one after the other, first; those with t.Parallel share it afterwards.
-// A local run starts a cluster of its own and removes it; KEEP=1 leaves it, and what failed on it, for a look.
+// A local run starts a cluster of its own and removes it; KEEP=1 leaves it, and what failed on it, for a look, and the
+// next run with KEEP=1 goes on with it. E2E_CLUSTER names it, where two runs share a machine.
 // With CLUSTER=existing and KUBECONFIG set, the tests use that cluster, on which Velero must be installed.
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -90,14 +92,12 @@ func TestMain(m *testing.M) {
 
 // runOnNode starts a cluster, and removes it in the end.
 func runOnNode(ctx context.Context, m *testing.M, cache part.Cache) (code int, err error) {
-	n, err := node.New("e2e", cache, os.Stdout)
+	n, err := node.New(cmp.Or(os.Getenv("E2E_CLUSTER"), "e2e"), cache, os.Stdout)
 	if err != nil {
 		return 1, err
 	}
-	if err := n.Down(ctx); err != nil && !errors.Is(err, node.ErrAbsent) {
-		return 1, err
-	}
-	if os.Getenv("KEEP") == "" {
+	keep := os.Getenv("KEEP") != ""
+	if !keep {
 		defer func() {
 			// The tests have taken longer than the start may.
 			if downErr := n.Down(context.WithoutCancel(ctx)); downErr != nil {
@@ -105,7 +105,7 @@ func runOnNode(ctx context.Context, m *testing.M, cache part.Cache) (code int, e
 			}
 		}()
 	}
-	if err := n.Up(ctx, node.Options{}); err != nil {
+	if err := startNode(ctx, n, keep); err != nil {
 		return 1, err
 	}
 	if err := velero.Install(ctx, n, velero.Options{}, os.Stdout); err != nil {
@@ -120,6 +120,17 @@ func runOnNode(ctx context.Context, m *testing.M, cache part.Cache) (code int, e
 		return 1, err
 	}
 	return m.Run(), nil
+}
+
+// startNode starts the cluster anew, unless an earlier run's is to be used again.
+func startNode(ctx context.Context, n *node.Node, again bool) error {
+	if plan, err := n.Plan(); err == nil && plan.Ready && again {
+		return nil
+	}
+	if err := n.Down(ctx); err != nil && !errors.Is(err, node.ErrAbsent) {
+		return err
+	}
+	return n.Up(ctx, node.Options{})
 }
 
 // runOnOwn uses the cluster of KUBECONFIG, which pulls the images.
