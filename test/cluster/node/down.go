@@ -90,7 +90,7 @@ func (n *Node) stopAll(ctx context.Context) error {
 		return err
 	}
 	// The API server would wait a minute for watches to end; etcd has nothing to save.
-	for _, name := range []string{containerdProcess, apiProcess, etcdProcess, gatewayProcess} {
+	for _, name := range []string{csiProcess, containerdProcess, apiProcess, etcdProcess, gatewayProcess} {
 		if err := table.Stop(ctx, name, 2*time.Second); err != nil {
 			return err
 		}

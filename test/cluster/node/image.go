@@ -55,13 +55,9 @@ func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
 // makeImages writes the images that every cluster has, and returns their files.
 func (n *Node) makeImages(ctx context.Context) ([]string, error) {
 	folder := n.path("images")
-	pause := filepath.Join(folder, "pause")
-	build := exec.CommandContext(ctx,
-		"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", pause, "./test/cluster/pause")
-	build.Dir = n.cache.Repository
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if said, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building the pause program: %w: %s", err, said)
+	pause, err := n.build(ctx, "pause")
+	if err != nil {
+		return nil, err
 	}
 	busybox, err := busyboxSpec(ctx)
 	if err != nil {
@@ -84,6 +80,19 @@ func (n *Node) makeImages(ctx context.Context) ([]string, error) {
 		files = append(files, file)
 	}
 	return files, nil
+}
+
+// build makes a program of the folder test/cluster and returns its path.
+func (n *Node) build(ctx context.Context, name string) (string, error) {
+	file := n.path("own", name)
+	build := exec.CommandContext(ctx,
+		"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "./test/cluster/"+name)
+	build.Dir = n.cache.Repository
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if said, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the program %s: %w: %s", name, err, said)
+	}
+	return file, nil
 }
 
 func busyboxSpec(ctx context.Context) (image.Spec, error) {

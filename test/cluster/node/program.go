@@ -4,6 +4,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/host"
@@ -20,15 +21,13 @@ const (
 	schedulerProcess  = "kube-scheduler"
 	kubeletProcess    = "kubelet"
 	proxyProcess      = "kube-proxy"
+	csiProcess        = "csi"
 )
 
 // searchPath is the PATH of every program: the kubelet calls mount and iptables, containerd calls runc.
 const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// command wraps a program so that it runs in the cluster's network.
-//
-// nsenter rather than `ip netns exec`: the latter mounts /sys anew, which hides the cgroups from the kubelet. nsenter
-// becomes the program, so the process id stays.
+// command has a part of the cluster, or a program of the machine, run in the cluster's network.
 func (n *Node) command(name string, args ...string) (process.Command, error) {
 	file, err := n.cache.Binary(name)
 	if name == etcdProcess || name == containerdProcess {
@@ -37,6 +36,14 @@ func (n *Node) command(name string, args ...string) (process.Command, error) {
 	if err != nil {
 		return process.Command{}, err
 	}
+	return n.within(name, file, args...)
+}
+
+// within wraps a program so that it runs in the cluster's network.
+//
+// nsenter rather than `ip netns exec`: the latter mounts /sys anew, which hides the cgroups from the kubelet. nsenter
+// becomes the program, so the process id stays.
+func (n *Node) within(name, file string, args ...string) (process.Command, error) {
 	nsenter, err := host.Program("nsenter")
 	if err != nil {
 		return process.Command{}, err
@@ -125,6 +132,16 @@ func (n *Node) proxyArgs(a addresses) []string {
 		"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0s", "--conntrack-tcp-timeout-close-wait=0s",
 		"--oom-score-adj=0",
 	}
+}
+
+// driver returns the CSI driver for the node's own disk.
+func (n *Node) driver(ctx context.Context) (process.Command, error) {
+	file, err := n.build(ctx, csiProcess)
+	if err != nil {
+		return process.Command{}, err
+	}
+	return n.within(csiProcess, file,
+		"-kubelet="+n.KubeletRoot(), "-volumes="+n.path("csi"), "-kubeconfig="+n.Kubeconfig(), "-node="+n.NodeName())
 }
 
 // programs returns everything that runs in the cluster's network, in the order of starting.

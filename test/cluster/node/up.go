@@ -159,7 +159,11 @@ func (n *Node) boot(ctx context.Context, plan Plan) error {
 		return err
 	}
 	n.say("API server answers at %s", plan.API())
-	if err := start(commands[3:]); err != nil {
+	driver, err := n.driver(ctx)
+	if err != nil {
+		return err
+	}
+	if err := start(append(commands[3:], driver)); err != nil {
 		return err
 	}
 	if err := n.waitReady(ctx, plan); err != nil {

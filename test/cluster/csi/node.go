@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+type identity struct {
+	csi.UnimplementedIdentityServer
+}
+
+// GetPluginInfo implements the CSI service Identity.
+func (identity) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*csi.GetPluginInfoResponse, error) {
+	return &csi.GetPluginInfoResponse{Name: driverName, VendorVersion: "1"}, nil
+}
+
+// GetPluginCapabilities implements the CSI service Identity.
+func (identity) GetPluginCapabilities(
+	context.Context, *csi.GetPluginCapabilitiesRequest,
+) (*csi.GetPluginCapabilitiesResponse, error) {
+	return &csi.GetPluginCapabilitiesResponse{}, nil
+}
+
+// Probe implements the CSI service Identity.
+func (identity) Probe(context.Context, *csi.ProbeRequest) (*csi.ProbeResponse, error) {
+	return &csi.ProbeResponse{Ready: wrapperspb.Bool(true)}, nil
+}
+
+// nodeServer mounts volumes. An inline volume of a pod has its folder only for as long as it is mounted.
+type nodeServer struct {
+	csi.UnimplementedNodeServer
+	node, folder string
+}
+
+// inlineKey is set by the kubelet for the inline volumes of pods (Kubernetes v1.36, pkg/volume/csi/csi_mounter.go).
+const inlineKey = "csi.storage.k8s.io/ephemeral"
+
+// inlineFolder is where these are, apart from those of claims.
+const inlineFolder = "inline"
+
+// NodeGetInfo implements the CSI service Node.
+func (n *nodeServer) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
+	return &csi.NodeGetInfoResponse{NodeId: n.node}, nil
+}
+
+// NodeGetCapabilities implements the CSI service Node.
+func (n *nodeServer) NodeGetCapabilities(
+	context.Context, *csi.NodeGetCapabilitiesRequest,
+) (*csi.NodeGetCapabilitiesResponse, error) {
+	return &csi.NodeGetCapabilitiesResponse{}, nil
+}
+
+// NodePublishVolume binds the volume's folder to the target.
+func (n *nodeServer) NodePublishVolume(
+	_ context.Context, request *csi.NodePublishVolumeRequest,
+) (*csi.NodePublishVolumeResponse, error) {
+	source := filepath.Join(n.folder, filepath.Base(request.GetVolumeId()))
+	if request.GetVolumeContext()[inlineKey] == "true" {
+		source = filepath.Join(n.folder, inlineFolder, filepath.Base(request.GetVolumeId()))
+		if err := os.MkdirAll(source, 0o777); err != nil {
+			return nil, status.Error(codes.Internal, err.Error())
+		}
+	}
+	if err := bind(source, request.GetTargetPath(), request.GetReadonly()); err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	return &csi.NodePublishVolumeResponse{}, nil
+}
+
+// bind may be called again for a target that is bound.
+func bind(source, target string, readOnly bool) error {
+	if err := os.MkdirAll(target, 0o750); err != nil {
+		return err
+	}
+	if err := unbind(target); err != nil {
+		return err
+	}
+	if err := unix.Mount(source, target, "", unix.MS_BIND, ""); err != nil {
+		return &os.PathError{Op: "bind " + source, Path: target, Err: err}
+	}
+	if !readOnly {
+		return nil
+	}
+	if err := unix.Mount("", target, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+		return &os.PathError{Op: "remount", Path: target, Err: err}
+	}
+	return nil
+}
+
+// unbind takes away what is mounted, if anything is: EINVAL says that nothing was.
+func unbind(target string) error {
+	err := unix.Unmount(target, unix.MNT_DETACH)
+	if err == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return &os.PathError{Op: "unmount", Path: target, Err: err}
+}
+
+// NodeUnpublishVolume takes the volume away from the target.
+func (n *nodeServer) NodeUnpublishVolume(
+	_ context.Context, request *csi.NodeUnpublishVolumeRequest,
+) (*csi.NodeUnpublishVolumeResponse, error) {
+	err := unbind(request.GetTargetPath())
+	if err == nil {
+		err = os.RemoveAll(request.GetTargetPath())
+	}
+	if err == nil {
+		err = os.RemoveAll(filepath.Join(n.folder, inlineFolder, filepath.Base(request.GetVolumeId())))
+	}
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	return &csi.NodeUnpublishVolumeResponse{}, nil
+}

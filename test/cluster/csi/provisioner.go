@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+const (
+	// lookEvery is how often claims and volumes are looked at: a test cluster has few of them.
+	lookEvery = 300 * time.Millisecond
+	// patience bounds one look.
+	patience = 30 * time.Second
+)
+
+// Annotations by which Kubernetes and its provisioners talk (Kubernetes v1.36,
+// staging/src/k8s.io/component-helpers/storage/volume/pv_helpers.go).
+const (
+	annotationProvisioner  = "volume.kubernetes.io/storage-provisioner"
+	annotationSelectedNode = "volume.kubernetes.io/selected-node"
+	annotationProvisioned  = "pv.kubernetes.io/provisioned-by"
+)
+
+// provisioner makes volumes for the claims of this driver's storage classes, and removes those that are released.
+type provisioner struct {
+	client kubernetes.Interface
+	folder string
+}
+
+func newProvisioner(kubeconfig, folder string) (*provisioner, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	return &provisioner{client: client, folder: folder}, nil
+}
+
+// announce tells the cluster that volumes of this driver need not be attached, and may be inline.
+func (p *provisioner) announce(ctx context.Context) error {
+	// Without the pod's name, the kubelet does not tell that a volume is inline either.
+	attach, podInfo, group := false, true, storagev1.FileFSGroupPolicy
+	driver := &storagev1.CSIDriver{
+		ObjectMeta: metav1.ObjectMeta{Name: driverName},
+		Spec: storagev1.CSIDriverSpec{
+			AttachRequired: &attach, PodInfoOnMount: &podInfo, FSGroupPolicy: &group,
+			VolumeLifecycleModes: []storagev1.VolumeLifecycleMode{
+				storagev1.VolumeLifecyclePersistent, storagev1.VolumeLifecycleEphemeral,
+			},
+		},
+	}
+	_, err := p.client.StorageV1().CSIDrivers().Create(ctx, driver, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("creating the CSIDriver: %w", err)
+	}
+	return nil
+}
+
+// work looks again and again; what fails is told and tried again.
+func (p *provisioner) work(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		look, cancel := context.WithTimeout(ctx, patience)
+		err := errors.Join(p.provide(look), p.remove(look))
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			fmt.Fprintln(os.Stderr, "csi:", err)
+		}
+	}
+}
+
+func (p *provisioner) provide(ctx context.Context) error {
+	claims, err := p.client.CoreV1().PersistentVolumeClaims("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("listing claims: %w", err)
+	}
+	var problems []error
+	for i := range claims.Items {
+		claim := &claims.Items[i]
+		if claim.Status.Phase != corev1.ClaimPending || claim.Spec.VolumeName != "" || claim.DeletionTimestamp != nil ||
+			claim.Annotations[annotationProvisioner] != driverName {
+			continue
+		}
+		if err := p.provideFor(ctx, claim); err != nil {
+			problems = append(problems, fmt.Errorf("providing for claim %s/%s: %w", claim.Namespace, claim.Name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (p *provisioner) provideFor(ctx context.Context, claim *corev1.PersistentVolumeClaim) error {
+	class, err := p.client.StorageV1().StorageClasses().Get(ctx, *claim.Spec.StorageClassName, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	waits := class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer
+	if waits && claim.Annotations[annotationSelectedNode] == "" {
+		return nil
+	}
+	name := "pvc-" + string(claim.UID)
+	// Every user may write into a fresh volume, as on most drivers with a fsGroup.
+	if err := os.MkdirAll(filepath.Join(p.folder, name), 0o777); err != nil {
+		return err
+	}
+	volume := &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{annotationProvisioned: driverName}},
+		Spec: corev1.PersistentVolumeSpec{
+			Capacity:    corev1.ResourceList(claim.Spec.Resources.Requests),
+			AccessModes: claim.Spec.AccessModes, StorageClassName: class.Name,
+			PersistentVolumeReclaimPolicy: *class.ReclaimPolicy,
+			PersistentVolumeSource: corev1.PersistentVolumeSource{
+				CSI: &corev1.CSIPersistentVolumeSource{Driver: driverName, VolumeHandle: name},
+			},
+			ClaimRef: &corev1.ObjectReference{
+				Kind: "PersistentVolumeClaim", APIVersion: "v1",
+				Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID,
+			},
+		},
+	}
+	_, err = p.client.CoreV1().PersistentVolumes().Create(ctx, volume, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+func (p *provisioner) remove(ctx context.Context) error {
+	volumes, err := p.client.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("listing volumes: %w", err)
+	}
+	var problems []error
+	for i := range volumes.Items {
+		volume := &volumes.Items[i]
+		if volume.Annotations[annotationProvisioned] != driverName || volume.Status.Phase != corev1.VolumeReleased ||
+			volume.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete {
+			continue
+		}
+		err := p.client.CoreV1().PersistentVolumes().Delete(ctx, volume.Name, metav1.DeleteOptions{})
+		if err == nil || apierrors.IsNotFound(err) {
+			err = os.RemoveAll(filepath.Join(p.folder, filepath.Base(volume.Name)))
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("removing volume %s: %w", volume.Name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
