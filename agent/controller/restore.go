@@ -21,6 +21,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
 )
 
 // Markers are the files by which the agent tells a restored pod's init container how its volumes are. A volume is
@@ -259,7 +260,10 @@ func (r *RestoreReconciler) prepare(
 func recordRestore(restore *resticv1.PodVolumeRestore, outcome transfer.RestoreOutcome) {
 	status := &restore.Status
 	status.SnapshotID = outcome.SnapshotID
-	setWarnings(&status.VolumeStatus, outcome.Warnings)
+	setWarnings(&status.VolumeStatus, restic.Warnings{
+		First: slices.Concat(restore.Spec.Warnings, outcome.Warnings.First),
+		Count: outcome.Warnings.Count + int64(len(restore.Spec.Warnings)),
+	})
 	if outcome.TotalBytes > 0 {
 		status.Progress = resticv1.VolumeProgress{TotalBytes: outcome.TotalBytes, BytesDone: outcome.TotalBytes}
 	}

@@ -177,7 +177,9 @@ func goodRestore() transfer.RestoreOutcome {
 
 func TestRestoreCompletes(t *testing.T) {
 	bubbles(t, map[string]func(*testing.T){"from a pod that waits to markers that are removed": func(t *testing.T) {
-		r := newRestores(t, restoredPod("web", waiting("ImagePullBackOff")), podVolumeRestore(pvr, "web"))
+		object := podVolumeRestore(pvr, "web")
+		object.Spec.Warnings = []string{"of the plugin"}
+		r := newRestores(t, restoredPod("web", waiting("ImagePullBackOff")), object)
 		r.want(pvr, resticv1.PhaseNew, "waiting for init container restic-restore-wait", "ImagePullBackOff")
 		writes := r.writes[pvr]
 		r.lookAt(pvr)
@@ -201,7 +203,7 @@ func TestRestoreCompletes(t *testing.T) {
 		r.wantMarker("web", "")
 		r.answer(goodRestore(), nil)
 		done := r.want(pvr, resticv1.PhaseCompleted).Status
-		if done.SnapshotID != "full snapshot" || done.WarningCount != 1 || done.Progress.BytesDone != 1000 ||
+		if done.SnapshotID != "full snapshot" || done.WarningCount != 2 || done.Warnings[0] != "of the plugin" || done.Progress.BytesDone != 1000 ||
 			done.MarkerRemoved || done.CompletionTimestamp == nil {
 			t.Errorf("completed: %+v", done)
 		}
@@ -218,7 +220,7 @@ func TestRestoreCompletes(t *testing.T) {
 			t.Errorf("the marker was removed %d times", got)
 		}
 		wantEvents(t, r.events(), "Normal Started restic restore of volume data: InProgress",
-			"Warning CompletedWithWarnings restic restore of volume data: Completed, 1 warnings, the first: lchown")
+			"Warning CompletedWithWarnings restic restore of volume data: Completed, 2 warnings, the first: of the plugin")
 		r.wantNoJob(pvr)
 	}})
 }

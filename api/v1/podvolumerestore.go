@@ -38,6 +38,10 @@ type PodVolumeRestoreSpec struct {
 	// Skip is set when the volume was backed up and cannot be restored. Nothing but the phase Skipped follows.
 	// +optional
 	Skip *SkipReason `json:"skip,omitempty"`
+	// Warnings say what of the plugin's configuration could not be used for the pod. They join those in the status.
+	// +optional
+	// +kubebuilder:validation:MaxItems=20
+	Warnings []string `json:"warnings,omitempty"`
 	// SourceNamespace is the namespace that the volume was backed up from: the repository's.
 	// +kubebuilder:validation:MinLength=1
 	SourceNamespace string `json:"sourceNamespace"`

@@ -262,7 +262,7 @@ func TestExecuteFails(t *testing.T) {
 	}{
 		"a note of a later version": {note: `{"version":9}`, objects: server(), want: "pod app/web in the backup"},
 		"a backup that is gone":     {objects: server()[1:], want: "reading backup velero-ns/nightly"},
-		"no Velero to ask its tag":  {objects: server()[:1], want: "Deployment velero-ns/velero"},
+		"no Velero to ask its tag":  {objects: server()[:1], want: "no Deployment in namespace velero-ns"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := backedUp(t, data())

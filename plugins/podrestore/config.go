@@ -5,6 +5,8 @@ package podrestore
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,8 +51,7 @@ func imageOf(configured string, veleroImage func() (string, error)) (string, []s
 	var warnings []string
 	if configured != "" {
 		if _, err := name.ParseReference(configured); err != nil {
-			warnings = append(warnings, fmt.Sprintf("key %s of the ConfigMap with label %s=%s is ignored: %v",
-				keyImage, contract.LabelPluginName, contract.PluginKindRestore, err))
+			warnings = append(warnings, ignored(keyImage, err))
 			configured = ""
 		}
 	}
@@ -87,27 +88,45 @@ func tagOf(image string) string {
 	return parsed.TagStr()
 }
 
+// unknownKeys returns a warning for each key that means nothing: most likely one that is misspelt.
+func unknownKeys(config map[string]string) []string {
+	known := []string{
+		keyImage, keyCommand, keyCPURequest, keyMemoryRequest, keyCPULimit, keyMemoryLimit, keyRunAsUser, keyRunAsGroup,
+		keyPrivilegeEscalation, keySecurityContext,
+	}
+	var warnings []string
+	for _, key := range slices.Sorted(maps.Keys(config)) {
+		if !slices.Contains(known, key) {
+			warnings = append(warnings, fmt.Sprintf("key %s of the plugin's ConfigMap is ignored: the keys are %s",
+				key, strings.Join(known, ", ")))
+		}
+	}
+	return warnings
+}
+
 // resourcesOf returns the init container's requests and limits. "0" asks for none.
 func resourcesOf(config map[string]string) (corev1.ResourceRequirements, []string) {
 	out := corev1.ResourceRequirements{Requests: corev1.ResourceList{}, Limits: corev1.ResourceList{}}
 	var warnings []string
 	set := func(list corev1.ResourceList, kind corev1.ResourceName, key, fallback string) {
-		quantity, err := resource.ParseQuantity(orElse(config[key], fallback))
+		quantity, err := resource.ParseQuantity(orElse(strings.TrimSpace(config[key]), fallback))
 		if err != nil || quantity.Sign() < 0 {
 			warnings = append(warnings, fmt.Sprintf("key %s of the plugin's ConfigMap is %q, which is no quantity "+
 				"such as %s or 0: %s is used", key, config[key], fallback, fallback))
 			quantity = resource.MustParse(fallback)
 		}
-		if !quantity.IsZero() {
-			list[kind] = quantity
-		}
+		list[kind] = quantity
 	}
 	set(out.Requests, corev1.ResourceCPU, keyCPURequest, defaultCPU)
 	set(out.Requests, corev1.ResourceMemory, keyMemoryRequest, defaultMemory)
 	set(out.Limits, corev1.ResourceCPU, keyCPULimit, defaultCPU)
 	set(out.Limits, corev1.ResourceMemory, keyMemoryLimit, defaultMemory)
 	for kind, limit := range out.Limits {
-		if request, requested := out.Requests[kind]; requested && request.Cmp(limit) > 0 {
+		request := out.Requests[kind]
+		switch {
+		case limit.IsZero():
+			delete(out.Limits, kind)
+		case request.Cmp(limit) > 0:
 			// The API server would refuse the pod.
 			warnings = append(warnings, fmt.Sprintf("the init container's %s request %s is above its limit %s: "+
 				"the limit is raised to it. Set both in the plugin's ConfigMap",
@@ -115,46 +134,67 @@ func resourcesOf(config map[string]string) (corev1.ResourceRequirements, []strin
 			out.Limits[kind] = request
 		}
 	}
+	for kind, request := range out.Requests {
+		// Beside a limit, a request that is left out would become as high as the limit.
+		if _, limited := out.Limits[kind]; request.IsZero() && !limited {
+			delete(out.Requests, kind)
+		}
+	}
 	return out, warnings
 }
 
-// securityOf returns the init container's security context: the configured one, or one that can look into the volumes.
+// securityOf returns the init container's security context: one that can look into the volumes, changed by the keys
+// for single fields; or the one configured as a whole, whose fields win over those keys, as in Velero
+// (velero v1.18.3, pkg/util/kube/security_context.go).
 func securityOf(config map[string]string, pod *corev1.PodSpec) (*corev1.SecurityContext, []string) {
 	security := inherited(pod)
-	var warnings []string
-	ignore := func(key string, err error) {
-		warnings = append(warnings, fmt.Sprintf("key %s of the plugin's ConfigMap is ignored: %v", key, err))
-	}
+	warnings := setFields(security, config)
 	if text := config[keySecurityContext]; text != "" {
-		var whole corev1.SecurityContext
-		if err := yaml.UnmarshalStrict([]byte(text), &whole); err != nil {
-			ignore(keySecurityContext, err)
+		whole := &corev1.SecurityContext{}
+		_ = setFields(whole, config)
+		if err := yaml.UnmarshalStrict([]byte(text), whole); err != nil {
+			warnings = append(warnings, ignored(keySecurityContext, err))
 		} else {
-			security = &whole
-		}
-	}
-	for key, field := range map[string]**int64{
-		keyRunAsUser: &security.RunAsUser, keyRunAsGroup: &security.RunAsGroup,
-	} {
-		if text := config[key]; text != "" {
-			if id, err := strconv.ParseInt(text, 10, 64); err != nil || id < 0 {
-				ignore(key, fmt.Errorf("%q is no numeric ID", text))
-			} else {
-				*field = &id
-			}
-		}
-	}
-	if text := config[keyPrivilegeEscalation]; text != "" {
-		if allowed, err := strconv.ParseBool(text); err != nil {
-			ignore(keyPrivilegeEscalation, fmt.Errorf("%q is neither true nor false", text))
-		} else {
-			security.AllowPrivilegeEscalation = &allowed
+			security = whole
 		}
 	}
 	if security.RunAsUser != nil && *security.RunAsUser == 0 && security.RunAsNonRoot != nil && *security.RunAsNonRoot {
 		security.RunAsNonRoot = ptr.To(false) // the two contradict each other, and a user was asked for by name
 	}
 	return security, warnings
+}
+
+// setFields sets the fields that have a key each, and returns warnings for those that cannot be read.
+func setFields(security *corev1.SecurityContext, config map[string]string) []string {
+	var warnings []string
+	for _, id := range []struct {
+		key   string
+		field **int64
+	}{{keyRunAsUser, &security.RunAsUser}, {keyRunAsGroup, &security.RunAsGroup}} {
+		text := config[id.key]
+		if text == "" {
+			continue
+		}
+		// The API server admits no larger ones (Kubernetes: apimachinery/pkg/util/validation, IsValidUserID).
+		value, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || value < 0 {
+			warnings = append(warnings, ignored(id.key, fmt.Errorf("%q is no numeric ID", text)))
+			continue
+		}
+		*id.field = &value
+	}
+	if text := config[keyPrivilegeEscalation]; text != "" {
+		allowed, err := strconv.ParseBool(text)
+		if err != nil {
+			return append(warnings, ignored(keyPrivilegeEscalation, fmt.Errorf("%q is neither true nor false", text)))
+		}
+		security.AllowPrivilegeEscalation = &allowed
+	}
+	return warnings
+}
+
+func ignored(key string, err error) string {
+	return fmt.Sprintf("key %s of the plugin's ConfigMap is ignored: %v", key, err)
 }
 
 // inherited returns a security context that Pod Security "restricted" admits. Its user is the one that the pod, or its

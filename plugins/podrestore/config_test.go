@@ -44,6 +44,16 @@ func TestImage(t *testing.T) {
 			server: "velero/velero@sha256:" + strings.Repeat("a", 64),
 			want:   "velero/velero-restic-restore-helper:" + version.Version, warning: "has no tag",
 		},
+		"an image without registry":       {configured: "my-helper", server: "velero/velero:v1.18.3", want: "my-helper:v1.18.3"},
+		"a registry with port, and a tag": {configured: "localhost:5000/team/helper:v7", want: "localhost:5000/team/helper:v7"},
+		"a tag and a digest": {
+			configured: "r.io/helper:v7@sha256:" + strings.Repeat("a", 64),
+			want:       "r.io/helper:v7@sha256:" + strings.Repeat("a", 64),
+		},
+		"a digest that is too short": {
+			configured: "r.io/helper@sha256:abc", server: "velero/velero:v1.18.3",
+			want: "velero/velero-restic-restore-helper:v1.18.3", warning: "key image",
+		},
 		"what is no image is not used": {
 			configured: "No Image!", server: "velero/velero:v1.18.3",
 			want: "velero/velero-restic-restore-helper:v1.18.3", warning: "key image",
@@ -91,6 +101,17 @@ func TestResources(t *testing.T) {
 		"zero is unbounded": {
 			config:   map[string]string{"cpuRequest": "0", "memRequest": "0", "cpuLimit": "0", "memLimit": "0"},
 			requests: list("", ""), limits: list("", ""),
+		},
+		"a request of zero below a limit is said, or the limit would become it": {
+			config:   map[string]string{"cpuRequest": "0", "memRequest": "0"},
+			requests: list("0", "0"), limits: list("100m", "128Mi"),
+		},
+		"a limit of zero above a request": {
+			config: map[string]string{"cpuRequest": "2", "cpuLimit": "0"}, requests: list("2", "128Mi"), limits: list("", "128Mi"),
+		},
+		"less than nothing": {
+			config: map[string]string{"memRequest": "-1Gi"}, requests: list("100m", "128Mi"), limits: list("100m", "128Mi"),
+			warning: `memRequest of the plugin's ConfigMap is "-1Gi"`,
 		},
 		"what is no quantity": {
 			config: map[string]string{"cpuLimit": "much"}, requests: list("100m", "128Mi"), limits: list("100m", "128Mi"),
@@ -171,8 +192,22 @@ func TestSecurity(t *testing.T) {
 				RunAsUser: ptr.To[int64](5), Privileged: ptr.To(false), AllowPrivilegeEscalation: ptr.To(true),
 			},
 		},
+		"a field of the whole context wins over its own key": {
+			config: map[string]string{"secCtx": "runAsUser: 5\n", "secCtxRunAsUser": "6", "secCtxRunAsGroup": "7"},
+			want:   &corev1.SecurityContext{RunAsUser: ptr.To[int64](5), RunAsGroup: ptr.To[int64](7)},
+		},
 		"what cannot be read is not used": {
 			config: map[string]string{"secCtxRunAsUser": "alice"}, want: restricted(own), warning: "secCtxRunAsUser",
+		},
+		"an ID that the API server would refuse": {
+			config: map[string]string{"secCtxRunAsGroup": "2147483648"}, want: restricted(own), warning: "secCtxRunAsGroup",
+		},
+		"neither true nor false": {
+			config: map[string]string{"secCtxAllowPrivilegeEscalation": "maybe"}, want: restricted(own),
+			warning: "secCtxAllowPrivilegeEscalation",
+		},
+		"a whole context with a field that there is not": {
+			config: map[string]string{"secCtx": "runAsUsr: 5\n"}, want: restricted(own), warning: "key secCtx",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -196,7 +231,7 @@ func TestPluginConfig(t *testing.T) {
 				Namespace: clustertest.Velero, Name: name,
 				Labels: map[string]string{"velero.io/plugin-config": "", "velero.io/restic": "RestoreItemAction"},
 			},
-			Data: map[string]string{"image": image, "command": "/wait"},
+			Data: map[string]string{"image": image, "command": "/wait", "imagee": "typo"},
 		}
 	}
 	elsewhere := config("elsewhere", "elsewhere:1")
@@ -211,7 +246,10 @@ func TestPluginConfig(t *testing.T) {
 	if helper.Image != "first:1" || helper.Command[0] != "/wait" || helper.Name != contract.RestoreContainer {
 		t.Errorf("init container is %+v, want it as configured", helper)
 	}
-	if log := warnings(got.log); !strings.Contains(log, "ConfigMaps a and b") {
-		t.Errorf("warnings are %q, want one that names both ConfigMaps", log)
+	first := objects(t, c)["data-volume"].Spec.Warnings
+	for what, said := range map[string]string{"log": warnings(got.log), "PodVolumeRestore": strings.Join(first, "\n")} {
+		if !strings.Contains(said, "ConfigMaps a and b") || !strings.Contains(said, "key imagee of") {
+			t.Errorf("warnings in the %s are %q, want that there are two ConfigMaps and an unknown key", what, said)
+		}
 	}
 }

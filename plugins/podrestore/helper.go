@@ -6,12 +6,15 @@ package podrestore
 import (
 	"fmt"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
@@ -20,28 +23,30 @@ const (
 	// helperGrace is how much longer the init container waits than Velero's operation, so that Velero, which can say
 	// more, gives up first.
 	helperGrace = 30 * time.Minute
-	// veleroName is the name of Velero's Deployment and of its container: `velero install` gives no choice
-	// (velero v1.18.3, pkg/install/deployment.go).
+	// veleroName is the name of Velero's container, and of its Deployment where `velero install` made it; the Helm chart
+	// may have given the Deployment another one.
 	veleroName = "velero"
 )
 
-// addHelper puts the init container first, so that the pod's own find the data.
-func (r *request) addHelper(pod *unstructured.Unstructured, volumes []string) error {
+// addHelper puts the init container first, so that the pod's own find the data. It returns what of the configuration
+// was not used, for people.
+func (r *request) addHelper(pod *unstructured.Unstructured, volumes []string) ([]string, error) {
 	config, warning, err := r.cluster.PluginConfig(contract.PluginKindRestore)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var warnings []string
 	if warning != "" {
-		r.log.Warn(warning)
+		warnings = append(warnings, warning)
 	}
-	image, warnings, err := imageOf(config[keyImage], r.veleroImage)
+	image, more, err := imageOf(strings.TrimSpace(config[keyImage]), r.veleroImage)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	resources, more := resourcesOf(config)
-	warnings = append(warnings, more...)
-	security, more := securityOf(config, &r.source.Spec)
-	for _, warning := range append(warnings, more...) {
+	resources, bad := resourcesOf(config)
+	security, refused := securityOf(config, &r.source.Spec)
+	warnings = slices.Concat(warnings, unknownKeys(config), more, bad, refused)
+	for _, warning := range warnings {
 		r.log.Warn(warning)
 	}
 	container := corev1.Container{
@@ -59,23 +64,32 @@ func (r *request) addHelper(pod *unstructured.Unstructured, volumes []string) er
 			Name: volume, MountPath: path.Join(contract.RestoreVolumesDir, volume), ReadOnly: true,
 		})
 	}
-	return prepend(pod, &container)
+	return warnings, prepend(pod, &container)
 }
 
 // veleroImage returns the image of the Velero server.
 func (r *request) veleroImage() (string, error) {
-	var deployment appsv1.Deployment
-	if err := r.cluster.Get(r.cluster.Namespace, veleroName, &deployment); err != nil {
-		return "", fmt.Errorf("reading Deployment %s/%s for the tag of its image: %w",
-			r.cluster.Namespace, veleroName, err)
+	var deployments appsv1.DeploymentList
+	err := r.cluster.Retry(func() error {
+		return r.cluster.Client.List(r.cluster.Context, &deployments, client.InNamespace(r.cluster.Namespace))
+	})
+	if err != nil {
+		return "", fmt.Errorf("listing the Deployments in namespace %s for the tag of Velero's image: %w",
+			r.cluster.Namespace, err)
 	}
-	for _, container := range deployment.Spec.Template.Spec.Containers {
-		if container.Name == veleroName {
-			return container.Image, nil
+	image := ""
+	for _, deployment := range deployments.Items {
+		for _, container := range deployment.Spec.Template.Spec.Containers {
+			if container.Name == veleroName && (image == "" || deployment.Name == veleroName) {
+				image = container.Image
+			}
 		}
 	}
-	return "", fmt.Errorf("reading Deployment %s/%s for the tag of its image: it has no container %s",
-		r.cluster.Namespace, veleroName, veleroName)
+	if image == "" {
+		return "", fmt.Errorf("looking for the tag of Velero's image: no Deployment in namespace %s has a container %s. "+
+			"Give key %s of the plugin's ConfigMap a tag", r.cluster.Namespace, veleroName, keyImage)
+	}
+	return image, nil
 }
 
 // prepend puts a container before the pod's other init containers, which stay as they came.

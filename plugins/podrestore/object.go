@@ -36,6 +36,8 @@ type request struct {
 	target  string // namespace
 	// location is the backup storage location that the backup lies in.
 	location string
+	// warnings are for people who look at the restore.
+	warnings []string
 }
 
 // plan is what becomes of one volume.
@@ -69,7 +71,7 @@ func (r *request) prepare(pod *unstructured.Unstructured) ([]string, error) {
 		if err := r.cluster.EnsureRepository(r.source.Namespace, r.location); err != nil {
 			return nil, err
 		}
-		if err := r.addHelper(pod, mounts); err != nil {
+		if r.warnings, err = r.addHelper(pod, mounts); err != nil {
 			return nil, err
 		}
 	}
@@ -131,6 +133,10 @@ func (r *request) createAll(plans []plan) ([]string, error) {
 	names := make([]string, 0, len(plans))
 	for _, p := range plans {
 		object := r.object(p)
+		if p.skip == nil {
+			// Once for a pod is enough.
+			object.Spec.Warnings, r.warnings = r.warnings[:min(len(r.warnings), resticv1.MaxWarnings)], nil
+		}
 		err := r.cluster.Retry(func() error { return r.cluster.Client.Create(r.cluster.Context, object) })
 		if err != nil && !apierrors.IsAlreadyExists(err) {
 			return nil, fmt.Errorf("creating PodVolumeRestore %s/%s for volume %s: %w",

@@ -18,6 +18,8 @@ import (
 const (
 	// descriptionMax bounds the description of an operation, in bytes. `velero backup describe` prints it on one line.
 	descriptionMax = 1024
+	// warningMax bounds the one warning that a volume shows there, in bytes.
+	warningMax = 256
 	// errorMax bounds the error of an operation, in bytes.
 	errorMax = 4096
 	// unitBytes is what the counts of an operation count.
@@ -47,6 +49,9 @@ func describe(v *Volume, waiting string) line {
 		out.text = fmt.Sprintf("%s: %s, %s", v.Name, status.Phase, size(status.Progress.BytesDone))
 		if status.WarningCount > 0 {
 			out.text += fmt.Sprintf(", %d warnings", status.WarningCount)
+		}
+		if len(status.Warnings) > 0 {
+			out.text += ", the first: " + bounded(status.Warnings[0], warningMax)
 		}
 	case v.waiting():
 		out.text = fmt.Sprintf("%s: waiting: %s", v.Name, orElse(status.Message, orElse(waiting, "for its agent")))

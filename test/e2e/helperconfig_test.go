@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
+)
+
+// restricted makes a pod one that a namespace with Pod Security level restricted admits.
+func restricted(pod *corev1.Pod) *corev1.Pod {
+	pod.Spec.SecurityContext = &corev1.PodSecurityContext{
+		RunAsNonRoot: ptr.To(true), RunAsUser: ptr.To[int64](1000), RunAsGroup: ptr.To[int64](1000),
+		FSGroup:        ptr.To[int64](1000),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr.To(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+	return pod
+}
+
+// helperConfig is a ConfigMap of the plugin.
+func helperConfig(name string, data map[string]string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		TypeMeta: kind("v1", "ConfigMap"),
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: velero.Namespace, Name: name,
+			Labels: map[string]string{"velero.io/plugin-config": "", "velero.io/restic": "RestoreItemAction"},
+		},
+		Data: data,
+	}
+}
+
+// helperImage is the image that the cluster has, under the name of its registry.
+func helperImage(t *testing.T) string {
+	t.Helper()
+	agent := get[appsv1.DaemonSet](t, "-n", velero.Namespace, "daemonset", contract.DaemonSetName)
+	image := agent.Spec.Template.Spec.Containers[0].Image
+	return "docker.io/" + contract.DefaultRestoreHelperImage + image[strings.LastIndexByte(image, ':'):]
+}
+
+// TestHelperConfig restores into a namespace of level restricted: as the documentation's ConfigMap says where it is
+// right, and by the documented defaults, with a warning for people, where it is not.
+func TestHelperConfig(t *testing.T) {
+	s := newScene(t, "tuned", 0)
+	kubectl(t, "label", "namespace", "tuned", "pod-security.kubernetes.io/enforce=restricted")
+	apply(t, restricted(s.pod("web", "cache", emptyDir("cache"))))
+	s.waitReady("web")
+	s.shell("web", "umask 077; echo content > /cache/file")
+	wantComplete(t, backUp(t, "tuned", "--include-namespaces=tuned"))
+	s.deleteNamespace()
+	apply(t, &corev1.Namespace{TypeMeta: kind("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{
+		Name: "tuned", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
+	}})
+	image := helperImage(t)
+	configs := []*corev1.ConfigMap{
+		helperConfig("any-name", map[string]string{
+			"image": image, "cpuRequest": "20m", "memRequest": "0", "memLimit": "lots", "cpuLimits": "1",
+		}),
+		helperConfig("one-too-many", map[string]string{"cpuRequest": "1"}),
+	}
+	for _, config := range configs {
+		apply(t, config)
+		t.Cleanup(func() {
+			kubectl(t, "-n", velero.Namespace, "delete", "configmap", config.Name, "--ignore-not-found")
+		})
+	}
+
+	result := restore(t, "tuned", "tuned")
+	if result.Status.Phase != "Completed" || result.Status.Errors > 0 {
+		t.Errorf("the restore is %s with %d errors, want Completed", result.Status.Phase, result.Status.Errors)
+	}
+	s.waitReady("web")
+	if got := s.shell("web", "cat /cache/file"); got != "content\n" {
+		t.Errorf("the file holds %q", got)
+	}
+	pod := get[corev1.Pod](t, "-n", "tuned", "pod", "web")
+	helper := pod.Spec.InitContainers[0]
+	list := func(cpu, memory string) corev1.ResourceList {
+		return corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory),
+		}
+	}
+	wanted := corev1.ResourceRequirements{Requests: list("20m", "0"), Limits: list("100m", "128Mi")}
+	if diff := cmp.Diff(wanted, helper.Resources); diff != "" || helper.Image != image {
+		t.Errorf("image %s, want %s; resources differ (-want +got):\n%s", helper.Image, image, diff)
+	}
+	if user := helper.SecurityContext.RunAsUser; user == nil || *user != 1000 {
+		t.Errorf("the init container's user is %v, want the pod's", user)
+	}
+	checkConfigWarnings(t)
+}
+
+// checkConfigWarnings looks in each place where a user looks.
+func checkConfigWarnings(t *testing.T) {
+	t.Helper()
+	said := []string{
+		"ConfigMaps any-name and one-too-many in namespace velero both carry label velero.io/restic=RestoreItemAction",
+		"key cpuLimits of the plugin's ConfigMap is ignored: the keys are image, command",
+		"which is no quantity such as 128Mi or 0: 128Mi is used",
+	}
+	wants(t, "velero restore logs", strings.Join(complaints(t, "restore", "tuned"), "\n"), said...)
+	wants(t, "velero restore describe --details", veleroCLI(t, "restore", "describe", "tuned", "--details"),
+		"cache: Completed, ", "3 warnings, the first: "+said[0])
+	status := podVolumeRestores(t, "tuned")["web/cache"].Status
+	wants(t, "the PodVolumeRestore", strings.Join(status.Warnings, "\n"), said...)
+	if status.WarningCount != 3 {
+		t.Errorf("the PodVolumeRestore counts %d warnings, want 3", status.WarningCount)
+	}
+	eventually(t, skippedLimit, "Event of the pod", func() error {
+		events := get[corev1.EventList](t, "-n", "tuned", "events", "--field-selector=involvedObject.name=web")
+		for _, event := range events.Items {
+			if event.Reason == "CompletedWithWarnings" && strings.Contains(event.Message, "any-name") {
+				return nil
+			}
+		}
+		return fmt.Errorf("none of %d is CompletedWithWarnings and names the ConfigMap", len(events.Items))
+	})
+}
