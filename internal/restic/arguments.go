@@ -23,6 +23,8 @@ const (
 	argForget    = "forget"
 	argUnlock    = "unlock"
 	argList      = "list"
+	argCheck     = "check"
+	argPrune     = "prune"
 )
 
 // Flags that several commands take.

@@ -40,6 +40,8 @@ var (
 	ErrParentNotFound = errors.New("the parent snapshot cannot be read")
 	// ErrBadTag says that a tag cannot be given to restic.
 	ErrBadTag = errors.New("restic cannot store this tag")
+	// ErrDamaged says that a check found something in the repository missing or altered.
+	ErrDamaged = errors.New("the repository is damaged")
 	// ErrReadOnly says that the command would write to a repository that must not be written to.
 	ErrReadOnly = errors.New("the repository is read-only")
 	// ErrBadAnswer says that restic ended well without saying what it was asked for.
@@ -170,6 +172,10 @@ func (e *ExitError) failure() error {
 	case argInit:
 		if says("config file already exists") {
 			return ErrAlreadyInitialized
+		}
+	case argCheck:
+		if says("repository contains errors") {
+			return ErrDamaged
 		}
 	case argRestore:
 		if says("failed to find snapshot") &&

@@ -71,7 +71,11 @@ func (r *stderrReader) line(line []byte) {
 	case m.MessageType == messageExitError:
 		r.message = plainMessage(m.Message)
 	case m.MessageType == messageError:
-		r.onProblem(Problem{Item: m.Item, During: m.During, Message: m.Error.Message})
+		problem := Problem{Item: m.Item, During: m.During, Message: m.Error.Message}
+		if problem.Message == "" {
+			problem.Message = m.Message // a check's have no more than that
+		}
+		r.onProblem(problem)
 	}
 }
 
