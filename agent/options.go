@@ -19,6 +19,8 @@ import (
 type Options struct {
 	// Node is the name of the node that the agent runs on.
 	Node string
+	// Pod is the name of the agent's pod.
+	Pod string
 	// Namespace is Velero's.
 	Namespace string
 	// HostPods is where the kubelet's directory of pods is mounted.
@@ -67,7 +69,7 @@ func NewOptions(environ []string) *Options {
 		return other
 	}
 	return &Options{
-		Node: env["NODE_NAME"], Namespace: env["VELERO_NAMESPACE"], ProcessEnv: env,
+		Node: env["NODE_NAME"], Pod: orElse("POD_NAME", env["HOSTNAME"]), Namespace: env["VELERO_NAMESPACE"], ProcessEnv: env,
 		HostPods: contract.DefaultHostPodsDir, ScratchDir: orElse("VELERO_SCRATCH_DIR", "/scratch"),
 		CredentialFile: "/credentials/cloud", ExtraEnvSecret: "velero-restic-env", Restic: "/usr/local/bin/restic",
 		Concurrency: 2, RetryLock: time.Minute, StopGrace: 8 * time.Second, RepositoryWait: time.Minute,
@@ -79,6 +81,7 @@ func NewOptions(environ []string) *Options {
 // AddFlags makes the options settable.
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Node, "node-name", o.Node, "name of this node; default: environment variable NODE_NAME")
+	flags.StringVar(&o.Pod, "pod-name", o.Pod, "name of this pod; default: environment variable POD_NAME")
 	flags.StringVar(&o.Namespace, "namespace", o.Namespace,
 		"namespace of Velero; default: environment variable VELERO_NAMESPACE")
 	flags.StringVar(&o.HostPods, "host-pods", o.HostPods, "where the kubelet's directory of pods is mounted")

@@ -57,7 +57,7 @@ func run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return err
 	}
-	mover, err := newMover(ctx, node, options)
+	mover, err := newMover(ctx, node.GetAPIReader(), options)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func newNode(config *rest.Config, options *Options) (ctrl.Manager, error) {
 }
 
 // newMover returns what runs restic, after having made sure that it is the version that this agent was tested with.
-func newMover(ctx context.Context, mgr ctrl.Manager, options *Options) (*transfer.Mover, error) {
+func newMover(ctx context.Context, reader client.Reader, options *Options) (*transfer.Mover, error) {
 	runner := restic.Process{Binary: options.Restic, Grace: options.StopGrace}
 	found, err := restic.NewClient(runner, restic.Repository{}).Version(ctx)
 	if err != nil {
@@ -126,14 +126,19 @@ func newMover(ctx context.Context, mgr ctrl.Manager, options *Options) (*transfe
 	if err := os.MkdirAll(options.ScratchDir, 0o700); err != nil {
 		return nil, fmt.Errorf("making --scratch-dir: %w", err)
 	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("asking for the host name: %w", err)
+	}
 	return &transfer.Mover{
 		Opener: &session.Opener{
-			Reader: mgr.GetAPIReader(), Namespace: options.Namespace, Runner: runner, ScratchDir: options.ScratchDir,
+			Reader: reader, Namespace: options.Namespace, Runner: runner, ScratchDir: options.ScratchDir,
 			DefaultCredentialFile: options.CredentialFile, ProcessEnv: options.ProcessEnv,
 			ExtraEnv: options.ExtraEnvSecret, RetryLock: options.RetryLock,
 		},
 		Finder:          hostpath.Finder{Root: options.HostPods},
 		ReadConcurrency: options.ReadConcurrency,
+		Host:            host, SharedHost: host != options.Pod,
 	}, nil
 }
 
@@ -142,7 +147,7 @@ func addNodeRole(
 ) error {
 	shared := controller.NodeOptions{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Announcer: announcer, Node: options.Node,
-		Namespace: options.Namespace, RepositoryWait: options.RepositoryWait,
+		Pod: options.Pod, Namespace: options.Namespace, RepositoryWait: options.RepositoryWait,
 		ProgressInterval: options.ProgressInterval, Clock: clock.RealClock{},
 	}
 	backups, restores := controller.NewWakeup(), controller.NewWakeup()

@@ -29,6 +29,8 @@ type NodeOptions struct {
 	Reader client.Reader
 	// Announcer tells of phases.
 	Announcer *Announcer
+	// Pod is the name of this agent's pod.
+	Pod string
 	// Node is this node's name.
 	Node string
 	// Namespace is Velero's.
@@ -73,6 +75,7 @@ func (r *BackupReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		prepare: func(ctx context.Context) (plan[transfer.BackupOutcome], error) { return r.prepare(ctx, backup) },
 		save:    save,
 		record:  func(outcome transfer.BackupOutcome, _ error) { recordBackup(backup, outcome) },
+		locked:  func(ctx context.Context, err error) error { return r.locked(ctx, backup.Spec.Repository, err) },
 	})
 	if err == nil {
 		err = save(ctx)
@@ -81,7 +84,9 @@ func (r *BackupReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 }
 
 func (r *BackupReconciler) lifecycle() *lifecycle[transfer.BackupOutcome] {
-	return &lifecycle[transfer.BackupOutcome]{jobs: r.Jobs, clock: r.Clock, progressInterval: r.ProgressInterval}
+	return &lifecycle[transfer.BackupOutcome]{
+		agent: r.Pod, jobs: r.Jobs, clock: r.Clock, progressInterval: r.ProgressInterval,
+	}
 }
 
 // save writes a changed status, unless the object has changed meanwhile: its new state comes by another event.
@@ -152,7 +157,7 @@ func (o *NodeOptions) ready(
 	repository *resticv1.ResticRepository, operation resticv1.VolumeOperation,
 ) (wait, fail string) {
 	if repository.Status.Phase == resticv1.RepositoryReady {
-		return "", ""
+		return o.occupied(repository, operation)
 	}
 	state := fmt.Sprintf("repository %s of namespace %s in storage location %s is not ready", repository.Name,
 		repository.Spec.VolumeNamespace, repository.Spec.BackupStorageLocation)

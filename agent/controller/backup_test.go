@@ -430,8 +430,7 @@ func TestBackupIsRepeated(t *testing.T) {
 		},
 	}
 	for name, err := range map[string]error{
-		"the repository was locked": restic.ErrLocked, "restic was killed": restic.ErrKilled,
-		"somebody else has stopped restic": restic.ErrCanceled,
+		"restic was killed": restic.ErrKilled, "somebody else has stopped restic": restic.ErrCanceled,
 	} {
 		cases["later, and at last given up, when "+name] = func(t *testing.T) {
 			b := newBackups(t, podVolumeBackup(pvb, "data"))

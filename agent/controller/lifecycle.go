@@ -23,7 +23,7 @@ import (
 
 const (
 	// maxAttempts is how often a transfer is started when it ends through no fault of the volume: its agent was
-	// killed, restic was, or somebody else held the repository's lock.
+	// killed, or restic was.
 	maxAttempts = 3
 	// heartbeatInterval is how often a transfer says that it is alive, without having moved.
 	heartbeatInterval = 30 * time.Second
@@ -60,6 +60,8 @@ type plan[R any] struct {
 
 // lifecycle takes an operation from New to a final phase, with a job of the pool.
 type lifecycle[R any] struct {
+	// agent is the name of this agent's pod.
+	agent            string
 	jobs             *transfer.Pool[R]
 	clock            clock.PassiveClock
 	progressInterval time.Duration
@@ -74,6 +76,8 @@ type steps[R any] struct {
 	save func(ctx context.Context) error
 	// record writes a job's outcome into the status; err is nil or what the job failed with.
 	record func(result R, err error)
+	// locked tells everybody that the repository is locked, with the error that says by whom.
+	locked func(ctx context.Context, err error) error
 }
 
 // advance looks at the operation and its job, and moves both on. The status it leaves must be saved by the caller.
@@ -98,7 +102,7 @@ func (l *lifecycle[R]) advance(
 	case !found:
 		return l.start(ctx, key, status, do)
 	case state.Phase == transfer.Done:
-		return l.complete(ctx, key, status, state, do)
+		return l.complete(ctx, key, operation, state, do)
 	case stop != nil:
 		l.jobs.Cancel(key, stop)
 	}
@@ -158,6 +162,7 @@ func (l *lifecycle[R]) submit(
 	ctx context.Context, key string, status *resticv1.VolumeStatus, next plan[R], do steps[R],
 ) (ctrl.Result, error) {
 	status.Attempts++
+	status.Agent = l.agent
 	l.wait(status, "waiting for its turn on the node")
 	if err := do.save(ctx); err != nil {
 		return ctrl.Result{}, err
@@ -202,19 +207,29 @@ func (l *lifecycle[R]) observe(status *resticv1.VolumeStatus, phase transfer.Pha
 
 // complete writes a job's outcome into the status. The job is kept until that is saved: it is the only one who knows.
 func (l *lifecycle[R]) complete(
-	ctx context.Context, key string, status *resticv1.VolumeStatus, state transfer.State[R], do steps[R],
+	ctx context.Context, key string, operation resticv1.VolumeOperation, state transfer.State[R], do steps[R],
 ) (ctrl.Result, error) {
+	status := operation.VolumeStatus()
 	if errors.Is(state.Err, transfer.ErrStopping) {
 		return ctrl.Result{}, nil
 	}
 	if status.StartTimestamp == nil {
 		status.StartTimestamp = l.now()
 	}
-	if transient(state.Err) && status.Attempts < maxAttempts {
+	switch {
+	case errors.Is(state.Err, restic.ErrLocked) && !impatient(operation, l.clock):
+		// Somebody else's work is no attempt of this one.
+		status.Attempts--
+		status.Phase, status.Message = resticv1.PhaseNew, "waiting: "+blockedMessage(state.Err, l.clock.Now())
+		status.HeartbeatTimestamp = l.now()
+		if err := do.locked(ctx, state.Err); err != nil {
+			return ctrl.Result{}, err
+		}
+	case transient(state.Err) && status.Attempts < maxAttempts:
 		status.Phase = resticv1.PhaseNew
 		status.Message = fmt.Sprintf("attempt %d of %d: %s", status.Attempts, maxAttempts, state.Err)
 		status.HeartbeatTimestamp = l.now()
-	} else {
+	default:
 		do.record(state.Result, state.Err)
 		l.conclude(status, state.Err)
 	}
@@ -222,7 +237,10 @@ func (l *lifecycle[R]) complete(
 		return ctrl.Result{}, err
 	}
 	l.jobs.Remove(key)
-	return ctrl.Result{RequeueAfter: l.restBeforeRetry(status)}, nil
+	if status.Phase == resticv1.PhaseNew {
+		return ctrl.Result{RequeueAfter: max(l.restBeforeRetry(status), waitInterval)}, nil
+	}
+	return ctrl.Result{}, nil
 }
 
 func (l *lifecycle[R]) conclude(status *resticv1.VolumeStatus, err error) {
@@ -237,23 +255,24 @@ func (l *lifecycle[R]) conclude(status *resticv1.VolumeStatus, err error) {
 	}
 }
 
-// transient says whether another attempt may go better without anybody's doing: the repository was locked, or restic
-// was ended by somebody else than this agent.
+// transient says whether another attempt may go better without anybody's doing: restic was ended by somebody else than
+// this agent.
 func transient(err error) bool {
 	var stop *stopError
 	if errors.As(err, &stop) {
 		return false
 	}
-	return errors.Is(err, restic.ErrLocked) || errors.Is(err, restic.ErrKilled) || errors.Is(err, restic.ErrCanceled)
+	return errors.Is(err, restic.ErrKilled) || errors.Is(err, restic.ErrCanceled)
 }
 
 // restBeforeRetry spaces the attempts of an operation: the more there were, the longer. The heartbeat is that of the
 // last attempt's end.
 func (l *lifecycle[R]) restBeforeRetry(status *resticv1.VolumeStatus) time.Duration {
-	if status.Attempts == 0 || status.Phase != resticv1.PhaseNew || status.HeartbeatTimestamp == nil {
+	begun := status.Attempts > 0 || status.StartTimestamp != nil
+	if !begun || status.Phase != resticv1.PhaseNew || status.HeartbeatTimestamp == nil {
 		return 0
 	}
-	rest := time.Duration(status.Attempts) * waitInterval
+	rest := time.Duration(max(status.Attempts, 1)) * waitInterval
 	return max(0, rest-l.clock.Since(status.HeartbeatTimestamp.Time))
 }
 

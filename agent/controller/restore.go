@@ -129,6 +129,7 @@ func (r *RestoreReconciler) reconcile(
 		},
 		save:   save,
 		record: func(outcome transfer.RestoreOutcome, _ error) { recordRestore(restore, outcome) },
+		locked: func(ctx context.Context, err error) error { return r.locked(ctx, restore.Spec.Repository, err) },
 	})
 }
 
@@ -149,7 +150,9 @@ func (r *RestoreReconciler) awaitHelper(
 }
 
 func (r *RestoreReconciler) lifecycle() *lifecycle[transfer.RestoreOutcome] {
-	return &lifecycle[transfer.RestoreOutcome]{jobs: r.Jobs, clock: r.Clock, progressInterval: r.ProgressInterval}
+	return &lifecycle[transfer.RestoreOutcome]{
+		agent: r.Pod, jobs: r.Jobs, clock: r.Clock, progressInterval: r.ProgressInterval,
+	}
 }
 
 // tell makes the volume say what the final phase is for as long as the init container looks, and cleans up after it.

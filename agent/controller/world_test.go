@@ -102,7 +102,7 @@ func (w *world) announcer() *Announcer { return &Announcer{Recorder: w.recorder,
 
 func (w *world) nodeOptions() NodeOptions {
 	return NodeOptions{
-		Client: w.client, Reader: w.client, Announcer: w.announcer(), Node: thisNode, Namespace: velero,
+		Client: w.client, Reader: w.client, Announcer: w.announcer(), Node: thisNode, Pod: "restic-1", Namespace: velero,
 		RepositoryWait: time.Minute, ProgressInterval: 2 * time.Second, Clock: clock.RealClock{},
 	}
 }

@@ -65,6 +65,10 @@ func (m *Mover) backupInto(
 			"accessMode to ReadWrite, or back up to another one", request.Repository.Location)}
 	}
 	if request.Repeated {
+		// The earlier attempt may have been killed, and left its lock.
+		if _, err := m.removeStale(ctx, repository); err != nil {
+			return err
+		}
 		done, err := finishedEarlier(ctx, repository, request.Tags, outcome)
 		if err != nil || done {
 			return err

@@ -51,7 +51,7 @@ func (m *Mover) Forget(ctx context.Context, request ForgetRequest, _ func(Progre
 			return err
 		}
 		outcome.Count = len(ids)
-		return forget(ctx, repository, ids)
+		return m.forget(ctx, repository, ids)
 	})
 	return outcome, err
 }
@@ -71,13 +71,13 @@ func (r ForgetRequest) match(ctx context.Context, repository *session.Session) (
 	return ids, nil
 }
 
-func forget(ctx context.Context, repository *session.Session, ids []string) error {
+func (m *Mover) forget(ctx context.Context, repository *session.Session, ids []string) error {
 	err := repository.Forget(ctx, ids)
 	if !errors.Is(err, restic.ErrLocked) {
 		return err
 	}
-	if err := repository.Unlock(ctx); err != nil {
-		return fmt.Errorf("removing stale locks: %w", err)
+	if removed, unlocking := m.removeStale(ctx, repository); unlocking != nil || !removed {
+		return errors.Join(err, unlocking)
 	}
 	return repository.Forget(ctx, ids)
 }

@@ -5,6 +5,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
@@ -21,6 +22,11 @@ type Mover struct {
 	Finder hostpath.Finder
 	// ReadConcurrency is how many files of one volume restic reads at a time; 0 leaves it to restic.
 	ReadConcurrency int
+	// Host is this process's host name, which is that of its pod and in every lock that it takes.
+	Host string
+	// SharedHost says that processes outside of this container may have the same host name, as in the network of the
+	// node.
+	SharedHost bool
 }
 
 // Repository names a repository.
@@ -52,5 +58,12 @@ func (m *Mover) withSession(ctx context.Context, repository Repository, do func(
 			err = closing
 		}
 	}()
-	return do(opened)
+	err = do(opened)
+	if errors.Is(err, restic.ErrKilled) {
+		// The lock of the dead would keep others out for half an hour.
+		if _, unlocking := m.removeStale(ctx, opened); unlocking != nil {
+			return errors.Join(err, unlocking)
+		}
+	}
+	return err
 }

@@ -5,11 +5,13 @@ package transfer_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -76,23 +78,44 @@ func TestForgetBesideALock(t *testing.T) {
 		`[{"id":"` + snapshotID() + `","time":"2024-01-02T03:04:05Z","tags":["pod-volume-backup=pvb-1"]}]`,
 	}}
 	gone := restictest.Reply{Lines: []string{`[]`}}
+	lock, none := restictest.Reply{Lines: []string{snapshotID()}}, restictest.Reply{}
+	refreshed := func(ago time.Duration, host string) []restictest.Reply {
+		return []restictest.Reply{{Lines: []string{fmt.Sprintf(`{"time":%q,"hostname":%q,"pid":7}`,
+			time.Now().Add(-ago).Format(time.RFC3339), host)}}}
+	}
 	cases := map[string]struct {
 		forgets, lists []restictest.Reply
-		want           error
-		// commands are the subcommands in order, beside those that list.
+		// locks are the lists of locks, and lock what each of them is.
+		locks, lock []restictest.Reply
+		shared      bool
+		want        error
+		// commands are the subcommands in order, beside those that read.
 		commands []string
 	}{
 		"one that is stale is removed": {
-			[]restictest.Reply{locked, {}},
-			[]restictest.Reply{listed, listed, listed, gone},
-			nil,
-			[]string{"forget", "unlock", "forget"},
+			forgets: []restictest.Reply{locked, {}},
+			lists:   []restictest.Reply{listed, listed, listed, gone},
+			locks:   []restictest.Reply{lock, none}, lock: refreshed(time.Hour, "elsewhere"),
+			commands: []string{"forget", "unlock", "forget"},
+		},
+		"one of this host whose process is gone is removed": {
+			forgets: []restictest.Reply{locked, {}},
+			lists:   []restictest.Reply{listed, listed, listed, gone},
+			locks:   []restictest.Reply{lock, none}, lock: refreshed(time.Minute, "this-host"),
+			commands: []string{"forget", "unlock", "forget"},
+		},
+		"one of a host that another container may have the name of stays": {
+			forgets: []restictest.Reply{locked}, lists: []restictest.Reply{listed}, shared: true,
+			locks: []restictest.Reply{lock}, lock: refreshed(time.Minute, "this-host"),
+			want: restic.ErrLocked, commands: []string{"forget"},
 		},
 		"one that is alive stays, and so do the snapshots": {
-			[]restictest.Reply{locked}, []restictest.Reply{listed}, restic.ErrLocked, []string{"forget", "unlock", "forget"},
+			forgets: []restictest.Reply{locked}, lists: []restictest.Reply{listed},
+			locks: []restictest.Reply{lock}, lock: refreshed(time.Minute, "elsewhere"),
+			want: restic.ErrLocked, commands: []string{"forget"},
 		},
 		"without one nothing is unlocked": {
-			[]restictest.Reply{{}}, []restictest.Reply{listed, listed, gone}, nil, []string{"forget"},
+			forgets: []restictest.Reply{{}}, lists: []restictest.Reply{listed, listed, gone}, commands: []string{"forget"},
 		},
 	}
 	for name, c := range cases {
@@ -101,7 +124,10 @@ func TestForgetBesideALock(t *testing.T) {
 			runner := &restictest.Runner{}
 			runner.On("forget", c.forgets...)
 			runner.On("snapshots", c.lists...)
+			runner.On("list", c.locks...)
+			runner.On("cat", c.lock...)
 			s := newSiteWith(t, runner)
+			s.Host, s.SharedHost = "this-host", c.shared
 			_, err := s.Forget(t.Context(), transfer.ForgetRequest{
 				Repository: shop(), PodVolumeBackups: sets([]string{"pvb-1"}), SnapshotIDs: sets(nil),
 			}, nil)
@@ -110,7 +136,7 @@ func TestForgetBesideALock(t *testing.T) {
 			}
 			var commands []string
 			for _, command := range runner.Commands() {
-				if command.Args[0] != "snapshots" {
+				if !slices.Contains([]string{"snapshots", "list", "cat"}, command.Args[0]) {
 					commands = append(commands, command.Args[0])
 				}
 				if slices.Contains(command.Args, "--remove-all") {

@@ -31,7 +31,7 @@ type ResticRepositorySpec struct {
 	// ResticIdentifier is the repository as restic names it, filled in from the storage location.
 	// +optional
 	ResticIdentifier string `json:"resticIdentifier,omitempty"`
-	// MaintenanceFrequency is how often the repository is pruned; 0 leaves it to requests.
+	// MaintenanceFrequency is how often the repository is pruned, counted from the last success; 0 leaves it to requests.
 	// +optional
 	// +kubebuilder:default="168h"
 	MaintenanceFrequency metav1.Duration `json:"maintenanceFrequency,omitempty"`
@@ -61,7 +61,8 @@ type RepositoryRequests struct {
 	// Prune asks for a prune.
 	// +optional
 	Prune string `json:"prune,omitempty"`
-	// Unlock asks for every lock to be removed whose holder is gone. Locks of those that live are left.
+	// Unlock asks for every lock to be removed that restic takes for abandoned, or whose holder was a pod of this
+	// cluster that is gone. Locks of those that live are left.
 	// +optional
 	Unlock string `json:"unlock,omitempty"`
 }
@@ -81,7 +82,7 @@ const (
 )
 
 // MaintenanceResult is how an operation ended.
-// +kubebuilder:validation:Enum=Running;Succeeded;Failed
+// +kubebuilder:validation:Enum=Running;Succeeded;Failed;Locked
 type MaintenanceResult string
 
 // The results.
@@ -92,6 +93,8 @@ const (
 	MaintenanceSucceeded MaintenanceResult = "Succeeded"
 	// MaintenanceFailed did not, or found the repository damaged; the message says which.
 	MaintenanceFailed MaintenanceResult = "Failed"
+	// MaintenanceLocked could not begin, since somebody else held the repository's lock. It is tried again.
+	MaintenanceLocked MaintenanceResult = "Locked"
 )
 
 // MaxMaintenance is how many operations a repository's status remembers of each kind.
@@ -112,6 +115,9 @@ type Maintenance struct {
 	// Job is the name of the Job that did it, in the namespace of this object.
 	// +optional
 	Job string `json:"job,omitempty"`
+	// Host is whose locks an unlock removes; empty for those that restic itself takes for abandoned.
+	// +optional
+	Host string `json:"host,omitempty"`
 	// Part is which part of the data a check read, from 1; 0 for none.
 	// +optional
 	Part int32 `json:"part,omitempty"`
@@ -134,7 +140,34 @@ const (
 	ConditionPruned = "Pruned"
 	// ConditionUnlocked is false while a lock stands in the way of something; the message names its holder.
 	ConditionUnlocked = "Unlocked"
+	// ConditionMaintained is false while something is due and cannot be done, or was tried and failed.
+	ConditionMaintained = "Maintained"
 )
+
+// MaxLocks is how many locks a repository's status lists.
+const MaxLocks = 20
+
+// RepositoryLock is a lock that stands in the repository.
+type RepositoryLock struct {
+	// ID is restic's.
+	ID string `json:"id"`
+	// Host is the name of the host that its holder ran on: for an agent, the name of its pod.
+	Host string `json:"host"`
+	// PID is the holder's process, on that host.
+	// +optional
+	PID int64 `json:"pid,omitempty"`
+	// Exclusive locks keep everybody out, the others only what is exclusive itself: forget, prune and check.
+	// +optional
+	Exclusive bool `json:"exclusive,omitempty"`
+	// Time is when it was last refreshed. A holder that lives does so every five minutes.
+	Time metav1.Time `json:"time"`
+	// Holder says who that is, as far as this cluster knows, and when the lock goes if its holder is gone.
+	// +optional
+	Holder string `json:"holder,omitempty"`
+	// Abandoned says that the holder was a pod of this cluster which is provably gone, so that the lock is removed.
+	// +optional
+	Abandoned bool `json:"abandoned,omitempty"`
+}
 
 // MaxOrphans is how many orphans a repository's status lists; the count has all of them.
 const MaxOrphans = 100
@@ -193,7 +226,19 @@ type ResticRepositoryStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxItems=15
 	Maintenance []Maintenance `json:"maintenance,omitempty"`
-	// Conditions are Intact, Pruned and Unlocked.
+	// Served are the words of the requests that were taken up last.
+	// +optional
+	Served RepositoryRequests `json:"served,omitempty"`
+	// Locks are those that were in the repository when it was last looked for what stands in the way; empty if nothing
+	// does.
+	// +optional
+	// +kubebuilder:validation:MaxItems=20
+	Locks []RepositoryLock `json:"locks,omitempty"`
+	// LocksTime is when that was.
+	// +optional
+	// +nullable
+	LocksTime *metav1.Time `json:"locksTime,omitempty"`
+	// Conditions are Intact, Pruned, Unlocked and Maintained.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

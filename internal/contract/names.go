@@ -55,6 +55,17 @@ const (
 	DefaultHostPodsDir = "/host_pods"
 )
 
+// MaintenanceConfigMap is the default name of the ConfigMap in Velero's namespace that says how maintenance runs.
+const MaintenanceConfigMap = "velero-restic-maintenance"
+
+// Labels on the Jobs and pods that maintain a repository, beside velero.io/exclude-from-backup: the UID of its
+// ResticRepository, the object's name, and the operation in lower case.
+const (
+	LabelRepositoryUID = "restic.velero.io/repository-uid"
+	LabelRepository    = "restic.velero.io/repository"
+	LabelOperation     = "restic.velero.io/operation"
+)
+
 // Secrets that hold the password of the repositories, in the order in which they are looked for, and their key.
 const (
 	PasswordSecret       = "velero-restic-credentials" //nolint:gosec // the name of a Secret, not its content
