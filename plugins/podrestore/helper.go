@@ -23,8 +23,8 @@ const (
 	// helperGrace is how much longer the init container waits than Velero's operation, so that Velero, which can say
 	// more, gives up first.
 	helperGrace = 30 * time.Minute
-	// veleroName is the name of Velero's container, and of its Deployment where `velero install` made it; the Helm chart
-	// may have given the Deployment another one.
+	// veleroName is the name of Velero's container, and of its Deployment where `velero install` made it; its Helm
+	// chart may have given the Deployment another one.
 	veleroName = "velero"
 )
 
@@ -86,8 +86,8 @@ func (r *request) veleroImage() (string, error) {
 		}
 	}
 	if image == "" {
-		return "", fmt.Errorf("looking for the tag of Velero's image: no Deployment in namespace %s has a container %s. "+
-			"Give key %s of the plugin's ConfigMap a tag", r.cluster.Namespace, veleroName, keyImage)
+		return "", fmt.Errorf("looking for the tag of Velero's image: no Deployment in namespace %s has a container "+
+			"%s. Give key %s of the plugin's ConfigMap a tag", r.cluster.Namespace, veleroName, keyImage)
 	}
 	return image, nil
 }

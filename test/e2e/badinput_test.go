@@ -175,7 +175,7 @@ func TestBlockVolume(t *testing.T) {
 	s := newScene(t, "block", 0)
 	s.class = s.namespace
 	block := corev1.PersistentVolumeBlock
-	volume := localVolume(t, "block-1", s.class)
+	volume := localVolume(t, suite.node, "block-1", s.class)
 	volume.Spec.VolumeMode, volume.Spec.Local.Path = &block, loopDevice(t)
 	claim := s.claim("disk")
 	claim.Spec.VolumeMode = &block
@@ -218,7 +218,7 @@ func TestHostPathThroughClaim(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, "hostpath", 0)
 	s.class = s.namespace
-	volume := localVolume(t, "hostpath-1", s.class)
+	volume := localVolume(t, suite.node, "hostpath-1", s.class)
 	volume.Spec.HostPath, volume.Spec.Local = &corev1.HostPathVolumeSource{Path: volume.Spec.Local.Path}, nil
 	pod := s.pod("web", "data", claimed("data"))
 	apply(t, localClass(s.class), volume, s.claim("data"), pod)

@@ -42,7 +42,7 @@ func newScene(t *testing.T, namespace string, volumes int) *scene {
 		apply(t, localClass(s.class))
 	}
 	for number := 1; s.class != "" && number <= volumes; number++ {
-		apply(t, localVolume(t, fmt.Sprintf("%s-%d", namespace, number), s.class))
+		apply(t, localVolume(t, suite.node, fmt.Sprintf("%s-%d", namespace, number), s.class))
 	}
 	return s
 }
@@ -95,9 +95,9 @@ func localClass(name string) *storagev1.StorageClass {
 }
 
 // localVolume makes a folder on the node and the PersistentVolume for it.
-func localVolume(t *testing.T, name, class string) *corev1.PersistentVolume {
+func localVolume(t *testing.T, n *node.Node, name, class string) *corev1.PersistentVolume {
 	t.Helper()
-	folder := filepath.Join(suite.node.State(), "volumes", name)
+	folder := filepath.Join(n.State(), "volumes", name)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func localVolume(t *testing.T, name, class string) *corev1.PersistentVolume {
 			StorageClassName:              class,
 			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
 			PersistentVolumeSource:        corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: folder}},
-			NodeAffinity:                  onNode(suite.node.NodeName()),
+			NodeAffinity:                  onNode(n.NodeName()),
 		},
 	}
 }

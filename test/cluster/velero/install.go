@@ -38,6 +38,9 @@ const patience = 10 * time.Minute
 type Options struct {
 	// NodeAgent also installs Velero's own DaemonSet for file-system backups.
 	NodeAgent bool
+	// Prefix is the folder of the bucket that Velero uses; empty for all of it. Clusters that share a bucket and must
+	// not see each other's backups have one each.
+	Prefix string
 }
 
 // Install loads Velero's images, applies what `velero install` prints, and waits until the server runs and has found
@@ -104,6 +107,9 @@ func installArguments(n *node.Node, store node.Store, options Options) []string 
 		"--backup-location-config",
 		fmt.Sprintf("region=%s,s3ForcePathStyle=true,s3Url=%s", store.Region, store.Endpoint),
 		"--use-volume-snapshots=false",
+	}
+	if options.Prefix != "" {
+		args = append(args, "--prefix", options.Prefix)
 	}
 	if options.NodeAgent {
 		args = append(args, "--use-node-agent", "--kubelet-root-dir", n.KubeletRoot())
