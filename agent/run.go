@@ -11,6 +11,7 @@ import (
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -59,6 +60,9 @@ func run(ctx context.Context, options *Options) error {
 	}
 	mover, err := newMover(ctx, node.GetAPIReader(), options)
 	if err != nil {
+		return err
+	}
+	if mover.Cluster, err = clusterID(ctx, node.GetAPIReader()); err != nil {
 		return err
 	}
 	announcer := &controller.Announcer{Recorder: node.GetEventRecorderFor(component), Metrics: counters}
@@ -140,6 +144,15 @@ func newMover(ctx context.Context, reader client.Reader, options *Options) (*tra
 		ReadConcurrency: options.ReadConcurrency,
 		Host:            host, SharedHost: host != options.Pod,
 	}, nil
+}
+
+// clusterID returns the UID of namespace kube-system, which is as old as the cluster and never made again.
+func clusterID(ctx context.Context, reader client.Reader) (string, error) {
+	namespace := &corev1.Namespace{}
+	if err := reader.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, namespace); err != nil {
+		return "", fmt.Errorf("finding out which cluster this is, by namespace %s: %w", metav1.NamespaceSystem, err)
+	}
+	return string(namespace.UID), nil
 }
 
 func addNodeRole(

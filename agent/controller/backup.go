@@ -19,6 +19,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/repository"
 )
 
 // NodeOptions are what the reconcilers of a node need alike.
@@ -113,11 +114,12 @@ func (r *BackupReconciler) prepare(
 ) (plan[transfer.BackupOutcome], error) {
 	var next plan[transfer.BackupOutcome]
 	source := backup.Spec.Pod
-	repository, err := repositoryFor(ctx, r.Client, r.Namespace, source.Namespace, backup.Spec.BackupStorageLocation)
+	wanted := repository.ForNamespace(r.Namespace, source.Namespace, backup.Spec.BackupStorageLocation, 0)
+	found, err := repositoryFor(ctx, r.Client, wanted)
 	if err != nil {
 		return next, err
 	}
-	if next.wait, next.fail = r.ready(repository, backup); next.wait != "" || next.fail != "" {
+	if next.wait, next.fail = r.ready(found, backup); next.wait != "" || next.fail != "" {
 		return next, nil
 	}
 	pod := &corev1.Pod{}

@@ -134,6 +134,7 @@ func (r *RepositoryReconciler) submit(key string, repository *resticv1.ResticRep
 		},
 		KnownID:        repository.Status.RepositoryID,
 		AllowWellKnown: r.AllowStaticPassword,
+		OpenOnly:       repository.Spec.OpenOnly,
 	}
 	return r.Jobs.Submit(key, "", probeTimeout,
 		func(ctx context.Context, report func(transfer.Progress)) (transfer.ProbeOutcome, error) {

@@ -105,6 +105,16 @@ func TestRepository(t *testing.T) {
 			}
 			r.wantGauge("1")
 		},
+		"one that only a restore has asked for is opened, and not made": func(t *testing.T) {
+			r := newRepositories(t)
+			object := get(r.world, r.name, &resticv1.ResticRepository{})
+			object.Spec.OpenOnly = true
+			r.update(object)
+			r.probe(found, nil)
+			if !r.asked[0].OpenOnly {
+				t.Errorf("asked for %+v", r.asked[0])
+			}
+		},
 		"one that stays ready is told of once, and is opened under its ID": func(t *testing.T) {
 			r := newRepositories(t)
 			r.probe(found, nil)

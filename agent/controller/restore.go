@@ -21,6 +21,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/repository"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
 )
 
@@ -223,11 +224,13 @@ func (r *RestoreReconciler) prepare(
 	source := transfer.Repository{
 		Location: restore.Spec.BackupStorageLocation, Namespace: restore.Spec.SourceNamespace,
 	}
-	repository, err := repositoryFor(ctx, r.Client, r.Namespace, source.Namespace, source.Location)
+	wanted := repository.ForNamespace(r.Namespace, source.Namespace, source.Location, 0)
+	wanted.Spec.OpenOnly = true
+	found, err := repositoryFor(ctx, r.Client, wanted)
 	if err != nil {
 		return next, err
 	}
-	if next.wait, next.fail = r.ready(repository, restore); next.wait != "" || next.fail != "" {
+	if next.wait, next.fail = r.ready(found, restore); next.wait != "" || next.fail != "" {
 		return next, nil
 	}
 	volume, err := volumeOf(ctx, r.Reader, pod, restore.Spec.Volume)

@@ -15,7 +15,6 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
-	"github.com/velero-restic/velero-plugin-for-restic/internal/repository"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
 )
 
@@ -62,20 +61,30 @@ func claimOf(pod *corev1.Pod, volume string) string {
 	return ""
 }
 
-// repositoryFor returns the repository's object, and makes it again if the cluster has lost it.
+// repositoryFor returns the repository's object, and makes it again if the cluster has lost it. It may be made in the
+// storage, too, for a backup, and not for a restore.
 func repositoryFor(
-	ctx context.Context, c client.Client, veleroNamespace, volumeNamespace, location string,
+	ctx context.Context, c client.Client, wanted *resticv1.ResticRepository,
 ) (*resticv1.ResticRepository, error) {
-	wanted := repository.ForNamespace(veleroNamespace, volumeNamespace, location, 0)
 	found := &resticv1.ResticRepository{}
 	err := c.Get(ctx, client.ObjectKeyFromObject(wanted), found)
-	if err == nil || !apierrors.IsNotFound(err) {
-		return found, client.IgnoreNotFound(err)
+	switch {
+	case apierrors.IsNotFound(err):
+		if err := c.Create(ctx, wanted); client.IgnoreAlreadyExists(err) != nil {
+			return nil, fmt.Errorf("creating ResticRepository %s: %w", wanted.Name, err)
+		}
+		return wanted, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading ResticRepository %s: %w", wanted.Name, err)
+	case !found.Spec.OpenOnly || wanted.Spec.OpenOnly:
+		return found, nil
 	}
-	if err := c.Create(ctx, wanted); client.IgnoreAlreadyExists(err) != nil {
-		return nil, fmt.Errorf("creating ResticRepository %s: %w", wanted.Name, err)
+	before := found.DeepCopy()
+	found.Spec.OpenOnly = false
+	if err := c.Patch(ctx, found, client.MergeFrom(before)); err != nil {
+		return nil, fmt.Errorf("letting ResticRepository %s be made: %w", wanted.Name, err)
 	}
-	return wanted, nil
+	return found, nil
 }
 
 func setWarnings(status *resticv1.VolumeStatus, warnings restic.Warnings) {

@@ -83,6 +83,7 @@ func (m *Mover) backupInto(
 		Exclude: leftOut(outcome.Path), ReadConcurrency: m.ReadConcurrency,
 	}
 	maps.Copy(options.Tags, attributes)
+	maps.Copy(options.Tags, m.origin())
 	if options.Parent == "" {
 		if options.Parent, err = parentIn(ctx, repository, request.Tags); err != nil {
 			return err

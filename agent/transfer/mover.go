@@ -27,6 +27,8 @@ type Mover struct {
 	// SharedHost says that processes outside of this container may have the same host name, as in the network of the
 	// node.
 	SharedHost bool
+	// Cluster is the ID of this cluster: see contract.TagCluster. It goes on every snapshot.
+	Cluster string
 }
 
 // Repository names a repository.
@@ -35,6 +37,14 @@ type Repository struct {
 	Location string
 	// Namespace is the one whose volumes the repository holds.
 	Namespace string
+}
+
+// origin returns the tags by which this cluster's Velero knows its own snapshots among those of others.
+func (m *Mover) origin() map[string]string {
+	if m.Cluster == "" {
+		return nil
+	}
+	return map[string]string{contract.TagCluster: m.Cluster, contract.TagVeleroNamespace: m.Opener.Namespace}
 }
 
 // leftOut are the folders at the root of a volume that belong to the file system and to this project, not to the

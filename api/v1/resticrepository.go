@@ -31,6 +31,10 @@ type ResticRepositorySpec struct {
 	// ResticIdentifier is the repository as restic names it, filled in from the storage location.
 	// +optional
 	ResticIdentifier string `json:"resticIdentifier,omitempty"`
+	// OpenOnly keeps a repository that is missing from being made. A restore sets it where it is the first to ask for the
+	// repository, since an empty one would be of no use to it; the first backup takes it off.
+	// +optional
+	OpenOnly bool `json:"openOnly,omitempty"`
 	// MaintenanceFrequency is how often the repository is pruned, counted from the last success; 0 leaves it to requests.
 	// +optional
 	// +kubebuilder:default="168h"
@@ -172,6 +176,9 @@ type RepositoryLock struct {
 // MaxOrphans is how many orphans a repository's status lists; the count has all of them.
 const MaxOrphans = 100
 
+// MaxOtherClusters is how many other clusters a repository's status names.
+const MaxOtherClusters = 10
+
 // Orphan is a snapshot that this cluster made for a backup which is no longer there.
 type Orphan struct {
 	// SnapshotID is its full ID.
@@ -243,6 +250,11 @@ type ResticRepositoryStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// OtherClusters are the IDs of other clusters that have snapshots in the repository too, as the last sweep found
+	// them, at most ten.
+	// +optional
+	// +kubebuilder:validation:MaxItems=10
+	OtherClusters []string `json:"otherClusters,omitempty"`
 	// OrphanCount is how many snapshots there are that this cluster made for backups which are no longer there.
 	// +optional
 	OrphanCount int32 `json:"orphanCount,omitempty"`

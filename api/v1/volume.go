@@ -56,6 +56,8 @@ const (
 	ReasonBadConfiguration   = "BadConfiguration"
 	ReasonOrphansFound       = "OrphansFound"
 	ReasonOrphansSwept       = "OrphansSwept"
+	ReasonSweepFailed        = "SweepFailed"
+	ReasonSharedRepository   = "SharedRepository"
 	ReasonForgotten          = "SnapshotForgotten"
 	ReasonForgetFailed       = "ForgetFailed"
 )

@@ -432,6 +432,11 @@ func (in *ResticRepositoryStatus) DeepCopyInto(out *ResticRepositoryStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.OtherClusters != nil {
+		in, out := &in.OtherClusters, &out.OtherClusters
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Orphans != nil {
 		in, out := &in.Orphans, &out.Orphans
 		*out = make([]Orphan, len(*in))

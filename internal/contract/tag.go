@@ -19,6 +19,9 @@ const (
 	// TagCluster is the UID of namespace kube-system in the cluster that took the snapshot, which is what Kubernetes
 	// has for an ID of a cluster. Only that cluster may take the snapshot for an orphan.
 	TagCluster = "cluster"
+	// TagVeleroNamespace is Velero's namespace in that cluster: one cluster may have several Veleros, and each knows
+	// its own backups alone.
+	TagVeleroNamespace = "velero-namespace"
 	// TagPVC names the claim, for people who read `restic snapshots`.
 	TagPVC = "pvc"
 	// TagEmpty, with value "true", marks the snapshot of a volume without any file. restic refuses an empty snapshot,

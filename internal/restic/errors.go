@@ -42,6 +42,9 @@ var (
 	ErrBadTag = errors.New("restic cannot store this tag")
 	// ErrDamaged says that a check found something in the repository missing or altered.
 	ErrDamaged = errors.New("the repository is damaged")
+	// ErrConfigDamaged says that the repository's configuration cannot be decrypted with the key that the password
+	// opens.
+	ErrConfigDamaged = errors.New("the repository's configuration does not fit its key")
 	// ErrReadOnly says that the command would write to a repository that must not be written to.
 	ErrReadOnly = errors.New("the repository is read-only")
 	// ErrBadAnswer says that restic ended well without saying what it was asked for.
@@ -168,6 +171,11 @@ func (e *ExitError) failure() error {
 		case says("failed to load snapshot"):
 			// The parent is the only snapshot that a backup loads.
 			return ErrParentNotFound
+		}
+	case argCat:
+		// restic v0.19.1, internal/repository/repository.go, SearchKey. Only the crypto layer speaks of verification.
+		if says("config or key") && says("is damaged") {
+			return ErrConfigDamaged
 		}
 	case argInit:
 		if says("config file already exists") {

@@ -141,6 +141,8 @@ type request struct {
 	log    logrus.FieldLogger
 	backup *velerov1.Backup
 	pod    *corev1.Pod
+	// identifier is the repository as restic names it, if that is known.
+	identifier string
 }
 
 // taking is what came of the pod's volumes.
@@ -190,7 +192,12 @@ func (r *request) decide() ([]selection.Decision, error) {
 	}
 	for _, d := range decisions {
 		if d.Take {
-			return decisions, r.cluster.EnsureRepository(r.pod.Namespace, r.backup.Spec.StorageLocation)
+			repository, err := r.cluster.EnsureRepository(r.pod.Namespace, r.backup.Spec.StorageLocation, cluster.ToBackUp)
+			if err != nil {
+				return nil, err
+			}
+			r.identifier = repository.Status.ResticIdentifier
+			break
 		}
 	}
 	return decisions, nil

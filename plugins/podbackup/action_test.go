@@ -119,8 +119,9 @@ func TestExecute(t *testing.T) {
 		t.Errorf("logged %q, want neither warning nor error", entries)
 	}
 	var repository resticv1.ResticRepository
-	if err := c.Get(clustertest.Velero, contract.RepositoryName("app", "default"), &repository); err != nil {
-		t.Error(err)
+	err := c.Get(clustertest.Velero, contract.RepositoryName("app", "default"), &repository)
+	if err != nil || repository.Spec.OpenOnly {
+		t.Errorf("the repository is %+v, error %v, want one that may be made", repository.Spec, err)
 	}
 	made := objects(t, c)["web/data-volume"]
 	made.ResourceVersion, made.CreationTimestamp = "", metav1.Time{}

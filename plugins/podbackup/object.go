@@ -63,6 +63,7 @@ func (r *request) object(d selection.Decision) *resticv1.PodVolumeBackup {
 			},
 			Volume:                d.Volume,
 			BackupStorageLocation: backup.Spec.StorageLocation,
+			RepoIdentifier:        r.identifier,
 			Repository:            contract.RepositoryName(pod.Namespace, backup.Spec.StorageLocation),
 			Timeout:               metav1.Duration{Duration: timeoutOf(backup)},
 		},

@@ -180,8 +180,9 @@ func TestExecute(t *testing.T) {
 		t.Errorf("PodVolumeRestore differs (-want +got):\n%s", diff)
 	}
 	var repository resticv1.ResticRepository
-	if err := c.Get(clustertest.Velero, contract.RepositoryName("app", "default"), &repository); err != nil {
-		t.Error(err)
+	err = c.Get(clustertest.Velero, contract.RepositoryName("app", "default"), &repository)
+	if err != nil || !repository.Spec.OpenOnly {
+		t.Errorf("the repository is %+v, error %v, want one that is never made", repository.Spec, err)
 	}
 }
 

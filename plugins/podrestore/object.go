@@ -16,6 +16,7 @@ import (
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster"
 )
 
 // Reasons in spec.skip of a PodVolumeRestore.
@@ -38,6 +39,8 @@ type request struct {
 	location string
 	// warnings are for people who look at the restore.
 	warnings []string
+	// identifier is the repository as restic names it, if that is known.
+	identifier string
 }
 
 // plan is what becomes of one volume.
@@ -68,9 +71,11 @@ func (r *request) prepare(pod *unstructured.Unstructured) ([]string, error) {
 		mounts = append(mounts, p.volume.Volume)
 	}
 	if len(mounts) > 0 {
-		if err := r.cluster.EnsureRepository(r.source.Namespace, r.location); err != nil {
+		repository, err := r.cluster.EnsureRepository(r.source.Namespace, r.location, cluster.ToRestore)
+		if err != nil {
 			return nil, err
 		}
+		r.identifier = repository.Status.ResticIdentifier
 		if r.warnings, err = r.addHelper(pod, mounts); err != nil {
 			return nil, err
 		}
@@ -174,6 +179,7 @@ func (r *request) object(p plan) *resticv1.PodVolumeRestore {
 			Volume:                p.volume.Volume,
 			PVC:                   p.volume.PVC,
 			BackupStorageLocation: r.location,
+			RepoIdentifier:        r.identifier,
 			Repository:            contract.RepositoryName(r.source.Namespace, r.location),
 			SnapshotID:            p.snapshotID,
 			SnapshotTags: contract.RestoreSelector(

@@ -51,10 +51,6 @@ func (a *Action) Execute(input *velero.DeleteItemActionExecuteInput) error {
 	if copied.Spec.Skip != nil {
 		return a.remove(copied.Name)
 	}
-	// The leader needs the repository's object to forget in it.
-	if err := a.cluster.EnsureRepository(copied.Spec.Pod.Namespace, copied.Spec.BackupStorageLocation); err != nil {
-		return err
-	}
 	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error { return a.request(&copied) })
 	if err != nil {
 		return fmt.Errorf("asking for snapshot %s of PodVolumeBackup %s/%s to be forgotten: %w",

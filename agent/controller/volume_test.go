@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package controller
+
+import (
+	"testing"
+	"testing/synctest"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/repository"
+)
+
+// TestRepositoryFor asks for a repository whose object is lost: only a backup may have it made in the storage, too.
+func TestRepositoryFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for step, openOnly := range []bool{true, true, false, true} {
+			wanted := repository.ForNamespace(velero, shop, location, 0)
+			wanted.Spec.OpenOnly = openOnly
+			got, err := repositoryFor(t.Context(), w.client, wanted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored := get(w, wanted.Name, &resticv1.ResticRepository{})
+			if want := step < 2; got.Spec.OpenOnly != want || stored.Spec.OpenOnly != want {
+				t.Errorf("step %d: openOnly is %v, and %v in the cluster, want %v", step, got.Spec.OpenOnly,
+					stored.Spec.OpenOnly, want)
+			}
+		}
+	})
+}
