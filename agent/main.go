@@ -34,6 +34,7 @@ func main() {
 		},
 	}
 	options.AddFlags(command.Flags())
+	command.AddCommand(newSFTPCommand())
 	ctrl.SetLogger(zap.New(logging(options)))
 	command.PersistentPreRun = func(*cobra.Command, []string) { ctrl.SetLogger(zap.New(logging(options))) }
 	if err := command.ExecuteContext(ctrl.SetupSignalHandler()); err != nil {

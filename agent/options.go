@@ -29,7 +29,7 @@ type Options struct {
 	ScratchDir string
 	// CredentialFile is the default credential of storage locations.
 	CredentialFile string
-	// ExtraEnvSecret is the name of a Secret whose keys restic gets as environment variables.
+	// ExtraEnvSecret is the name of a Secret whose keys restic gets as environment variables and files.
 	ExtraEnvSecret string
 	// Restic is the path of the restic binary.
 	Restic string
@@ -90,7 +90,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.CredentialFile, "credential-file", o.CredentialFile,
 		"credential for storage locations that name none")
 	flags.StringVar(&o.ExtraEnvSecret, "extra-env-secret", o.ExtraEnvSecret,
-		"Secret in Velero's namespace whose keys restic gets as environment variables, if it exists")
+		"Secret in Velero's namespace whose keys restic gets as environment variables and files, if it exists")
 	flags.StringVar(&o.Restic, "restic", o.Restic, "path of restic")
 	flags.IntVar(&o.Concurrency, "concurrency", o.Concurrency,
 		"volumes of this node to back up at a time, and as many to restore")

@@ -134,11 +134,16 @@ func newMover(ctx context.Context, reader client.Reader, options *Options) (*tra
 	if err != nil {
 		return nil, fmt.Errorf("asking for the host name: %w", err)
 	}
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program's own path: %w", err)
+	}
 	return &transfer.Mover{
 		Opener: &session.Opener{
 			Reader: reader, Namespace: options.Namespace, Runner: runner, ScratchDir: options.ScratchDir,
 			DefaultCredentialFile: options.CredentialFile, ProcessEnv: options.ProcessEnv,
-			ExtraEnv: options.ExtraEnvSecret, RetryLock: options.RetryLock,
+			ExtraEnv: options.ExtraEnvSecret, RetryLock: options.RetryLock, Program: program,
+			MountInfo: "/proc/self/mountinfo",
 		},
 		Finder:          hostpath.Finder{Root: options.HostPods},
 		ReadConcurrency: options.ReadConcurrency,

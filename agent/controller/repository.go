@@ -64,7 +64,9 @@ func (r *RepositoryReconciler) SetupWithManager(mgr ctrl.Manager, wakeup Wakeup)
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&resticv1.ResticRepository{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&velerov1.BackupStorageLocation{}, handler.EnqueueRequestsFromMapFunc(r.requestsForLocation),
-			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+			// Annotations of a location are settings too, and change no generation.
+			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{},
+				predicate.AnnotationChangedPredicate{}))).
 		WatchesRawSource(wakeup.source()).
 		WithOptions(leaderOptions()).Complete(r)
 }

@@ -9,8 +9,11 @@ package session
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
@@ -47,11 +50,21 @@ type Opener struct {
 	DefaultCredentialFile string
 	// ProcessEnv is this process's environment, of which an allow-list is passed on.
 	ProcessEnv map[string]string
-	// ExtraEnv is the name of a Secret whose keys are passed to restic as environment variables; it may be missing.
+	// ExtraEnv is the name of a Secret with what restic's backends need besides, for all locations; it may be missing.
+	// A Secret that a location names itself comes on top of it. See repository.Input.
 	ExtraEnv string
+	// Program is the path of the agent itself, which restic starts with SFTPSubcommand in place of ssh.
+	Program string
+	// MountInfo is the path of this process's table of mounts, by which a folder with repositories is told from one
+	// where nothing is mounted; empty for not looking.
+	MountInfo string
 	// RetryLock is how long restic waits for a lock.
 	RetryLock time.Duration
 }
+
+// SFTPSubcommand is the subcommand of the agent that connects its streams with an SFTP server. Its flags are host,
+// port, user, identity and known-hosts.
+const SFTPSubcommand = "sftp"
 
 // Session is one opened repository. Close must be called when it is no longer used.
 type Session struct {
@@ -64,7 +77,8 @@ type Session struct {
 	// ReadOnly is true where the storage location may only be read.
 	ReadOnly bool
 
-	dir string
+	dir    string
+	folder folder
 }
 
 // Close removes the private folder.
@@ -95,10 +109,17 @@ func (o *Opener) Open(ctx context.Context, location, volumeNamespace string) (*S
 	if err != nil {
 		return nil, err
 	}
+	var found folder
+	if access.Folder != "" && o.MountInfo != "" {
+		if found, err = findFolder(o.MountInfo, access.Folder); err != nil {
+			return nil, err
+		}
+	}
 	session, err := o.prepare(access, contract.RepositoryName(volumeNamespace, location))
 	if err != nil {
 		return nil, err
 	}
+	session.folder = found
 	session.Password = password
 	return session, nil
 }
@@ -114,13 +135,13 @@ func (o *Opener) resolve(
 	if err != nil {
 		return repository.Access{}, err
 	}
-	extra, err := o.extraEnv(ctx)
+	extra, err := o.extra(ctx, bsl)
 	if err != nil {
 		return repository.Access{}, err
 	}
 	access, err := repository.Resolve(repository.Input{
 		Location: bsl, VolumeNamespace: volumeNamespace, Credential: credential, CACert: authorities,
-		Password: password.Value, ProcessEnv: o.ProcessEnv, ExtraEnv: extra,
+		Password: password.Value, ProcessEnv: o.ProcessEnv, Extra: extra,
 	})
 	if err != nil {
 		return repository.Access{}, &NotUsableError{err.Error()}
@@ -190,19 +211,32 @@ func (o *Opener) secretKey(
 	return content, nil
 }
 
-func (o *Opener) extraEnv(ctx context.Context) (map[string]string, error) {
-	if o.ExtraEnv == "" {
-		return nil, nil
+// extra returns the keys of the Secret for all locations, and over them those of the one that the location names.
+func (o *Opener) extra(ctx context.Context, bsl *velerov1.BackupStorageLocation) (map[string][]byte, error) {
+	extra := map[string][]byte{}
+	if o.ExtraEnv != "" {
+		secret, err := o.secret(ctx, o.ExtraEnv)
+		if err != nil {
+			return nil, err
+		}
+		if secret != nil {
+			maps.Copy(extra, secret.Data)
+		}
 	}
-	secret, err := o.secret(ctx, o.ExtraEnv)
-	if err != nil || secret == nil {
+	name := repository.EnvSecret(bsl)
+	if name == "" {
+		return extra, nil
+	}
+	secret, err := o.secret(ctx, name)
+	if err != nil {
 		return nil, err
 	}
-	env := make(map[string]string, len(secret.Data))
-	for key, value := range secret.Data {
-		env[key] = string(value)
+	if secret == nil {
+		return nil, &NotUsableError{fmt.Sprintf("BackupStorageLocation %s, %s: there is no Secret %s in namespace %s",
+			bsl.Name, repository.SettingEnvSecret, name, o.Namespace)}
 	}
-	return env, nil
+	maps.Copy(extra, secret.Data)
+	return extra, nil
 }
 
 // secret returns nil if there is no such Secret.
@@ -245,27 +279,51 @@ func (o *Opener) prepare(access repository.Access, cacheName string) (session *S
 		files["authorities.pem"] = access.CACert
 	}
 	for name, content := range access.Files {
-		files["access-"+name] = content
+		files[filepath.Join(filesDir, filepath.Base(name))] = content
+	}
+	if err := os.Mkdir(filepath.Join(dir, filesDir), 0o700); err != nil {
+		return nil, fmt.Errorf("making a private folder: %w", err)
 	}
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), content, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			return nil, fmt.Errorf("writing a private file: %w", err)
 		}
 	}
 	target.Env = environment(access, dir)
+	if access.SFTP != nil {
+		target.Options = append(slices.Clone(target.Options), o.sftpOption(*access.SFTP, filepath.Join(dir, filesDir)))
+	}
 	return &Session{
 		Client: restic.NewClient(o.Runner, target), ReadOnly: access.ReadOnly,
 		URL: repository.Identifier(access.URL), dir: dir,
 	}, nil
 }
 
+// filesDir is the folder of the private folder that holds an access's files.
+const filesDir = "files"
+
+// sftpOption has restic start the agent in place of ssh. restic splits the command at white space outside of quotes,
+// and knows no way to write a quote within them (restic v0.19.1, internal/backend/shell_split.go).
+func (o *Opener) sftpOption(server repository.SFTPServer, files string) string {
+	words := []string{
+		o.Program, SFTPSubcommand, "--host=" + server.Host, "--port=" + server.Port, "--user=" + server.User,
+		"--identity=" + filepath.Join(files, repository.KeySSHPrivateKey),
+		"--known-hosts=" + filepath.Join(files, repository.KeyKnownHosts),
+	}
+	for i, word := range words {
+		words[i] = `"` + word + `"`
+	}
+	return "sftp.command=" + strings.Join(words, " ")
+}
+
 func environment(access repository.Access, dir string) []string {
+	files := filepath.Join(dir, filesDir)
 	var env []string
 	for key, value := range access.Env {
-		env = append(env, key+"="+value)
+		env = append(env, key+"="+strings.ReplaceAll(value, repository.FilesPlaceholder, files))
 	}
 	for key, name := range access.EnvFiles {
-		env = append(env, key+"="+filepath.Join(dir, "access-"+filepath.Base(name)))
+		env = append(env, key+"="+filepath.Join(files, filepath.Base(name)))
 	}
 	// restic makes its temporary files beside the secrets, so that they go with them. The last of a name counts.
 	return append(env, "TMPDIR="+dir, "HOME="+dir)

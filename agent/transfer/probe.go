@@ -102,5 +102,5 @@ func (m *Mover) mayMake(repository *session.Session, request ProbeRequest) error
 	case repository.Password.WellKnown && !request.AllowWellKnown:
 		return &session.NotUsableError{Message: repository.Password.WellKnownMessage(m.Opener.Namespace)}
 	}
-	return nil
+	return repository.CheckEmptyFolder()
 }

@@ -32,8 +32,13 @@ type Input struct {
 	Password []byte
 	// ProcessEnv is the environment of this process. Of it, what is in an allow-list is passed on.
 	ProcessEnv map[string]string
-	// ExtraEnv is passed on as it is and wins.
-	ExtraEnv map[string]string
+	// Extra is what the administrator gives restic besides, as the keys and values of Secrets. It wins. Keys that
+	// are names of environment variables become those; others become files, which variables can point to: see extra.go.
+	Extra map[string][]byte
+
+	// extraEnv and extraFiles are the two kinds of Extra.
+	extraEnv   map[string]string
+	extraFiles map[string][]byte
 }
 
 // Access is how restic reaches a repository.
@@ -53,6 +58,11 @@ type Access struct {
 	ReadOnly bool
 	// Options are restic's extended options, as key=value. They hold no secrets.
 	Options []string
+	// SFTP is the server to connect to; nil if the repository is reached in another way.
+	SFTP *SFTPServer
+	// Folder is the folder that holds the repositories of all namespaces, if they are in a file system that this
+	// process sees; empty if they are not.
+	Folder string
 	// Password opens the repository.
 	Password []byte
 	// CACert are certificates of authorities in PEM; empty for none beside the system's.
@@ -75,11 +85,13 @@ func Resolve(in Input) (Access, error) {
 	if err != nil {
 		return Access{}, err
 	}
+	in.extraEnv, in.extraFiles = splitExtra(in.Extra)
 	access := Access{
 		URL:      place.prefix + "/" + in.VolumeNamespace,
 		Env:      map[string]string{},
 		Files:    map[string][]byte{},
 		EnvFiles: map[string]string{},
+		Folder:   place.folder,
 		ReadOnly: in.Location.Spec.AccessMode == velerov1.BackupStorageLocationAccessModeReadOnly,
 		Password: in.Password,
 		CACert:   in.CACert,
@@ -91,14 +103,18 @@ func Resolve(in Input) (Access, error) {
 	if err := place.backend.configure(in, &access); err != nil {
 		return Access{}, err
 	}
-	maps.Copy(access.Env, in.ExtraEnv)
-	for name := range in.ExtraEnv {
+	for name, content := range in.extraFiles {
+		access.Files[name] = content
+	}
+	maps.Copy(access.Env, in.extraEnv)
+	for name := range in.extraEnv {
 		delete(access.EnvFiles, name)
 	}
 	return access, nil
 }
 
-// Identifier returns the URL of a repository for people: without a password.
+// Identifier returns the URL of a repository for people: without a password. It must be one of an Access: of a URL that
+// does not parse, which Resolve refuses, nobody can say where the password is.
 func Identifier(url string) string {
 	start := strings.Index(url, "://")
 	if start < 0 {
@@ -118,11 +134,6 @@ func Identifier(url string) string {
 		return url
 	}
 	return url[:start] + user + ":***" + url[start+at:]
-}
-
-// setting returns a value of the location's spec.config.
-func setting(location *velerov1.BackupStorageLocation, key string) string {
-	return strings.TrimSpace(location.Spec.Config[key])
 }
 
 // boolSetting returns a switch in the location's spec.config, false if it is not set.

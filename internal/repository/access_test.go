@@ -117,7 +117,7 @@ web_identity_token_file=/var/run/token
 	cases := map[string]struct {
 		location   *velerov1.BackupStorageLocation
 		credential []byte
-		extra      config
+		extra      map[string][]byte
 		env        []config
 		envFiles   config
 		options    []string
@@ -200,7 +200,7 @@ web_identity_token_file=/var/run/token
 		},
 		"what the administrator adds wins": {
 			location: location("gcp", "", nil), credential: []byte("{}"),
-			extra: config{"GOOGLE_APPLICATION_CREDENTIALS": "/mine", "PATH": "/mine"},
+			extra: map[string][]byte{"GOOGLE_APPLICATION_CREDENTIALS": []byte("/mine"), "PATH": []byte("/mine")},
 			env:   []config{common, {"GOOGLE_APPLICATION_CREDENTIALS": "/mine", "PATH": "/mine"}},
 		},
 	}
@@ -208,7 +208,7 @@ web_identity_token_file=/var/run/token
 		t.Run(name, func(t *testing.T) {
 			access, err := Resolve(Input{
 				Location: c.location, VolumeNamespace: "shop", Credential: c.credential,
-				ProcessEnv: processEnv, ExtraEnv: c.extra, Password: []byte("pw"), CACert: []byte("ca"),
+				ProcessEnv: processEnv, Extra: c.extra, Password: []byte("pw"), CACert: []byte("ca"),
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -35,7 +35,7 @@ func configureAzure(in Input, access *Access) error {
 		account = in.ProcessEnv["AZURE_ACCOUNT_NAME"]
 	}
 	if account == "" {
-		account = in.ExtraEnv["AZURE_ACCOUNT_NAME"]
+		account = in.extraEnv["AZURE_ACCOUNT_NAME"]
 	}
 	if account == "" {
 		return locationError(in.Location, "spec.config.storageAccount is empty: name the storage account")
@@ -59,7 +59,7 @@ func configureAzure(in Input, access *Access) error {
 	if err := azureEndpoint(in.Location, credential["AZURE_CLOUD_NAME"], access); err != nil {
 		return err
 	}
-	if !azureCanSignIn(access.Env) {
+	if !azureCanSignIn(access.Env) && !azureCanSignIn(in.extraEnv) {
 		return locationError(in.Location, "its credential has nothing to sign in with: give it a line with the "+
 			"account's access key and name that line in spec.config.storageAccountKeyEnvVar, or a service principal "+
 			"(AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET) with the role Storage Blob Data Contributor, or "+

@@ -288,6 +288,9 @@ func (n *Node) linkPrograms() error {
 		return fmt.Errorf("making the folder for programs: %w", err)
 	}
 	for _, p := range part.All() {
+		if p.Asked {
+			continue
+		}
 		for _, name := range p.Binaries() {
 			file, err := n.cache.Binary(name)
 			if err != nil {

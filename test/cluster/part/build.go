@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Build makes the named programs (all, without a name) as far as the cache lacks them. It says on out what it does and
-// how long that took.
+// Build makes the named programs (without a name, all that the cluster runs) as far as the cache lacks them. It says
+// on out what it does and how long that took.
 //
 // Sources of all parts are fetched at once, while one part at a time compiles: one build keeps every processor busy.
 // A build that is cut short leaves no half program behind, and the next one goes on from there. Builds of several
@@ -83,11 +83,11 @@ func (c Cache) missing(programs []string) ([]job, error) {
 		j := job{part: p, folder: folder}
 		for i, name := range p.Binaries() {
 			known[name] = true
-			if len(programs) > 0 && !slices.Contains(programs, name) {
+			if !slices.Contains(programs, name) && (len(programs) > 0 || p.Asked) {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
-				j.packages = append(j.packages, p.Module+"/"+p.Packages[i])
+				j.packages = append(j.packages, p.importPath(i))
 			}
 		}
 		if len(j.packages) > 0 {

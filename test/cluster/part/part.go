@@ -28,6 +28,10 @@ const (
 	VeleroVersion     = "v1.18.3"
 	AWSPluginVersion  = "v1.14.3"
 	GatewayVersion    = "v1.8.0"
+
+	RestServerVersion = "v0.14.0"
+	GCSServerVersion  = "v1.52.2"
+	RcloneVersion     = "v1.76.0"
 )
 
 // Names of the parts: the folders under test/cluster/parts.
@@ -36,6 +40,10 @@ const (
 	Velero     = "velero"
 	AWSPlugin  = "velero-plugin-for-aws"
 	Gateway    = "versitygw"
+
+	RestServer = "rest-server"
+	GCSServer  = "fake-gcs-server"
+	Rclone     = "rclone"
 )
 
 // Part is one pinned module and the programs that are built from it.
@@ -44,13 +52,16 @@ type Part struct {
 	Name string
 	// Module is what the folder's go.mod requires, and Version the version of it.
 	Module, Version string
-	// Packages are import paths below Module; the last element of each is the program's file name.
+	// Packages are import paths below Module, "." for the module itself; the last element of each whole path is the
+	// program's file name.
 	Packages []string
+	// Asked says that the cluster does not need the part: it is built only when a program of it is named.
+	Asked bool
 	// Variables are set by the linker (-X); without them the programs cannot tell their version.
 	Variables []string
 }
 
-// All returns every part of the cluster, quick builds first.
+// All returns every part of the cluster and of the tests' servers, quick builds first.
 func All() []Part {
 	const buildinfo = "github.com/vmware-tanzu/velero/pkg/buildinfo."
 	return []Part{
@@ -76,17 +87,31 @@ func All() []Part {
 			},
 			Variables: []string{"k8s.io/component-base/version.gitVersion=" + KubernetesVersion},
 		},
+		{
+			Name: RestServer, Module: "github.com/restic/rest-server", Version: RestServerVersion,
+			Packages: []string{"cmd/rest-server"}, Asked: true,
+		},
+		{
+			Name: GCSServer, Module: "github.com/fsouza/fake-gcs-server", Version: GCSServerVersion,
+			Packages: []string{"."}, Asked: true,
+		},
+		{
+			Name: Rclone, Module: "github.com/rclone/rclone", Version: RcloneVersion,
+			Packages: []string{"."}, Asked: true,
+		},
 	}
 }
 
 // Binaries are the file names of the part's programs.
 func (p Part) Binaries() []string {
 	names := make([]string, 0, len(p.Packages))
-	for _, pkg := range p.Packages {
-		names = append(names, path.Base(pkg))
+	for i := range p.Packages {
+		names = append(names, path.Base(p.importPath(i)))
 	}
 	return names
 }
+
+func (p Part) importPath(i int) string { return path.Join(p.Module, p.Packages[i]) }
 
 func (p Part) ldflags() string {
 	flags := []string{"-s", "-w"}

@@ -22,9 +22,10 @@ func TestVersionsAreThoseOfGoMod(t *testing.T) {
 		if match == nil || match[1] != p.Version {
 			t.Errorf("%s: go.mod requires %v, want %s", p.Name, match, p.Version)
 		}
-		for _, pkg := range p.Packages {
-			if !strings.Contains(string(content), p.Module+"/"+pkg+"\n") {
-				t.Errorf("%s: go.mod lists no tool %s", p.Name, pkg)
+		for i := range p.Packages {
+			if !strings.Contains(string(content), "tool "+p.importPath(i)+"\n") &&
+				!strings.Contains(string(content), "\t"+p.importPath(i)+"\n") {
+				t.Errorf("%s: go.mod lists no tool %s", p.Name, p.importPath(i))
 			}
 		}
 	}
