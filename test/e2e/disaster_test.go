@@ -27,8 +27,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/install"
 )
 
-// disasterPrefix keeps the clusters of this test apart from the one whose bucket they use.
-const disasterPrefix = "disaster"
+// disaster is the name of the bucket, of the namespace and of the storage class of this test.
+const disaster = "disaster"
 
 // site is a cluster of one test's own.
 type site struct {
@@ -36,7 +36,10 @@ type site struct {
 	node *node.Node
 }
 
-// newSite starts a cluster with Velero on it, on the bucket of the shared cluster.
+// bucketFolder is where the shared cluster's gateway keeps the bucket of this test.
+func bucketFolder() string { return filepath.Join(filepath.Dir(suite.store.Folder), disaster) }
+
+// newSite starts a cluster with Velero on it, on a bucket that outlives it: the shared cluster's gateway serves it.
 func newSite(t *testing.T, name string) *site {
 	t.Helper()
 	n, err := node.New(name, suite.node.Cache(), t.Output())
@@ -49,7 +52,10 @@ func newSite(t *testing.T, name string) *site {
 	if err := n.Up(t.Context(), node.Options{StoreFrom: suite.node.Name()}); err != nil {
 		t.Fatal(err)
 	}
-	if err := velero.Install(t.Context(), n, velero.Options{Prefix: disasterPrefix}, t.Output()); err != nil {
+	if err := os.MkdirAll(bucketFolder(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := velero.Install(t.Context(), n, velero.Options{Bucket: disaster}, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -113,8 +119,8 @@ func (s *site) await(resource, name string) {
 
 func (s *site) fixture(pod string, args ...string) string {
 	s.t.Helper()
-	s.kubectl("-n", disasterPrefix, "-c", "main", "cp", suite.fixture, pod+":"+fixtureInPod)
-	exec := []string{"-n", disasterPrefix, "-c", "main", "exec", pod, "--", fixtureInPod}
+	s.kubectl("-n", disaster, "-c", "main", "cp", suite.fixture, pod+":"+fixtureInPod)
+	exec := []string{"-n", disaster, "-c", "main", "exec", pod, "--", fixtureInPod}
 	return s.kubectl(append(exec, args...)...)
 }
 
@@ -165,13 +171,13 @@ func (s *site) keepPassword(password string) {
 // makeStorage gives the cluster a class with one volume, as a user's has one already.
 func (s *site) makeStorage() {
 	s.t.Helper()
-	s.apply(localClass(disasterPrefix), localVolume(s.t, s.node, disasterPrefix, disasterPrefix))
+	s.apply(localClass(disaster), localVolume(s.t, s.node, disaster, disaster))
 }
 
 func (s *site) workload() []any {
-	in := &scene{t: s.t, namespace: disasterPrefix, class: disasterPrefix}
+	in := &scene{t: s.t, namespace: disaster, class: disaster}
 	return []any{
-		&corev1.Namespace{TypeMeta: kind("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: disasterPrefix}},
+		&corev1.Namespace{TypeMeta: kind("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: disaster}},
 		in.claim("data"), in.pod("web", "data,cache", claimed("data"), emptyDir("cache")),
 	}
 }
@@ -199,14 +205,14 @@ func TestDisaster(t *testing.T) {
 	password := first.password()
 	first.makeStorage()
 	first.apply(first.workload()...)
-	first.kubectl("-n", disasterPrefix, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
+	first.kubectl("-n", disaster, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
 	paths := []string{"/data", "/cache"}
 	before := map[string][]fixture.Entry{}
 	for _, path := range paths {
 		first.fixture("web", "create", path, "--small")
 		before[path] = first.record("web", path)
 	}
-	first.velero("backup", "create", "last", "--include-namespaces", disasterPrefix)
+	first.velero("backup", "create", "last", "--include-namespaces", disaster)
 	first.await("backups", "last")
 	first.destroy()
 
@@ -226,10 +232,10 @@ func TestDisaster(t *testing.T) {
 	}
 	second.velero("restore", "create", "again", "--from-backup", "last")
 	second.await("restores", "again")
-	second.kubectl("-n", disasterPrefix, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
+	second.kubectl("-n", disaster, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
 	for _, path := range paths {
 		eventually(t, time.Minute, contract.MarkerDir+" removed from "+path, func() error {
-			names := second.kubectl("-n", disasterPrefix, "exec", "web", "-c", "main", "--", "ls", "-A", path)
+			names := second.kubectl("-n", disaster, "exec", "web", "-c", "main", "--", "ls", "-A", path)
 			if strings.Contains(names, contract.MarkerDir) {
 				return fmt.Errorf("it is there: %q", names)
 			}
@@ -243,7 +249,7 @@ func TestDisaster(t *testing.T) {
 // checkDeletedElsewhere deletes the backup from the cluster that never took it.
 func checkDeletedElsewhere(s *site) {
 	s.t.Helper()
-	snapshots := filepath.Join(suite.store.Folder, disasterPrefix, "restic", disasterPrefix, "snapshots")
+	snapshots := filepath.Join(bucketFolder(), "restic", disaster, "snapshots")
 	count := func() int {
 		files, err := os.ReadDir(snapshots)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the gateway has no empty folders

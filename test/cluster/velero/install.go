@@ -5,6 +5,7 @@
 package velero
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,9 +39,9 @@ const patience = 10 * time.Minute
 type Options struct {
 	// NodeAgent also installs Velero's own DaemonSet for file-system backups.
 	NodeAgent bool
-	// Prefix is the folder of the bucket that Velero uses; empty for all of it. Clusters that share a bucket and must
-	// not see each other's backups have one each.
-	Prefix string
+	// Bucket is another bucket of the same gateway than the cluster's own; it must be there. Velero takes a location for
+	// broken whose bucket has folders of others, so clusters that must not see each other's backups want one each.
+	Bucket string
 }
 
 // Install loads Velero's images, applies what `velero install` prints, and waits until the server runs and has found
@@ -103,13 +104,10 @@ func installArguments(n *node.Node, store node.Store, options Options) []string 
 	args := []string{
 		"install", "--dry-run", "-o", "yaml", "--namespace", Namespace,
 		"--image", ServerImage, "--plugins", PluginImage,
-		"--provider", "aws", "--bucket", store.Bucket, "--secret-file", store.Credentials,
+		"--provider", "aws", "--bucket", cmp.Or(options.Bucket, store.Bucket), "--secret-file", store.Credentials,
 		"--backup-location-config",
 		fmt.Sprintf("region=%s,s3ForcePathStyle=true,s3Url=%s", store.Region, store.Endpoint),
 		"--use-volume-snapshots=false",
-	}
-	if options.Prefix != "" {
-		args = append(args, "--prefix", options.Prefix)
 	}
 	if options.NodeAgent {
 		args = append(args, "--use-node-agent", "--kubelet-root-dir", n.KubeletRoot())
