@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -132,6 +133,9 @@ func (l *leader) lead(ctx context.Context) error {
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: l.options.Namespace, Clock: clock.RealClock{},
 		Announcer: &controller.Announcer{Recorder: recorder, Metrics: l.counters},
 	}
+	if err := l.addSweep(mgr, recorder); err != nil {
+		return err
+	}
 	if err := errors.Join(
 		repositories.SetupWithManager(mgr, probes), forget.SetupWithManager(mgr, forgets),
 		stranded.SetupWithManager(mgr), addRunnables(mgr, probeJobs, forgetJobs),
@@ -139,4 +143,22 @@ func (l *leader) lead(ctx context.Context) error {
 		return fmt.Errorf("preparing the leader role: %w", err)
 	}
 	return mgr.Start(ctx)
+}
+
+// addSweep adds the search for orphans, unless it is turned off.
+func (l *leader) addSweep(mgr manager.Manager, recorder record.EventRecorder) error {
+	if l.options.OrphanSweep == 0 {
+		return nil
+	}
+	sweeps := controller.NewWakeup()
+	jobs := transfer.NewPool[controller.SweepOutcome](1, sweeps.Changed)
+	orphans := &controller.OrphanReconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Metrics: l.counters,
+		Clock: clock.RealClock{}, Interval: l.options.OrphanSweep, Grace: l.options.OrphanGrace, Jobs: jobs,
+		Census: l.mover.Census, Forget: l.mover.Forget,
+	}
+	if err := errors.Join(orphans.SetupWithManager(mgr, sweeps), addRunnables(mgr, jobs)); err != nil {
+		return fmt.Errorf("preparing the sweep of orphans: %w", err)
+	}
+	return nil
 }

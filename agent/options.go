@@ -45,6 +45,10 @@ type Options struct {
 	RepositoryWait time.Duration
 	// ProgressInterval is how often a transfer's progress is written into its status.
 	ProgressInterval time.Duration
+	// OrphanSweep is how often repositories are searched for snapshots of backups that no longer exist; 0 for never.
+	OrphanSweep time.Duration
+	// OrphanGrace is how long such a snapshot is reported before it is removed.
+	OrphanGrace time.Duration
 	// AllowStaticPassword permits new repositories with Velero's well-known password.
 	AllowStaticPassword bool
 	// MetricsAddress and HealthAddress are where the agent listens.
@@ -73,6 +77,7 @@ func NewOptions(environ []string) *Options {
 		HostPods: contract.DefaultHostPodsDir, ScratchDir: orElse("VELERO_SCRATCH_DIR", "/scratch"),
 		CredentialFile: "/credentials/cloud", ExtraEnvSecret: "velero-restic-env", Restic: "/usr/local/bin/restic",
 		Concurrency: 2, RetryLock: time.Minute, StopGrace: 8 * time.Second, RepositoryWait: time.Minute,
+		OrphanSweep: 24 * time.Hour, OrphanGrace: 7 * 24 * time.Hour,
 		ProgressInterval: 2 * time.Second, MetricsAddress: ":8085", HealthAddress: ":8086",
 		LogLevel: "info", LogFormat: "text",
 	}
@@ -102,6 +107,10 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"how long an operation waits for a repository that is not ready before it fails")
 	flags.DurationVar(&o.ProgressInterval, "progress-interval", o.ProgressInterval,
 		"how often progress is written into the status")
+	flags.DurationVar(&o.OrphanSweep, "orphan-sweep", o.OrphanSweep,
+		"how often to look for snapshots of backups that no longer exist; 0: never")
+	flags.DurationVar(&o.OrphanGrace, "orphan-grace", o.OrphanGrace,
+		"how long to report such a snapshot before it is removed")
 	flags.BoolVar(&o.AllowStaticPassword, "allow-static-password", o.AllowStaticPassword,
 		"make new repositories with Velero's well-known password, if the Secret holds that")
 	flags.StringVar(&o.MetricsAddress, "metrics-address", o.MetricsAddress, "where to serve /metrics")
@@ -140,6 +149,10 @@ func (o *Options) Validate() error {
 		if d.value <= 0 {
 			return fmt.Errorf("%s is %s: it must be more than 0", d.flag, d.value)
 		}
+	}
+	if o.OrphanSweep < 0 || o.OrphanGrace < 0 {
+		return fmt.Errorf("--orphan-sweep is %s and --orphan-grace is %s: they must not be negative", o.OrphanSweep,
+			o.OrphanGrace)
 	}
 	if !slices.Contains(logLevels(), o.LogLevel) {
 		return fmt.Errorf("--log-level is %q: it must be one of %s", o.LogLevel, strings.Join(logLevels(), ", "))

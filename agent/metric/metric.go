@@ -30,6 +30,8 @@ type Set struct {
 	seconds    *prometheus.HistogramVec
 	ready      *prometheus.GaugeVec
 	forgotten  prometheus.Counter
+	orphans    *prometheus.GaugeVec
+	swept      prometheus.Counter
 }
 
 // New registers the metrics. It returns the registry's error, such as for a name that is taken.
@@ -56,13 +58,21 @@ func New(registry prometheus.Registerer) (*Set, error) {
 			Namespace: namespace, Name: "repository_ready",
 			Help: "1 if the repository opens with its password, else 0.",
 		}, []string{"repository", "volume_namespace", "storage_location"}),
+		orphans: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "repository_orphans",
+			Help: "Snapshots that this cluster made for backups which no longer exist.",
+		}, []string{"repository", "volume_namespace", "storage_location"}),
+		swept: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "orphans_swept_total",
+			Help: "Snapshots removed since the backups that they were made for no longer exist.",
+		}),
 		forgotten: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "snapshots_forgotten_total",
 			Help: "Snapshots removed from repositories since their backup was deleted.",
 		}),
 	}
 	for _, collector := range []prometheus.Collector{
-		s.operations, s.warnings, s.bytes, s.seconds, s.ready, s.forgotten,
+		s.operations, s.warnings, s.bytes, s.seconds, s.ready, s.forgotten, s.orphans, s.swept,
 	} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err
@@ -101,3 +111,17 @@ func (s *Set) RepositoryGone(name string) {
 
 // Forgotten counts snapshots that were removed.
 func (s *Set) Forgotten(count int) { s.forgotten.Add(float64(count)) }
+
+// Orphans tells how many orphans a repository has.
+func (s *Set) Orphans(repository *resticv1.ResticRepository, count int) {
+	s.orphans.WithLabelValues(repository.Name, repository.Spec.VolumeNamespace,
+		repository.Spec.BackupStorageLocation).Set(float64(count))
+}
+
+// OrphansGone drops the series of a repository whose object was deleted.
+func (s *Set) OrphansGone(name string) {
+	s.orphans.DeletePartialMatch(prometheus.Labels{"repository": name})
+}
+
+// Swept counts orphans that were removed.
+func (s *Set) Swept(count int) { s.swept.Add(float64(count)) }

@@ -70,6 +70,7 @@ func TestFinished(t *testing.T) {
 		Status: resticv1.PodVolumeRestoreStatus{VolumeStatus: resticv1.VolumeStatus{Phase: resticv1.PhaseCanceled}},
 	})
 	set.Forgotten(3)
+	set.Swept(2)
 	want := map[string]string{
 		"velero_restic_pod_volume_operations_total operation=backup phase=Completed": "2",
 		"velero_restic_pod_volume_operations_total operation=backup phase=Failed":    "1",
@@ -79,6 +80,7 @@ func TestFinished(t *testing.T) {
 		"velero_restic_pod_volume_bytes_total operation=backup":                      "200",
 		"velero_restic_pod_volume_operation_seconds operation=backup":                "3 270",
 		"velero_restic_snapshots_forgotten_total":                                    "3",
+		"velero_restic_orphans_swept_total":                                          "2",
 	}
 	if diff := cmp.Diff(want, series(t, registry)); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
@@ -98,13 +100,19 @@ func TestRepositoryReady(t *testing.T) {
 	set.RepositoryReady(repository("a", resticv1.RepositoryReady))
 	set.RepositoryReady(repository("b", resticv1.RepositoryNotReady))
 	set.RepositoryReady(repository("gone", resticv1.RepositoryReady))
+	set.Orphans(repository("a", ""), 7)
+	set.Orphans(repository("gone", ""), 7)
+	set.OrphansGone("gone")
 	set.RepositoryGone("gone")
 	set.RepositoryGone("never")
 	got := series(t, registry)
 	delete(got, "velero_restic_snapshots_forgotten_total")
+	delete(got, "velero_restic_orphans_swept_total")
 	want := map[string]string{
 		"velero_restic_repository_ready repository=a storage_location=default volume_namespace=ns-a": "1",
 		"velero_restic_repository_ready repository=b storage_location=default volume_namespace=ns-b": "0",
+
+		"velero_restic_repository_orphans repository=a storage_location=default volume_namespace=ns-a": "7",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)

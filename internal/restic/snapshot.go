@@ -14,9 +14,12 @@ import (
 
 // Snapshot is one snapshot of a repository.
 type Snapshot struct {
-	ID       string
-	Time     time.Time
-	Parent   string
+	ID     string
+	Time   time.Time
+	Parent string
+	// Original is the ID of the snapshot that this one was copied from, or was before somebody changed its tags or its
+	// content; empty for one that is as it was made.
+	Original string
 	Paths    []string
 	Hostname string
 	// Tags are those of the form key=value.
@@ -32,6 +35,7 @@ type snapshotObject struct {
 	ID       string    `json:"id"`
 	Time     time.Time `json:"time"`
 	Parent   string    `json:"parent"`
+	Original string    `json:"original"`
 	Paths    []string  `json:"paths"`
 	Hostname string    `json:"hostname"`
 	Tags     []string  `json:"tags"`
@@ -51,7 +55,7 @@ func (c *Client) Snapshots(ctx context.Context, tags map[string]string) ([]Snaps
 	snapshots := make([]Snapshot, 0, len(objects))
 	for _, o := range objects {
 		snapshots = append(snapshots, Snapshot{
-			ID: o.ID, Time: o.Time, Parent: o.Parent, Paths: o.Paths, Hostname: o.Hostname,
+			ID: o.ID, Time: o.Time, Parent: o.Parent, Original: o.Original, Paths: o.Paths, Hostname: o.Hostname,
 			Tags: tagMap(o.Tags), RawTags: o.Tags, Summary: o.Summary,
 		})
 	}
