@@ -76,6 +76,9 @@ func (r *request) prepare(pod *unstructured.Unstructured) ([]string, error) {
 			return nil, err
 		}
 		r.identifier = repository.Status.ResticIdentifier
+		if err := makeWritable(pod, mounts); err != nil {
+			return nil, err
+		}
 		if r.warnings, err = r.addHelper(pod, mounts); err != nil {
 			return nil, err
 		}

@@ -9,9 +9,9 @@ import (
 	"github.com/sirupsen/logrus"
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	"github.com/vmware-tanzu/velero/pkg/plugin/velero"
-	restoreitemaction "github.com/vmware-tanzu/velero/pkg/plugin/velero/restoreitemaction/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -38,7 +38,8 @@ func (a *RestoreAction) AppliesTo() (velero.ResourceSelector, error) {
 	return velero.ResourceSelector{IncludedResources: []string{"persistentvolumeclaims", "persistentvolumes"}}, nil
 }
 
-// Execute leaves a marked volume out and takes from a marked claim what binds it to one.
+// Execute leaves a marked volume out and takes from a marked claim what binds it to one. A claim that gets a fresh
+// volume becomes an operation, which fails if no pod comes with its content.
 func (a *RestoreAction) Execute(
 	input *velero.RestoreItemActionExecuteInput,
 ) (*velero.RestoreItemActionExecuteOutput, error) {
@@ -46,6 +47,12 @@ func (a *RestoreAction) Execute(
 	original := unstructured.Unstructured{Object: input.ItemFromBackup.UnstructuredContent()}
 	_, marked := original.GetAnnotations()[contract.AnnotationReprovision]
 	output := velero.NewRestoreItemActionExecuteOutput(item)
+	if marked && item.GetKind() == kindClaim && ephemeral(&original) {
+		a.log.Infof("PersistentVolumeClaim %s/%s is not restored: it is that of an ephemeral volume, and Kubernetes "+
+			"makes it again for the restored pod, into which restic restores its content",
+			item.GetNamespace(), item.GetName())
+		return output.WithoutRestore(), nil
+	}
 	if marked && item.GetKind() == kindVolume {
 		a.log.Infof("PersistentVolume %s is not restored: the claim that it was bound to gets a fresh one, "+
 			"into which restic restores its content", item.GetName())
@@ -59,16 +66,30 @@ func (a *RestoreAction) Execute(
 	if mapped, isMapped := input.Restore.Spec.NamespaceMapping[namespace]; isMapped {
 		namespace = mapped
 	}
-	return output, a.claim(item, namespace, marked)
+	fresh, err := a.claim(item, namespace, marked)
+	if err != nil || !fresh {
+		return output, err
+	}
+	return output.WithOperationID(operationID(namespace, item.GetName())), nil
 }
 
-// claim prepares a claim for the namespace that it is restored into. One that is there already keeps its binding:
-// Velero compares it with what is restored, and may change it to that. For the same reason it keeps its label.
-func (a *RestoreAction) claim(item *unstructured.Unstructured, namespace string, marked bool) error {
+// ephemeral says whether the claim is that of a generic ephemeral volume. Only the pod that owns it may use it
+// (Kubernetes v1.36, staging/src/k8s.io/component-helpers/storage/ephemeral/ephemeral.go, VolumeIsForPod), and a
+// restored claim has no owner.
+func ephemeral(claim *unstructured.Unstructured) bool {
+	owner := metav1.GetControllerOf(claim)
+	return owner != nil && owner.Kind == "Pod"
+}
+
+// claim prepares a claim for the namespace that it is restored into, and says whether it gets a fresh volume. One that
+// is there already keeps its binding: Velero compares it with what is restored, and may change it to that. For the same
+// reason it keeps its label.
+func (a *RestoreAction) claim(item *unstructured.Unstructured, namespace string, marked bool) (fresh bool, err error) {
 	var live corev1.PersistentVolumeClaim
-	err := a.cluster.Get(namespace, item.GetName(), &live)
+	err = a.cluster.Get(namespace, item.GetName(), &live)
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("looking whether PersistentVolumeClaim %s/%s exists: %w", namespace, item.GetName(), err)
+		return false, fmt.Errorf("looking whether PersistentVolumeClaim %s/%s exists: %w",
+			namespace, item.GetName(), err)
 	}
 	if err == nil {
 		if value, labeled := live.Labels[contract.LabelClaimed]; labeled {
@@ -79,12 +100,12 @@ func (a *RestoreAction) claim(item *unstructured.Unstructured, namespace string,
 			labels[contract.LabelClaimed] = value
 			item.SetLabels(labels)
 		}
-		return nil
+		return false, nil
 	}
 	if marked {
 		unbind(item)
 	}
-	return nil
+	return marked, nil
 }
 
 // unbind takes from a claim what binds it to a volume, or to the node on which that was made.
@@ -101,16 +122,6 @@ func unbind(claim *unstructured.Unstructured) {
 	if annotations != nil {
 		claim.SetAnnotations(annotations)
 	}
-}
-
-// Progress fails: the action starts no operation.
-func (a *RestoreAction) Progress(operationID string, _ *velerov1.Restore) (velero.OperationProgress, error) {
-	return velero.OperationProgress{}, restoreitemaction.InvalidOperationIDError(operationID)
-}
-
-// Cancel fails: the action starts no operation.
-func (a *RestoreAction) Cancel(operationID string, _ *velerov1.Restore) error {
-	return restoreitemaction.InvalidOperationIDError(operationID)
 }
 
 // AreAdditionalItemsReady is true: the action returns none.

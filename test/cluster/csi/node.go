@@ -86,14 +86,25 @@ func bind(source, target string, readOnly bool) error {
 	if err := unbind(target); err != nil {
 		return err
 	}
-	if err := unix.Mount(source, target, "", unix.MS_BIND, ""); err != nil {
-		return &os.PathError{Op: "bind " + source, Path: target, Err: err}
+	return mountTree(source, target, readOnly)
+}
+
+// mountTree binds in one step: a mount that is made read-only afterwards stays writable where it was propagated to.
+func mountTree(source, target string, readOnly bool) error {
+	tree, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return &os.PathError{Op: "clone", Path: source, Err: err}
 	}
-	if !readOnly {
-		return nil
+	defer func() { _ = unix.Close(tree) }() // the mount stays
+	if readOnly {
+		attributes := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, attributes); err != nil {
+			return &os.PathError{Op: "make read-only", Path: source, Err: err}
+		}
 	}
-	if err := unix.Mount("", target, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
-		return &os.PathError{Op: "remount", Path: target, Err: err}
+	err = unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	if err != nil {
+		return &os.PathError{Op: "mount " + source, Path: target, Err: err}
 	}
 	return nil
 }

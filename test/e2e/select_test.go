@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package e2e
+
+import (
+	"testing"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+)
+
+// byPolicy selects a class of claims, every emptyDir, and the inline volumes of a driver, without any annotation. What
+// it leaves to Velero is what it does not name.
+const byPolicy = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: chosen-policy, namespace: velero}
+data:
+  policies.yaml: |
+    version: v1
+    volumePolicies:
+    - conditions: {storageClass: [chosen]}
+      action: {type: custom, parameters: {uploader: restic}}
+    - conditions: {volumeTypes: [emptyDir]}
+      action: {type: custom, parameters: {uploader: restic}}
+    - conditions: {csi: {driver: csi.velero-restic.test}}
+      action: {type: custom, parameters: {uploader: restic}}
+`
+
+// TestSelection chooses volumes in the ways that need no annotation on the pod that names them.
+func TestSelection(t *testing.T) {
+	t.Parallel()
+	s := newCSIScene(t, "chosen")
+	plain := s.pod("plain", "", claimed("data"), emptyDir("cache"), inlineCSI("inline"))
+	but := s.pod("but", "", emptyDir("kept"), emptyDir("left"), emptyDir("out"))
+	but.Annotations = map[string]string{contract.AnnotationVolumesToExclude: "left,out"}
+	apply(t, byPolicy, s.claim("data"), plain, but)
+	t.Cleanup(func() { kubectl(t, "-n", "velero", "delete", "configmap", "chosen-policy", "--ignore-not-found") })
+	s.waitReady("plain")
+	s.waitReady("but")
+	s.shell("plain", "for v in data cache inline; do echo content of $v > /$v/file; done")
+	s.shell("but", "for v in kept left out; do echo content of $v > /$v/file; done")
+
+	t.Run("by a volume policy with uploader restic", func(t *testing.T) {
+		wantComplete(t, backUp(t, "chosen-policy", "--include-namespaces=chosen",
+			"--resource-policies-configmap=chosen-policy"))
+		wantTaken(t, "chosen-policy", "plain/data", "plain/cache", "plain/inline", "but/kept", "but/left", "but/out")
+	})
+}
