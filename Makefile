@@ -11,7 +11,7 @@ BUILD    = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags "
 GENERATE = bin/controller-gen
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo-check test test-unit test-integration test-e2e lint generate verify images demo demo-down cluster \
+.PHONY: help build demo-check test test-unit test-storage test-integration test-e2e lint generate verify images demo demo-down cluster \
 	cluster-down restic clean velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper
 
 help: ## Say what there is to make
@@ -50,10 +50,13 @@ cluster: images ## Start the test cluster with Velero and this project on it
 cluster-down: ## Stop the test cluster and remove what it left
 	go run ./test/cluster down
 
-test: test-unit test-integration test-e2e ## Run every test
+test: test-unit test-storage test-integration test-e2e ## Run every test
 
 test-unit: restic ## Run the tests that need no cluster
-	go test $$(go list ./... | grep -v -e /test/e2e -e /test/integration)
+	go test $$(go list ./... | grep -v -e /test/e2e -e /test/integration -e /test/storage)
+
+test-storage: restic ## Try every kind of storage that can be had, on real servers
+	go test -count=1 -timeout 60m -parallel 8 ./test/storage/...
 
 test-integration: build ## Run the plugin's binary against a real API server
 	go test -count=1 -timeout 30m ./test/integration/...

@@ -4,13 +4,17 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/session"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/repository"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
 )
 
@@ -27,6 +31,9 @@ type Mover struct {
 	// SharedHost says that processes outside of this container may have the same host name, as in the network of the
 	// node.
 	SharedHost bool
+	// OpenTimeout is how long opening a repository may take; 0 means 40 seconds. restic itself tries for 15 minutes,
+	// whatever the reason, and nobody would learn of it for as long.
+	OpenTimeout time.Duration
 	// Cluster is the ID of this cluster: see contract.TagCluster. It goes on every snapshot.
 	Cluster string
 }
@@ -57,9 +64,34 @@ func bytesOf(report func(Progress)) func(restic.Progress) {
 	return func(p restic.Progress) { report(Progress{BytesDone: p.BytesDone, TotalBytes: p.TotalBytes}) }
 }
 
+// openTimeout is the default of Mover.OpenTimeout. It is less than the time that an operation waits for its repository,
+// so that the operation can say what is wrong with it.
+const openTimeout = 40 * time.Second
+
+// open opens the repository, which proves that it is there, that it can be reached, and that the password fits.
+func (m *Mover) open(ctx context.Context, opened *session.Session) (restic.Config, error) {
+	timeout := cmp.Or(m.OpenTimeout, openTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the storage gives no answer within %s", timeout))
+	defer cancel()
+	return opened.CatConfig(ctx)
+}
+
+// withRemedy adds what to do to an error of restic, where that is known.
+func withRemedy(url string, err error) error {
+	var exit *restic.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	remedy := repository.Remedy(url, exit.Error()+"\n"+exit.Output)
+	if remedy == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, remedy)
+}
+
 // withSession opens a repository for the time of do.
-func (m *Mover) withSession(ctx context.Context, repository Repository, do func(*session.Session) error) (err error) {
-	opened, err := m.Opener.Open(ctx, repository.Location, repository.Namespace)
+func (m *Mover) withSession(ctx context.Context, which Repository, do func(*session.Session) error) (err error) {
+	opened, err := m.Opener.Open(ctx, which.Location, which.Namespace)
 	if err != nil {
 		return err
 	}
@@ -68,7 +100,7 @@ func (m *Mover) withSession(ctx context.Context, repository Repository, do func(
 			err = closing
 		}
 	}()
-	err = do(opened)
+	err = withRemedy(opened.URL, do(opened))
 	if errors.Is(err, restic.ErrKilled) {
 		// The lock of the dead would keep others out for half an hour.
 		if _, unlocking := m.removeStale(ctx, opened); unlocking != nil {

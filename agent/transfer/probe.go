@@ -40,7 +40,7 @@ func (m *Mover) Probe(ctx context.Context, request ProbeRequest, _ func(Progress
 	var outcome ProbeOutcome
 	err := m.withSession(ctx, request.Repository, func(repository *session.Session) error {
 		outcome.URL = repository.URL
-		config, err := repository.CatConfig(ctx)
+		config, err := m.open(ctx, repository)
 		if errors.Is(err, restic.ErrRepositoryNotFound) {
 			if err := m.mayMake(repository, request); err != nil {
 				return err
@@ -50,10 +50,10 @@ func (m *Mover) Probe(ctx context.Context, request ProbeRequest, _ func(Progress
 			// spoilt shows when it is opened.
 			made := repository.Init(ctx)
 			if made != nil && !errors.Is(made, restic.ErrAlreadyInitialized) {
-				return fmt.Errorf("making the repository: %w", made)
+				return made
 			}
 			outcome.Made = made == nil
-			config, err = repository.CatConfig(ctx)
+			config, err = m.open(ctx, repository)
 		}
 		if errors.Is(err, restic.ErrWrongPassword) {
 			return &session.NotUsableError{Message: fmt.Sprintf("repository %s does not open with the password in "+
@@ -64,7 +64,7 @@ func (m *Mover) Probe(ctx context.Context, request ProbeRequest, _ func(Progress
 			return damaged(repository.URL, request.KnownID)
 		}
 		if err != nil {
-			return fmt.Errorf("opening the repository: %w", err)
+			return err
 		}
 		outcome.ID = config.ID
 		return nil

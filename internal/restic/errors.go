@@ -85,6 +85,10 @@ type ExitError struct {
 func (e *ExitError) Error() string {
 	parts := []string{"restic " + e.Subcommand}
 	meaning := e.meaning()
+	if said := helperSays(e.Output); said != "" && meaning == nil {
+		// What restic makes of its helper's end explains nothing.
+		return strings.Join(append(parts, said), ": ")
+	}
 	if meaning != nil {
 		parts = append(parts, meaning.Error())
 	}
@@ -92,7 +96,7 @@ func (e *ExitError) Error() string {
 		parts = append(parts, e.cause.Error())
 	}
 	switch {
-	case meaning == ErrCanceled && e.Output != "": //nolint:errorlint // meaning returns the sentinels themselves
+	case meaning == ErrCanceled && lastLine(e.Output) != "": //nolint:errorlint // meaning returns the sentinels
 		// "context canceled" explains nothing; what restic had been retrying until then does.
 		parts = append(parts, "last words: "+lastLine(e.Output))
 	case meaning == ErrCanceled: //nolint:errorlint // as above
@@ -194,11 +198,31 @@ func (e *ExitError) failure() error {
 	return nil
 }
 
+// helperSays returns the last words of the program that restic had started to reach the storage: what stands in for
+// ssh, or rclone (restic v0.19.1, internal/backend/sftp/sftp.go and internal/backend/rclone/backend.go).
+func helperSays(output string) string {
+	said := ""
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if rest, ok := strings.CutPrefix(line, "subprocess "); ok {
+			_, words, _ := strings.Cut(rest, ": ")
+			// The program's name comes twice: restic puts it before, and the program itself.
+			said = strings.TrimPrefix(words, "velero-restic-agent: ")
+		} else if rest, ok := strings.CutPrefix(line, "rclone: "); ok && rest != "" {
+			said = "rclone: " + rest
+		}
+	}
+	return said
+}
+
 func lastLine(text string) string {
 	lines := strings.Split(text, "\n")
 	// restic's own note that the signal has come is the last one, and no news.
-	for len(lines) > 1 && strings.Contains(lines[len(lines)-1], "received, cleaning up") {
+	for len(lines) > 0 && strings.Contains(lines[len(lines)-1], "received, cleaning up") {
 		lines = lines[:len(lines)-1]
+	}
+	if len(lines) == 0 {
+		return ""
 	}
 	return lines[len(lines)-1]
 }

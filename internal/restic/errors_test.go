@@ -56,6 +56,28 @@ func TestExitErrorMeaning(t *testing.T) {
 	}
 }
 
+// TestHelperSays has what restic prints of the program that it had started to reach the storage.
+func TestHelperSays(t *testing.T) {
+	cases := map[string]struct{ output, want string }{
+		"the agent in the place of ssh": {
+			"subprocess /velero-restic-agent: velero-restic-agent: known_hosts has no key: put it there\n",
+			"restic cat: known_hosts has no key: put it there",
+		},
+		"rclone's last words": {
+			"rclone: 2026/01/02 NOTICE: one\nrclone: 2026/01/02 CRITICAL: two\n", "restic cat: rclone: 2026/01/02 CRITICAL: two",
+		},
+		"no helper": {"the file rclone: none", "restic cat: unable to start: exit code 1"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			exit := &ExitError{Subcommand: "cat", Code: 1, Message: "unable to start", Output: c.output}
+			if got := exit.Error(); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
 func TestExitErrorText(t *testing.T) {
 	cases := map[string]struct {
 		exit ExitError
