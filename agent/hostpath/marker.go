@@ -36,10 +36,13 @@ func PrepareMarkers(volumeDir string) (restore func() error, err error) {
 			return err
 		}
 		if mode := info.Mode(); mode&searchable != searchable {
-			if err := os.Chmod(volumeDir, mode|searchable); err != nil {
+			err := os.Chmod(volumeDir, mode|searchable)
+			switch {
+			case err == nil:
+				restore = func() error { return os.Chmod(volumeDir, mode) }
+			case !refused(err):
 				return err
 			}
-			restore = func() error { return os.Chmod(volumeDir, mode) }
 		}
 		dir, err := makeMarkerDir(root)
 		if err != nil {
@@ -202,7 +205,7 @@ func writeMarker(root *os.Root, name, content string) error {
 		return err
 	}
 	_, err = file.WriteString(content)
-	err = errors.Join(err, file.Chmod(markerFileMode), file.Close()) // whatever the umask is
+	err = errors.Join(err, setMode(file.Stat, file.Chmod, markerFileMode), file.Close()) // whatever the umask is
 	if err == nil {
 		err = replaceMarker(dir, draft, name)
 	}
@@ -241,10 +244,34 @@ func makeMarkerDir(root *os.Root) (*os.Root, error) {
 		return nil, err
 	}
 	// The helper is not root and must be able to read it, whatever the umask is, and whoever made it.
-	if err := dir.Chmod(".", markerDirMode); err != nil {
+	stat := func() (os.FileInfo, error) { return dir.Stat(".") }
+	chmod := func(mode os.FileMode) error { return dir.Chmod(".", mode) }
+	if err := setMode(stat, chmod, markerDirMode); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
 	return dir, nil
+}
+
+// setMode gives a marker its permissions. Storage that knows none of its own, or lets nobody change them, may refuse
+// that: then the helper sees what it can.
+func setMode(stat func() (os.FileInfo, error), chmod func(os.FileMode) error, mode os.FileMode) error {
+	info, err := stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode()&^os.ModeDir == mode {
+		return nil
+	}
+	if err := chmod(mode); err != nil && !refused(err) {
+		return err
+	}
+	return nil
+}
+
+// refused says whether storage does not let this be changed, such as NFS that takes root for nobody, SMB, or FUSE.
+func refused(err error) bool {
+	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) ||
+		errors.Is(err, unix.EINVAL)
 }
 
 // openMarkerDir opens the directory of the markers, and makes sure that it is that and not what a link, put there in

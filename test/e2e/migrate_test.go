@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package e2e
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+)
+
+// changeClass is Velero's own way to another storage class.
+const changeClass = `
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: change-storage-class
+  namespace: velero
+  labels: {velero.io/plugin-config: "", velero.io/change-storage-class: RestoreItemAction}
+data: {moved: moved-csi}
+`
+
+// TestAnotherStorageClass restores what was in a local volume into one of a CSI driver, in another namespace.
+func TestAnotherStorageClass(t *testing.T) {
+	needsNode(t)
+	t.Parallel()
+	s, copied := newScene(t, "moved", 1), newScene(t, "moved-copy", 0)
+	s.provideClass("moved-csi", corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingWaitForFirstConsumer)
+	apply(t, changeClass, s.claim("data"), s.pod("web", "data,cache", claimed("data"), emptyDir("cache")))
+	t.Cleanup(func() {
+		kubectl(t, "-n", "velero", "delete", "configmap", "change-storage-class", "--ignore-not-found")
+	})
+	s.waitReady("web")
+	s.fill("web", "/data", "--small")
+	s.shell("web", "echo content > /cache/file")
+	data := s.record("web", "/data")
+	wantComplete(t, backUp(t, "moved", "--include-namespaces=moved"))
+
+	wantRestored(t, restore(t, "moved", "moved", "--namespace-mappings=moved:moved-copy"))
+	copied.waitReady("web")
+	copied.waitUnmarked("web", "/data")
+	same(t, "the claim of another class", data, copied.record("web", "/data"))
+	if got := copied.shell("web", "cat /cache/file"); got != "content\n" {
+		t.Errorf("the emptyDir holds %q, want its content", got)
+	}
+	volume := get[corev1.PersistentVolume](t, "persistentvolume", copied.boundTo("data"))
+	if volume.Spec.CSI == nil || volume.Spec.StorageClassName != "moved-csi" {
+		t.Errorf("the claim is bound to %s of class %q, want one of the CSI driver's",
+			volume.Name, volume.Spec.StorageClassName)
+	}
+}
