@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+)
+
+// hookedBackup freezes the pod spec by the Backup, and notes the time to the nanosecond, as that of a file.
+const hookedBackup = `
+apiVersion: velero.io/v1
+kind: Backup
+metadata: {name: ordered, namespace: velero}
+spec:
+  storageLocation: default
+  includedNamespaces: [ordered]
+  hooks:
+    resources:
+    - name: freeze
+      includedNamespaces: [ordered]
+      includedResources: [pods]
+      labelSelector: {matchLabels: {hooks: spec}}
+      pre:
+      - exec: {container: main, onError: Fail, command: [sh, -c, "echo frozen > /data/marker; touch /log/frozen"]}
+      post:
+      - exec: {container: main, onError: Fail, command: [sh, -c, "touch /log/thawed; rm /data/marker"]}
+`
+
+// hookedRestore looks at the data from a container that Velero adds, and from one that runs.
+const hookedRestore = `
+apiVersion: velero.io/v1
+kind: Restore
+metadata: {name: ordered, namespace: velero}
+spec:
+  backupName: ordered
+  hooks:
+    resources:
+    - name: look
+      includedNamespaces: [ordered]
+      labelSelector: {matchLabels: {hooks: spec}}
+      postHooks:
+      - init:
+          initContainers:
+          - name: look-first
+            image: busybox:stable
+            command: [sh, -c, "cat /data/marker"]
+            volumeMounts: [{name: data, mountPath: /data}]
+      - exec: {container: main, onError: Fail, command: [sh, -c, "cp /data/marker /log/seen"]}
+`
+
+// TestHookOrder has hooks in the Backup, in the Restore, and in annotations for the restore: all that a restored pod
+// runs finds its data there.
+func TestHookOrder(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, "ordered", 0)
+	spec := s.pod("spec", "data", emptyDir("data"), emptyDir("log"))
+	spec.Labels = map[string]string{"hooks": "spec"}
+	noted := s.pod("noted", "data", emptyDir("data"))
+	for key, value := range map[string]string{
+		"init.hook.restore.velero.io/container-name":  "look-first",
+		"init.hook.restore.velero.io/container-image": "busybox:stable",
+		"init.hook.restore.velero.io/command":         `["true"]`,
+		"post.hook.restore.velero.io/command":         `["sh", "-c", "cp /data/file /data/seen"]`,
+		"post.hook.restore.velero.io/on-error":        "Fail",
+	} {
+		noted.Annotations[key] = value
+	}
+	apply(t, spec, noted)
+	s.waitReady("spec")
+	s.waitReady("noted")
+	s.shell("noted", "echo content > /data/file")
+
+	apply(t, hookedBackup)
+	backup := awaitBackup(t, "ordered", operationLimit)
+	wantComplete(t, backup)
+	if got := backup.Status.HookStatus; got == nil || got.HooksAttempted != 2 || got.HooksFailed != 0 {
+		t.Errorf("backup hooks are %+v, want 2 run", got)
+	}
+	s.checkFrozen(wantTaken(t, "ordered", "spec/data", "noted/data")["spec/data"].Status.StartTimestamp.Time)
+
+	s.deleteNamespace()
+	apply(t, hookedRestore)
+	result := awaitRestore(t, "ordered")
+	wantRestored(t, result)
+	if got := result.Status.HookStatus; got == nil || got.HooksAttempted != 2 || got.HooksFailed != 0 {
+		t.Errorf("restore hooks are %+v, want the 2 that run in containers", got)
+	}
+	s.checkInitOrder("spec")
+	s.checkInitOrder("noted")
+	if got := kubectl(t, "-n", s.namespace, "logs", "spec", "-c", "look-first"); got != "frozen\n" {
+		t.Errorf("the hook's init container has seen %q, want what restic read while the pod was frozen", got)
+	}
+	if got := s.shell("spec", "cat /log/seen") + s.shell("noted", "cat /data/seen"); got != "frozen\ncontent\n" {
+		t.Errorf("the hooks in containers have seen %q, want the restored files", got)
+	}
+}
+
+// checkFrozen compares what the pod noted with when restic began. That it had ended before the thaw is told by the
+// marker in the backup, which the thaw removes.
+func (s *scene) checkFrozen(began time.Time) {
+	s.t.Helper()
+	times := strings.Split(s.shell("spec", "stat -c %y /log/frozen /log/thawed; ls -A /data"), "\n")
+	frozen, thawed := noted(s.t, times[0]), noted(s.t, times[1])
+	s.t.Logf("frozen at %s, restic at %s, thawed at %s", frozen, began, thawed)
+	if frozen.Truncate(time.Second).After(began) || thawed.Before(began) {
+		s.t.Error("restic did not read between the hooks")
+	}
+	if times[2] != "" {
+		s.t.Errorf("the volume holds %q after the hooks, want nothing", times[2])
+	}
+}
+
+func noted(t *testing.T, text string) time.Time {
+	t.Helper()
+	at, err := time.Parse("2006-01-02 15:04:05.999999999 -0700", text)
+	if err != nil {
+		t.Fatalf("reading the hook's time: %v", err)
+	}
+	return at
+}
+
+// checkInitOrder wants the hook's init container to have begun after ours ended.
+func (s *scene) checkInitOrder(name string) {
+	s.t.Helper()
+	s.waitReady(name)
+	pod := get[corev1.Pod](s.t, "-n", s.namespace, "pod", name)
+	statuses := pod.Status.InitContainerStatuses
+	if len(statuses) != 2 || statuses[0].Name != contract.RestoreContainer || statuses[1].Name != "look-first" {
+		s.t.Fatalf("pod %s has the init containers %+v, want ours and then the hook's", name, statuses)
+	}
+	ours, hook := statuses[0].State.Terminated, statuses[1].State.Terminated
+	if ours == nil || hook == nil || hook.StartedAt.Before(&ours.FinishedAt) {
+		s.t.Errorf("pod %s: ours is %+v and the hook's %+v, want it after ours", name, ours, hook)
+	}
+}
