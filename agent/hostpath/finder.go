@@ -30,6 +30,11 @@ type Finder struct {
 
 	// mounted replaces mountPoint in tests, whose volumes are mere directories.
 	mounted func(path string) (bool, error)
+
+	// Mounts and Label replace, in tests, this process's mount table and the label that the node's security module has
+	// given it.
+	Mounts func() ([]byte, error)
+	Label  func() string
 }
 
 // Volume is a volume of a pod.
@@ -75,14 +80,14 @@ func (f Finder) Find(volume Volume) (string, error) {
 	if !safeName(uid) {
 		return "", fmt.Errorf("finding a volume of pod %s: its UID %q is not a name", podName(volume.Pod), uid)
 	}
-	root, err := os.OpenRoot(f.Root)
+	root, err := f.open()
 	if err != nil {
-		return "", fmt.Errorf("opening the kubelet's directory of pods: %w: %s", err, rootRemedy)
+		return "", err
 	}
 	defer func() { _ = root.Close() }() // read only: nothing can be lost
 	found, err := candidates(root, path.Join(uid, volumesDir), dir)
 	if err != nil {
-		return "", fmt.Errorf("looking for volume %q of pod %s: %w", volume.Name, podName(volume.Pod), err)
+		return "", fmt.Errorf("looking for volume %q of pod %s: %w", volume.Name, podName(volume.Pod), f.explain(err))
 	}
 	looked := filepath.Join(f.Root, uid, volumesDir, "*", dir)
 	switch len(found) {
@@ -97,6 +102,18 @@ func (f Finder) Find(volume Volume) (string, error) {
 		volume.Name, podName(volume.Pod), looked, len(found), strings.Join(found, ", "))
 }
 
+// open opens the root. Its error says what to do.
+func (f Finder) open() (*os.Root, error) {
+	root, err := os.OpenRoot(f.Root)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("opening the kubelet's directory of pods: %w", f.explain(err))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the kubelet's directory of pods: %w: %s", err, rootRemedy)
+	}
+	return root, nil
+}
+
 // rootRemedy is what to do when Finder.Root is not what it should be.
 const rootRemedy = "the volume host-pods of the DaemonSet restic is not the kubelet's directory of pods: set its " +
 	"hostPath to <the kubelet's root directory>/pods, which is /var/lib/kubelet/pods unless the kubelet runs with " +
@@ -105,8 +122,10 @@ const rootRemedy = "the volume host-pods of the DaemonSet restic is not the kube
 // candidates returns the paths below the root of the real directories of this name, one for each plugin that has one.
 // Every step is a real directory, too: the kubelet makes no links there.
 func candidates(root *os.Root, volumes, dir string) ([]string, error) {
-	if !realDir(root, path.Dir(volumes)) || !realDir(root, volumes) {
-		return nil, nil
+	for _, step := range []string{path.Dir(volumes), volumes} {
+		if real, err := permittedDir(root, step); !real || err != nil {
+			return nil, err
+		}
 	}
 	plugins, err := fs.ReadDir(root.FS(), volumes)
 	if err != nil {
@@ -115,7 +134,11 @@ func candidates(root *os.Root, volumes, dir string) ([]string, error) {
 	var found []string
 	for _, plugin := range plugins {
 		candidate := path.Join(volumes, plugin.Name(), dir)
-		if plugin.IsDir() && realDir(root, candidate) {
+		real, err := permittedDir(root, candidate)
+		if err != nil {
+			return nil, err
+		}
+		if plugin.IsDir() && real {
 			found = append(found, candidate)
 		}
 	}
@@ -127,7 +150,11 @@ func (f Finder) content(volume Volume, root *os.Root, found string) (string, err
 	plugin := path.Base(path.Dir(found))
 	if plugin == pluginCSI {
 		found = path.Join(found, csiMountDir)
-		if !realDir(root, found) {
+		real, err := permittedDir(root, found)
+		if err != nil {
+			return "", fmt.Errorf("volume %q of pod %s: %w", volume.Name, podName(volume.Pod), f.explain(err))
+		}
+		if !real {
 			return "", fmt.Errorf("volume %q of pod %s: %w: there is no %s yet", volume.Name, podName(volume.Pod),
 				ErrNotMounted, filepath.Join(f.Root, found))
 		}
@@ -198,19 +225,28 @@ func claimDirectory(volume Volume) (dir string, mountSubdir bool, err error) {
 // PodVolumesRootOK returns nil if the root is the kubelet's directory of pods: if it has that of at least one of the
 // pods, which are to be pods that run on this node. Without any pod it only makes sure that the root can be read.
 func (f Finder) PodVolumesRootOK(podUIDs []string) error {
-	root, err := os.OpenRoot(f.Root)
+	root, err := f.open()
 	if err != nil {
-		return fmt.Errorf("opening the kubelet's directory of pods: %w: %s", err, rootRemedy)
+		return err
 	}
 	defer func() { _ = root.Close() }() // read only: nothing can be lost
 	for _, uid := range podUIDs {
-		if safeName(uid) && realDir(root, uid) {
+		if !safeName(uid) {
+			continue
+		}
+		real, err := permittedDir(root, uid)
+		if err != nil {
+			return fmt.Errorf("looking for a pod of this node: %w", f.explain(err))
+		}
+		if real {
 			return nil
 		}
 	}
 	if len(podUIDs) == 0 {
-		_, err := fs.ReadDir(root.FS(), ".")
-		return err
+		if _, err := fs.ReadDir(root.FS(), "."); err != nil {
+			return fmt.Errorf("reading the kubelet's directory of pods: %w", f.explain(err))
+		}
+		return nil
 	}
 	return fmt.Errorf("%s has none of the %d pods that run on this node: %s", f.Root, len(podUIDs), rootRemedy)
 }
@@ -239,6 +275,15 @@ func sourceOf(pod *corev1.Pod, name string) *corev1.VolumeSource {
 		}
 	}
 	return nil
+}
+
+// permittedDir is realDir with an error where that may not even be asked: fs.ErrPermission.
+func permittedDir(root *os.Root, path string) (bool, error) {
+	info, err := root.Lstat(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return false, err
+	}
+	return err == nil && info.IsDir(), nil
 }
 
 // realDir says whether the path is a directory, and not a link to one.

@@ -53,6 +53,10 @@ func (m *Mover) Backup(ctx context.Context, request BackupRequest, report func(P
 		outcome.URL = repository.URL
 		return m.backupInto(ctx, repository, request, &outcome, report)
 	})
+	err = m.explain(&outcome.Warnings, err)
+	if unfit := m.Finder.MountWarning(dir, request.Volume); unfit != "" && outcome.SnapshotID != "" {
+		outcome.Warnings.AddFirst(unfit)
+	}
 	return outcome, err
 }
 

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
@@ -52,6 +54,25 @@ func (m *Mover) origin() map[string]string {
 		return nil
 	}
 	return map[string]string{contract.TagCluster: m.Cluster, contract.TagVeleroNamespace: m.Opener.Namespace}
+}
+
+// explain says what to do where the node's security module keeps the agent from files: in the error if there is one,
+// else before the warnings. The module may let the agent see the volume, and none of what is in it.
+func (m *Mover) explain(warnings *restic.Warnings, err error) error {
+	texts := slices.Clone(warnings.First)
+	if err != nil {
+		texts = append(texts, err.Error())
+	}
+	denied := func(text string) bool { return strings.Contains(text, "permission denied") }
+	remedy := m.Finder.Confinement()
+	if remedy == "" || !slices.ContainsFunc(texts, denied) || err != nil && strings.Contains(err.Error(), remedy) {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, remedy)
+	}
+	warnings.AddFirst(remedy)
+	return nil
 }
 
 // leftOut are the folders at the root of a volume that belong to the file system and to this project, not to the

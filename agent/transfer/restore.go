@@ -54,7 +54,7 @@ func (m *Mover) Restore(ctx context.Context, request RestoreRequest, report func
 	err = m.withSession(ctx, request.Repository, func(repository *session.Session) error {
 		return restore(ctx, repository, dir, request, &outcome, report)
 	})
-	return outcome, err
+	return outcome, m.explain(&outcome.Warnings, err)
 }
 
 // sightTime is what the helper gets to see the folder of the markers before the volume's root becomes what it was: it

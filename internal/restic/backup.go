@@ -39,6 +39,12 @@ func (w *Warnings) add(problem Problem) {
 	w.addText(text)
 }
 
+// AddFirst counts a problem of the whole volume and tells it before those of single files.
+func (w *Warnings) AddFirst(text string) {
+	w.Count++
+	w.First = append([]string{text}, w.First[:min(len(w.First), MaxWarnings-1)]...)
+}
+
 func (w *Warnings) addText(text string) {
 	w.Count++
 	if len(w.First) >= MaxWarnings {

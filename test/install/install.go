@@ -73,7 +73,7 @@ func Install(ctx context.Context, c Cluster, options Options, out io.Writer) err
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if options.Images != "" {
-		if err := load(ctx, c, options.Images); err != nil {
+		if err := Load(ctx, c, options.Images); err != nil {
 			return err
 		}
 	}
@@ -86,7 +86,9 @@ func Install(ctx context.Context, c Cluster, options Options, out io.Writer) err
 	return nil
 }
 
-func load(ctx context.Context, c Cluster, folder string) error {
+// Load brings the images of a folder that `make images` wrote to a cluster that takes images from files. The error says
+// when it does not, or when there are none.
+func Load(ctx context.Context, c Cluster, folder string) error {
 	target, loads := c.(loader)
 	if !loads {
 		return errors.New("installing: this cluster takes no images from files: push them to a registry that it " +

@@ -3,9 +3,16 @@
 
 package page
 
-// Guides are all that pages need to be followed. A page without one is followed as it stands.
+import (
+	"context"
+	"io"
+)
+
+// Guides are all that pages need to be followed, in the order in which a cluster without this project meets them: it
+// is installed by the first, removed, and installed by the second for the rest. A page without one is followed as it
+// stands.
 func Guides() []Guide {
-	return []Guide{platforms()}
+	return []Guide{installation(), readme(), backup(), restore(), troubleshooting(), platforms()}
 }
 
 // GuideTo returns the guide to a page, or an empty one.
@@ -16,4 +23,241 @@ func GuideTo(file string) Guide {
 		}
 	}
 	return Guide{File: file}
+}
+
+// Install installs the project as docs/install.md says, up to what that says of the removal. The cluster has Velero,
+// and the project's images or a registry with them.
+func (d *Desk) Install(ctx context.Context, out io.Writer) error {
+	return d.Walk(ctx, installation(), "Removing it", out)
+}
+
+// latestRestore is the name of the restore that was made last.
+const latestRestore = `$(kubectl -n velero get restores.velero.io --sort-by=.metadata.creationTimestamp ` +
+	`-o jsonpath='{.items[-1:].metadata.name}')`
+
+// makeNamespace makes namespace foo with the claim that the pages' pod uses.
+const makeNamespace = `kubectl apply -f - <<END
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: standard, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
+provisioner: csi.velero-restic.test
+volumeBindingMode: WaitForFirstConsumer
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: foo}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: test-volume-claim, namespace: foo}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 100Mi}}}
+END
+`
+
+// makeSample makes the pod, too, with a file in each volume.
+const makeSample = makeNamespace + `kubectl apply -f - <<END
+apiVersion: v1
+kind: Pod
+metadata: {name: sample, namespace: foo}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - image: busybox:stable
+    name: main
+    command: [sleep, infinity]
+    volumeMounts: [{name: pvc-volume, mountPath: /volume-1}, {name: emptydir-volume, mountPath: /volume-2}]
+  volumes:
+  - {name: pvc-volume, persistentVolumeClaim: {claimName: test-volume-claim}}
+  - {name: emptydir-volume, emptyDir: {}}
+END
+kubectl -n foo wait pod/sample --for=condition=Ready --timeout=120s
+kubectl -n foo exec sample -- sh -c 'echo first > /volume-1/file; echo second > /volume-2/file'
+`
+
+// readSample prints what is in the pod's volumes when it is ready.
+const readSample = `kubectl -n foo wait pod/sample --for=condition=Ready --timeout=120s
+kubectl -n foo exec sample -c main -- sh -c 'cat /volume-1/file /volume-2/file'
+`
+
+// loseNamespace deletes the namespace with all that is in it.
+const loseNamespace = "kubectl -n foo delete pods --all --now\n" +
+	"kubectl delete namespace foo --ignore-not-found --timeout=90s\n"
+
+// takeSample backs the pod's two volumes up.
+func takeSample(name string) string {
+	return "kubectl -n foo annotate pod/sample --overwrite " +
+		"backup.velero.io/backup-volumes=pvc-volume,emptydir-volume\n" +
+		"velero backup create " + name + " --include-namespaces foo --wait\n" +
+		"[ \"$(kubectl -n velero get backups.velero.io " + name + " -o jsonpath='{.status.phase}')\" = Completed ]\n"
+}
+
+func installation() Guide {
+	return Guide{
+		File: "docs/install.md",
+		Replace: map[string]string{
+			"namespace: backup ": "namespace: velero ", // where Velero is on a test's cluster
+			"<part>":             "crds",
+		},
+		Checks: []Check{
+			{
+				Block:  "create secret generic velero-restic-credentials",
+				Script: "kubectl -n velero get secret velero-restic-credentials -o jsonpath='{.data}'",
+				Prints: []string{`{"repository-password":"`},
+			},
+			{Block: "> repository-password", Script: "wc -c < repository-password", Prints: []string{"44"}},
+			{
+				Block: "velero plugin add", Says: []string{"velero.io/restic "},
+				Script: "kubectl -n velero wait pod -l name=restic --for=condition=Ready --timeout=60s",
+			},
+			{
+				Block: "velero plugin remove",
+				Script: "[ -z \"$(kubectl get crd,daemonset,clusterrole -A -o name | grep restic)\" ] && " +
+					"kubectl -n velero get deployment velero -o jsonpath='{..initContainers[*].image};'",
+				Prints: []string{"velero-plugin-for-aws", ";"},
+			},
+		},
+	}
+}
+
+func readme() Guide {
+	return Guide{
+		File: "README.md",
+		Before: "kubectl -n velero rollout status deployment/velero --timeout=120s\n" +
+			"kubectl -n velero delete secret velero-restic-credentials --ignore-not-found\n" + makeSample,
+		After:   loseNamespace,
+		Replace: map[string]string{"NAME": "readme", "RESTORE": latestRestore},
+		Checks: []Check{
+			{
+				Block:  "velero backup create NAME --wait",
+				Says:   []string{"pvc-volume: Completed, ", "Phase:  Completed"},
+				Script: loseNamespace,
+			},
+			{
+				Block: "velero restore create --from-backup NAME --wait", Says: []string{"Completed"},
+				Script: readSample, Prints: []string{"first\nsecond\n"},
+			},
+		},
+	}
+}
+
+func backup() Guide {
+	return Guide{
+		File: "docs/backup.md",
+		Before: makeNamespace + `kubectl apply -f - <<END
+apiVersion: v1
+kind: Pod
+metadata: {name: other, namespace: foo}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - image: busybox:stable
+    name: main
+    command: [sleep, infinity]
+    volumeMounts: [{name: one, mountPath: /one}, {name: two, mountPath: /two}]
+  volumes: [{name: one, emptyDir: {}}, {name: two, emptyDir: {}}]
+END`,
+		After: "kubectl -n velero delete schedules.velero.io --all\n" + loseNamespace,
+		Replace: map[string]string{
+			"YOUR_POD_NAMESPACE": "foo", "YOUR_POD_NAME": "other",
+			"YOUR_VOLUME_NAME_1": "one", "YOUR_VOLUME_NAME_2": "two",
+			"NAME": "page-backup", "NIGHTLY": "nightly",
+		},
+		Apply: []string{"  name: sample\n"},
+		Checks: []Check{
+			{
+				Block:  "annotate pod/sample",
+				Script: "kubectl -n foo wait pod --all --for=condition=Ready --timeout=120s",
+			},
+			{
+				Block: "velero backup create NAME --include-namespaces foo --wait",
+				Script: "kubectl -n velero get podvolumebackups -l velero.io/backup-name=page-backup " +
+					"--sort-by=.spec.volume -o jsonpath='{range .items[*]}{.spec.volume} {.status.phase};{end}'",
+				Prints: []string{
+					"emptydir-volume Completed;one Completed;pvc-volume Completed;two Completed;",
+				},
+			},
+			{
+				Block: "velero backup describe NAME --details",
+				Says:  []string{"Phase:  Completed", "pvc-volume: Completed, ", "kind: PodVolumeBackup"},
+			},
+		},
+	}
+}
+
+func restore() Guide {
+	return Guide{
+		File:   "docs/restore.md",
+		Before: makeSample + takeSample("page-restore") + loseNamespace,
+		After: loseNamespace + `kubectl delete namespace foo-copy --ignore-not-found --timeout=90s
+kubectl -n velero delete configmap change-storage-class-config --ignore-not-found`,
+		Replace: map[string]string{
+			"NAME": "page-restore", "RESTORE": latestRestore, "OLD_CLASS": "standard", "NEW_CLASS": "other",
+		},
+		Apply: []string{"velero.io/change-storage-class: RestoreItemAction"},
+		Checks: []Check{
+			{
+				Block:  "velero restore create --from-backup NAME --wait",
+				Script: readSample, Prints: []string{"first\nsecond\n"},
+			},
+			{
+				Block: "velero restore describe RESTORE --details",
+				Says:  []string{"Phase:", "Completed", "pvc-volume: Completed, ", "kind: PodVolumeRestore"},
+			},
+			{
+				Block: "foo:foo-copy",
+				Script: "kubectl -n foo-copy wait pod/sample --for=condition=Ready --timeout=120s\n" +
+					"kubectl -n foo-copy exec sample -c main -- cat /volume-1/file",
+				Prints: []string{"first\n"},
+			},
+			{
+				Block: "velero.io/change-storage-class: RestoreItemAction",
+				Script: `kubectl apply -f - <<END
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: other}
+provisioner: csi.velero-restic.test
+volumeBindingMode: Immediate
+END
+` + loseNamespace + "velero restore create --from-backup page-restore --wait\n" + readSample +
+					`kubectl -n foo get pvc test-volume-claim -o jsonpath='class {.spec.storageClassName}'
+kubectl -n velero get secret velero-restic-credentials -o jsonpath='{.data.repository-password}' | base64 -d \
+  > repository-password
+kubectl -n velero delete secret velero-restic-credentials`,
+				Prints: []string{"first\nsecond\n", "class other"},
+			},
+			{Block: `{"accessMode":"ReadOnly"}`, Script: loseNamespace},
+			{Block: "velero backup get", Script: readSample, Prints: []string{"first\nsecond\n"}},
+		},
+	}
+}
+
+func troubleshooting() Guide {
+	return Guide{
+		File: "docs/troubleshooting.md",
+		Before: makeSample + takeSample("page-trouble") + loseNamespace +
+			"velero restore create page-trouble --from-backup page-trouble --wait\n" + readSample + `
+kubectl -n foo annotate pod/sample --overwrite backup.velero.io/backup-volumes=pvc-volume,nowhere
+velero backup create page-warning --include-namespaces foo --wait
+credentials=$(kubectl -n velero get secret cloud-credentials -o jsonpath='{.data.cloud}' | base64 -d)
+export AWS_ACCESS_KEY_ID=$(echo "$credentials" | sed -n 's/^aws_access_key_id *= *//p')
+export AWS_SECRET_ACCESS_KEY=$(echo "$credentials" | sed -n 's/^aws_secret_access_key *= *//p')`,
+		After: loseNamespace,
+		Replace: map[string]string{
+			"NS": "foo", "POD": "sample", "NAME": "page-warning", "restore-name=NAME": "restore-name=page-trouble",
+			"describe pvc NAME": "describe pvc test-volume-claim",
+			"delete resticrepository NAME": "delete resticrepository $(kubectl -n velero get resticrepositories " +
+				"-l velero.io/volume-namespace=foo -o jsonpath='{.items[0].metadata.name}')",
+			"s3:https://…": "$(kubectl -n velero get resticrepositories " +
+				"-o jsonpath='{.items[0].status.resticIdentifier}')",
+		},
+		Checks: []Check{
+			{Block: "velero backup logs NAME", Says: []string{"has no volume nowhere"}},
+			{
+				Block: "delete resticrepository NAME", Script: takeSample("page-again") +
+					"kubectl -n velero get resticrepositories -o wide", Prints: []string{"Ready"},
+			},
+			{Block: "logs POD -c restic-restore-wait", Says: []string{"pvc-volume"}},
+			{Block: "password snapshots", Says: []string{"velero"}},
+		},
+	}
 }

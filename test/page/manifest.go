@@ -25,7 +25,7 @@ func (w *walk) manifest(ctx context.Context, block Block, text string) error {
 	mode := "--dry-run=server"
 	for _, piece := range w.guide.Apply {
 		if strings.Contains(block.Text, piece) {
-			w.used[piece], mode = true, ""
+			w.used["apply "+piece], mode = true, ""
 		}
 	}
 	var object map[string]any

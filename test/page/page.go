@@ -6,6 +6,7 @@
 package page
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,36 +67,72 @@ var (
 // Parse finds the blocks of a page. It fails on a fence that has no end or carries more than a language: the rest of
 // the page would be taken for something that it is not.
 func Parse(file, content string) (Page, error) {
-	p := Page{File: file}
-	section := ""
-	lines := strings.Split(content, "\n")
-	for i := 0; i < len(lines); i++ {
-		if found := heading.FindStringSubmatch(lines[i]); found != nil {
-			section = found[1]
-		}
-		if !strings.HasPrefix(strings.TrimSpace(lines[i]), "```") {
-			for _, code := range span.FindAllStringSubmatch(lines[i], -1) {
-				text := strings.ReplaceAll(code[1], `\|`, "|") // as a cell of a table has it
-				p.Blocks = append(p.Blocks, Block{Line: i + 1, Section: section, Inline: true, Text: text})
-			}
+	r := &reader{page: Page{File: file}, lines: strings.Split(content, "\n")}
+	for r.next < len(r.lines) {
+		if !strings.HasPrefix(strings.TrimSpace(r.lines[r.next]), "```") {
+			r.paragraph()
 			continue
 		}
-		found := fence.FindStringSubmatch(lines[i])
-		if found == nil {
-			return p, fmt.Errorf("%s:%d: a fence has ``` and one word: %q", file, i+1, lines[i])
+		if err := r.fenced(); err != nil {
+			return r.page, fmt.Errorf("%s:%d: %w", file, r.next+1, err)
 		}
-		block := Block{Line: i + 1, Section: section, Language: strings.ToLower(found[2])}
-		var text []string
-		for i++; i < len(lines) && strings.TrimSpace(lines[i]) != "```"; i++ {
-			text = append(text, strings.TrimPrefix(lines[i], found[1]))
-		}
-		if i == len(lines) {
-			return p, fmt.Errorf("%s:%d: the fence has no end", file, block.Line)
-		}
-		block.Text = strings.Join(text, "\n") + "\n"
-		p.Blocks = append(p.Blocks, block)
 	}
-	return p, nil
+	return r.page, nil
+}
+
+// reader is one call of Parse.
+type reader struct {
+	page    Page
+	lines   []string
+	next    int
+	section string
+}
+
+// paragraph reads up to the next empty line or fence, since code may go over the end of a line.
+func (r *reader) paragraph() {
+	first := r.next
+	for ; r.next < len(r.lines); r.next++ {
+		line := strings.TrimSpace(r.lines[r.next])
+		if line == "" || strings.HasPrefix(line, "```") {
+			break
+		}
+		if found := heading.FindStringSubmatch(line); found != nil {
+			if r.next > first {
+				break
+			}
+			r.section = found[1]
+		}
+	}
+	text := strings.Join(r.lines[first:r.next], "\n")
+	for _, found := range span.FindAllStringSubmatchIndex(text, -1) {
+		code := strings.Join(strings.Fields(text[found[2]:found[3]]), " ")
+		r.page.Blocks = append(r.page.Blocks, Block{
+			Line: first + 1 + strings.Count(text[:found[0]], "\n"), Section: r.section, Inline: true,
+			Text: strings.ReplaceAll(code, `\|`, "|"), // as a cell of a table has it
+		})
+	}
+	if r.next < len(r.lines) && strings.TrimSpace(r.lines[r.next]) == "" {
+		r.next++
+	}
+}
+
+func (r *reader) fenced() error {
+	found := fence.FindStringSubmatch(r.lines[r.next])
+	if found == nil {
+		return fmt.Errorf("a fence has ``` and one word: %q", r.lines[r.next])
+	}
+	block := Block{Line: r.next + 1, Section: r.section, Language: strings.ToLower(found[2])}
+	var text []string
+	for at := r.next + 1; at < len(r.lines); at++ {
+		if strings.TrimSpace(r.lines[at]) == "```" {
+			block.Text = strings.Join(text, "\n") + "\n"
+			r.page.Blocks = append(r.page.Blocks, block)
+			r.next = at + 1
+			return nil
+		}
+		text = append(text, strings.TrimPrefix(r.lines[at], found[1]))
+	}
+	return errors.New("the fence has no end")
 }
 
 // treatment is what becomes of a block.

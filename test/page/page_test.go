@@ -14,7 +14,7 @@ import (
 )
 
 const sample = "# Title\n" +
-	"Type `kubectl get pods`, or a \\| b.\n" +
+	"Type `kubectl\nget pods`, or `a \\| b`.\n" +
 	"## Steps\n" +
 	"1. First:\n" +
 	"   ```bash\n" +
@@ -31,14 +31,15 @@ func TestParse(t *testing.T) {
 	}
 	want := Page{File: "docs/sample.md", Blocks: []Block{
 		{Line: 2, Section: "Title", Inline: true, Text: "kubectl get pods"},
-		{Line: 5, Section: "Steps", Language: "bash", Text: "echo one \\\n  two\n"},
-		{Line: 9, Section: "Steps", Language: "console", Text: "$ make demo   # look\n  8s  made\n        $ not this\n"},
-		{Line: 14, Section: "Steps", Text: "drawing\n"},
+		{Line: 3, Section: "Title", Inline: true, Text: "a | b"},
+		{Line: 6, Section: "Steps", Language: "bash", Text: "echo one \\\n  two\n"},
+		{Line: 10, Section: "Steps", Language: "console", Text: "$ make demo   # look\n  8s  made\n        $ not this\n"},
+		{Line: 15, Section: "Steps", Text: "drawing\n"},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if script := got.Blocks[2].script(); script != "make demo   # look\n" {
+	if script := got.Blocks[3].script(); script != "make demo   # look\n" {
 		t.Errorf("the transcript's script is %q", script)
 	}
 }

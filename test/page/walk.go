@@ -63,24 +63,34 @@ func (d *Desk) Walk(ctx context.Context, guide Guide, until string, out io.Write
 		return err
 	}
 	w := &walk{desk: d, guide: guide, page: p, out: out, used: map[string]bool{}}
-	if output, err := d.Run(ctx, guide.Before); err != nil {
-		return fmt.Errorf("%s: preparing: %w: %s", guide.File, err, output)
+	return errors.Join(w.follow(ctx, until), w.clear(ctx))
+}
+
+// follow prepares, and does one block after the other.
+func (w *walk) follow(ctx context.Context, until string) error {
+	if output, err := w.desk.Run(ctx, w.guide.Before); err != nil {
+		return fmt.Errorf("%s: preparing: %w: %s", w.guide.File, err, output)
 	}
-	for _, block := range p.Blocks {
+	for _, block := range w.page.Blocks {
 		if until != "" && block.Section == until {
 			return nil
 		}
 		if err := w.do(ctx, block); err != nil {
-			return fmt.Errorf("%s:%d: %w", guide.File, block.Line, err)
+			return fmt.Errorf("%s:%d: %w", w.guide.File, block.Line, err)
 		}
 	}
-	if output, err := d.Run(ctx, guide.After); err != nil {
-		return fmt.Errorf("%s: clearing up: %w: %s", guide.File, err, output)
-	}
 	if until != "" {
-		return fmt.Errorf("%s: there is no section %q", guide.File, until)
+		return fmt.Errorf("%s: there is no section %q", w.guide.File, until)
 	}
 	return w.unused()
+}
+
+// clear is done after a failure, too, for the sake of the next page.
+func (w *walk) clear(ctx context.Context) error {
+	if output, err := w.desk.Run(ctx, w.guide.After); err != nil {
+		return fmt.Errorf("%s: clearing up: %w: %s", w.guide.File, err, output)
+	}
+	return nil
 }
 
 // walk is one call of Walk.
@@ -89,7 +99,7 @@ type walk struct {
 	guide Guide
 	page  Page
 	out   io.Writer
-	// used are the pieces of blocks that the guide names and the page has.
+	// used are the pieces of blocks that the guide names and the page has, each after what the guide has them for.
 	used map[string]bool
 }
 
@@ -113,7 +123,7 @@ func (w *walk) do(ctx context.Context, block Block) error {
 	case command:
 		return w.run(ctx, block, typed.script())
 	case mention:
-		return w.desk.checkMention(ctx, typed.Text)
+		return w.desk.checkMention(ctx, block.Text)
 	case manifest:
 		return w.manifest(ctx, block, typed.Text)
 	case document:
@@ -170,10 +180,10 @@ func (w *walk) run(ctx context.Context, block Block, script string) error {
 		}
 	}
 	for _, check := range w.guide.Checks {
-		if !strings.Contains(block.Text, check.Block) || w.used[check.Block] {
+		if !strings.Contains(block.Text, check.Block) || w.used["check "+check.Block] {
 			continue
 		}
-		w.used[check.Block] = true
+		w.used["check "+check.Block] = true
 		if err := w.check(ctx, check, output); err != nil {
 			return err
 		}
@@ -214,7 +224,7 @@ func indent(text string) string {
 func (w *walk) left(block Block) (Left, bool) {
 	for _, left := range w.guide.Left {
 		if strings.Contains(block.Text, left.Block) {
-			w.used[left.Block] = true
+			w.used["left "+left.Block] = true
 			return left, true
 		}
 	}
@@ -224,20 +234,20 @@ func (w *walk) left(block Block) (Left, bool) {
 // unused says what the guide knows and the page does not have: it was written about another version of the page.
 func (w *walk) unused() error {
 	var problems []error
-	say := func(piece string) {
-		if !w.used[piece] {
+	say := func(kind, piece string) {
+		if !w.used[kind+" "+piece] {
 			problems = append(problems, fmt.Errorf("%s: its guide names a block with %q, which the page does not have",
 				w.guide.File, piece))
 		}
 	}
 	for _, check := range w.guide.Checks {
-		say(check.Block)
+		say("check", check.Block)
 	}
 	for _, left := range w.guide.Left {
-		say(left.Block)
+		say("left", left.Block)
 	}
 	for _, piece := range w.guide.Apply {
-		say(piece)
+		say("apply", piece)
 	}
 	return errors.Join(problems...)
 }

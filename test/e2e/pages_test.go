@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
+	"github.com/velero-restic/velero-plugin-for-restic/test/install"
+	"github.com/velero-restic/velero-plugin-for-restic/test/page"
+)
+
+// TestPages follows every page that users read on a cluster of their own: it installs the project by what the pages
+// say, and runs each of their commands. The pages that need no node are followed in test/integration.
+func TestPages(t *testing.T) {
+	needsNode(t)
+	t.Parallel()
+	desk := newDesk(t, freshCluster(t, "pages", node.Options{}))
+	files, err := page.Files(suite.repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	followed := map[string]bool{}
+	follow := func(guide page.Guide) {
+		if followed[guide.File] || guide.Server {
+			return
+		}
+		followed[guide.File] = true
+		t.Run(guide.File, func(t *testing.T) {
+			if err := desk.Walk(t.Context(), guide, "", t.Output()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	for _, guide := range page.Guides() {
+		if follow(guide); t.Failed() && guide.File == "README.md" {
+			t.Fatal("the other pages need what the README installs")
+		}
+	}
+	for _, file := range files {
+		follow(page.GuideTo(file))
+	}
+}
+
+// freshCluster starts a cluster beside the suite's, with Velero and with the images of this project, and without the
+// project itself. It goes when the test ends. The name is short.
+func freshCluster(t *testing.T, name string, options node.Options) *node.Node {
+	t.Helper()
+	n, err := node.New(suite.node.Name()+"-"+name, suite.node.Cache(), t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := func() {
+		// A clean-up comes after the end of the test's context.
+		if err := n.Down(context.WithoutCancel(t.Context())); err != nil && !errors.Is(err, node.ErrAbsent) {
+			t.Error("clearing up:", err)
+		}
+	}
+	down() // what an earlier run left
+	t.Cleanup(down)
+	if err := n.Up(t.Context(), options); err != nil {
+		t.Fatal(err)
+	}
+	if err := velero.Install(t.Context(), n, velero.Options{}, t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	if err := install.Load(t.Context(), n, filepath.Join(suite.repository, install.Images)); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// newDesk is where a reader of the pages works with this cluster.
+func newDesk(t *testing.T, n *node.Node) *page.Desk {
+	t.Helper()
+	desk, err := page.NewDesk(page.DeskOptions{
+		Repository: suite.repository, Folder: t.TempDir(), Kubeconfig: n.Kubeconfig(), Programs: []string{n.Bin()},
+		KubeletRoot: n.KubeletRoot(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return desk
+}
