@@ -107,6 +107,7 @@ func (l *leader) ensureLease(ctx context.Context, client kubernetes.Interface) e
 // lead runs the leader's controllers until the context ends.
 func (l *leader) lead(ctx context.Context) error {
 	ctrl.Log.Info("Leading")
+	defer l.counters.LeaderGone()
 	mgr, err := ctrl.NewManager(l.config, ctrl.Options{
 		Scheme:  newScheme(),
 		Metrics: metricsserver.Options{BindAddress: "0"}, // the node's manager serves what both count
@@ -119,15 +120,24 @@ func (l *leader) lead(ctx context.Context) error {
 		return fmt.Errorf("preparing the leader role: %w", err)
 	}
 	recorder := mgr.GetEventRecorderFor(component)
-	probes, forgets := controller.NewWakeup(), controller.NewWakeup()
+	probes, forgets, looks := controller.NewWakeup(), controller.NewWakeup(), controller.NewWakeup()
 	probeJobs := transfer.NewPool[transfer.ProbeOutcome](leaderConcurrency, probes.Changed)
 	forgetJobs := transfer.NewPool[transfer.ForgetOutcome](leaderConcurrency, forgets.Changed)
+	lookJobs := transfer.NewPool[transfer.LocksOutcome](leaderConcurrency, looks.Changed)
 	repositories := &controller.RepositoryReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Metrics: l.counters, Clock: clock.RealClock{},
 		AllowStaticPassword: l.options.AllowStaticPassword, Jobs: probeJobs, Probe: l.mover.Probe,
 	}
 	forget := &controller.ForgetReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Metrics: l.counters, Jobs: forgetJobs, Forget: l.mover.Forget,
+	}
+	maintenance := &controller.MaintenanceReconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Metrics: l.counters,
+		ConfigMap: l.options.MaintenanceConfig, Clock: clock.RealClock{},
+	}
+	locks := &controller.LockReconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Metrics: l.counters,
+		Clock: clock.RealClock{}, Jobs: lookJobs, Locks: l.mover.Locks,
 	}
 	stranded := &controller.Stranded{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: l.options.Namespace, Clock: clock.RealClock{},
@@ -138,7 +148,8 @@ func (l *leader) lead(ctx context.Context) error {
 	}
 	if err := errors.Join(
 		repositories.SetupWithManager(mgr, probes), forget.SetupWithManager(mgr, forgets),
-		stranded.SetupWithManager(mgr), addRunnables(mgr, probeJobs, forgetJobs),
+		maintenance.SetupWithManager(mgr), locks.SetupWithManager(mgr, looks),
+		stranded.SetupWithManager(mgr), addRunnables(mgr, probeJobs, forgetJobs, lookJobs),
 	); err != nil {
 		return fmt.Errorf("preparing the leader role: %w", err)
 	}

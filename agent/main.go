@@ -33,8 +33,8 @@ func main() {
 			return run(command.Context(), options)
 		},
 	}
-	options.AddFlags(command.Flags())
-	command.AddCommand(newSFTPCommand())
+	options.AddFlags(command.PersistentFlags())
+	command.AddCommand(newSFTPCommand(), maintainCommand(options))
 	ctrl.SetLogger(zap.New(logging(options)))
 	command.PersistentPreRun = func(*cobra.Command, []string) { ctrl.SetLogger(zap.New(logging(options))) }
 	if err := command.ExecuteContext(ctrl.SetupSignalHandler()); err != nil {

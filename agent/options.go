@@ -49,6 +49,8 @@ type Options struct {
 	OrphanSweep time.Duration
 	// OrphanGrace is how long such a snapshot is reported before it is removed.
 	OrphanGrace time.Duration
+	// MaintenanceConfig is the name of the ConfigMap that says how maintenance runs.
+	MaintenanceConfig string
 	// AllowStaticPassword permits new repositories with Velero's well-known password.
 	AllowStaticPassword bool
 	// MetricsAddress and HealthAddress are where the agent listens.
@@ -79,6 +81,7 @@ func NewOptions(environ []string) *Options {
 		Concurrency: 2, RetryLock: time.Minute, StopGrace: 8 * time.Second, RepositoryWait: time.Minute,
 		OrphanSweep: 24 * time.Hour, OrphanGrace: 7 * 24 * time.Hour,
 		ProgressInterval: 2 * time.Second, MetricsAddress: ":8085", HealthAddress: ":8086",
+		MaintenanceConfig: contract.MaintenanceConfigMap,
 		LogLevel: "info", LogFormat: "text",
 	}
 }
@@ -111,6 +114,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"how often to look for snapshots of backups that no longer exist; 0: never")
 	flags.DurationVar(&o.OrphanGrace, "orphan-grace", o.OrphanGrace,
 		"how long to report such a snapshot before it is removed")
+	flags.StringVar(&o.MaintenanceConfig, "maintenance-config", o.MaintenanceConfig,
+		"ConfigMap in Velero's namespace that says how checks and prunes run, if it exists")
 	flags.BoolVar(&o.AllowStaticPassword, "allow-static-password", o.AllowStaticPassword,
 		"make new repositories with Velero's well-known password, if the Secret holds that")
 	flags.StringVar(&o.MetricsAddress, "metrics-address", o.MetricsAddress, "where to serve /metrics")

@@ -182,7 +182,13 @@ func addNodeRole(
 	if err := restore.SetupWithManager(mgr, restores); err != nil {
 		return fmt.Errorf("adding the controller of PodVolumeRestores: %w", err)
 	}
-	if err := addRunnables(mgr, backupJobs, restoreJobs); err != nil {
+	looks := controller.NewWakeup()
+	lookJobs := transfer.NewPool[transfer.LocksOutcome](1, looks.Changed)
+	ownLocks := &controller.OwnLockReconciler{NodeOptions: shared, Jobs: lookJobs, Locks: mover.Locks}
+	if err := ownLocks.SetupWithManager(mgr, looks); err != nil {
+		return fmt.Errorf("adding the controller of this agent's locks: %w", err)
+	}
+	if err := addRunnables(mgr, backupJobs, restoreJobs, lookJobs); err != nil {
 		return err
 	}
 	return errors.Join(

@@ -5,6 +5,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
 )
 
 const (
@@ -101,10 +103,44 @@ func (r *ForgetReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if len(asked.Items) == 0 {
 		return ctrl.Result{}, nil
 	}
+	if busy, err := r.occupied(ctx, request.NamespacedName, asked.Items); err != nil || busy {
+		return ctrl.Result{RequeueAfter: waitInterval}, err
+	}
 	if wait := gatherTime - time.Since(newestUpdate(asked.Items)); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	return ctrl.Result{}, r.submit(key, asked.Items)
+}
+
+// occupied says whether somebody works on the repository so that nothing can be forgotten now, and tells the objects
+// that wait.
+func (r *ForgetReconciler) occupied(
+	ctx context.Context, key client.ObjectKey, backups []resticv1.PodVolumeBackup,
+) (bool, error) {
+	repository := &resticv1.ResticRepository{}
+	if err := r.Client.Get(ctx, key, repository); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	reason := maintainedNow(repository)
+	if reason == "" {
+		reason = lockedOut(repository, time.Now(), false)
+	}
+	if reason == "" {
+		return false, nil
+	}
+	message := clip("the snapshot is forgotten later: " + reason)
+	for i := range backups {
+		backup := &backups[i]
+		if backup.Status.Message == message {
+			continue
+		}
+		old := backup.DeepCopy()
+		backup.Status.Message = message
+		if err := r.Client.Status().Patch(ctx, backup, client.MergeFrom(old)); client.IgnoreNotFound(err) != nil {
+			return false, fmt.Errorf("saving the status of PodVolumeBackup %s: %w", backup.Name, err)
+		}
+	}
+	return true, nil
 }
 
 // newestUpdate returns when the last of the objects was asked to be forgotten, as far as it can be seen.
@@ -161,12 +197,23 @@ func (r *ForgetReconciler) conclude(
 			return ctrl.Result{}, err
 		}
 	}
+	if err := r.tellLocked(ctx, key, state.Err); err != nil {
+		return ctrl.Result{}, err
+	}
 	r.Jobs.Remove(key)
 	if state.Err != nil {
 		return ctrl.Result{RequeueAfter: forgetRetry}, nil //nolint:nilerr // told by the events, and tried again
 	}
 	r.Metrics.Forgotten(state.Result.Count)
 	return ctrl.Result{RequeueAfter: gatherTime}, nil
+}
+
+// tellLocked tells of a lock that was in the way in the repository's status.
+func (r *ForgetReconciler) tellLocked(ctx context.Context, key string, err error) error {
+	if !errors.Is(err, restic.ErrLocked) {
+		return nil
+	}
+	return markLocked(ctx, r.Client, namespacedName(key), blockedMessage(err, time.Now()))
 }
 
 // release removes the objects whose snapshots are gone.

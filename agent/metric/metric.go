@@ -32,6 +32,12 @@ type Set struct {
 	forgotten  prometheus.Counter
 	orphans    *prometheus.GaugeVec
 	swept      prometheus.Counter
+
+	maintained      *prometheus.CounterVec
+	maintainSeconds *prometheus.HistogramVec
+	lastSuccess     *prometheus.GaugeVec
+	intact          *prometheus.GaugeVec
+	lockedSince     *prometheus.GaugeVec
 }
 
 // New registers the metrics. It returns the registry's error, such as for a name that is taken.
@@ -71,8 +77,10 @@ func New(registry prometheus.Registerer) (*Set, error) {
 			Help: "Snapshots removed from repositories since their backup was deleted.",
 		}),
 	}
+	s.addMaintenance()
 	for _, collector := range []prometheus.Collector{
 		s.operations, s.warnings, s.bytes, s.seconds, s.ready, s.forgotten, s.orphans, s.swept,
+		s.maintained, s.maintainSeconds, s.lastSuccess, s.intact, s.lockedSince,
 	} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err
@@ -106,7 +114,9 @@ func (s *Set) RepositoryReady(repository *resticv1.ResticRepository) {
 
 // RepositoryGone drops the series of a repository whose object was deleted.
 func (s *Set) RepositoryGone(name string) {
-	s.ready.DeletePartialMatch(prometheus.Labels{"repository": name})
+	for _, gauge := range s.gauges() {
+		gauge.DeletePartialMatch(prometheus.Labels{"repository": name})
+	}
 }
 
 // Forgotten counts snapshots that were removed.

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+)
+
+const (
+	// lockInterval is how often the locks of a repository are looked at when one has come in the way, and
+	// lockIntervalLong after lockRecent.
+	lockInterval, lockIntervalLong = 15 * time.Second, time.Minute
+	// lockRecent is how long a lock counts as new.
+	lockRecent = 5 * time.Minute
+	// lockTimeout bounds one look.
+	lockTimeout = 5 * time.Minute
+)
+
+// LockReconciler looks at the locks of repositories in which one is in the way, says in their status whose they are,
+// and when none is left. It runs in the leader alone, and removes nothing that restic itself would not: what else is
+// abandoned is removed by a Job, see MaintenanceReconciler.
+type LockReconciler struct {
+	// Client reads from the cache, and writes.
+	Client client.Client
+	// Reader reads pods from the API server.
+	Reader client.Reader
+	// Recorder tells of locks.
+	Recorder record.EventRecorder
+	// Metrics tells of repositories that are locked.
+	Metrics *metric.Set
+	// Clock tells the time.
+	Clock clock.PassiveClock
+	// Jobs runs the looks.
+	Jobs *transfer.Pool[transfer.LocksOutcome]
+	// Locks does one: transfer.Mover.Locks.
+	Locks func(context.Context, transfer.LocksRequest, func(transfer.Progress)) (transfer.LocksOutcome, error)
+}
+
+// SetupWithManager registers the reconciler.
+func (r *LockReconciler) SetupWithManager(mgr ctrl.Manager, wakeup Wakeup) error {
+	return ctrl.NewControllerManagedBy(mgr).Named("lock").For(&resticv1.ResticRepository{}).
+		WatchesRawSource(wakeup.source()).WithOptions(leaderOptions()).Complete(r)
+}
+
+// Reconcile looks at the locks of one repository when that is due.
+func (r *LockReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	key := request.String()
+	repository := &resticv1.ResticRepository{}
+	if err := r.Client.Get(ctx, request.NamespacedName, repository); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Jobs.Cancel(key, errObjectGone())
+			r.Jobs.Remove(key)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	state, found := r.Jobs.State(key)
+	switch {
+	case found && state.Phase != transfer.Done:
+		return ctrl.Result{}, nil
+	case found:
+		err := r.record(ctx, repository, state)
+		if err == nil {
+			r.Jobs.Remove(key)
+		}
+		return settled(ctrl.Result{RequeueAfter: r.interval(repository)}, err)
+	case repository.DeletionTimestamp != nil,
+		!meta.IsStatusConditionFalse(repository.Status.Conditions, resticv1.ConditionUnlocked):
+		return ctrl.Result{}, nil
+	}
+	if seen := repository.Status.LocksTime; seen != nil {
+		if rest := r.interval(repository) - r.Clock.Since(seen.Time); rest > 0 {
+			return ctrl.Result{RequeueAfter: rest}, nil
+		}
+	}
+	return ctrl.Result{}, submitLocks(r.Jobs, key, repository, r.Locks)
+}
+
+func (r *LockReconciler) interval(repository *resticv1.ResticRepository) time.Duration {
+	condition := meta.FindStatusCondition(repository.Status.Conditions, resticv1.ConditionUnlocked)
+	if condition != nil && r.Clock.Since(condition.LastTransitionTime.Time) > lockRecent {
+		return lockIntervalLong
+	}
+	return lockInterval
+}
+
+func submitLocks(
+	jobs *transfer.Pool[transfer.LocksOutcome], key string, repository *resticv1.ResticRepository,
+	look func(context.Context, transfer.LocksRequest, func(transfer.Progress)) (transfer.LocksOutcome, error),
+) error {
+	request := transfer.LocksRequest{Repository: transfer.Repository{
+		Location: repository.Spec.BackupStorageLocation, Namespace: repository.Spec.VolumeNamespace,
+	}}
+	return jobs.Submit(key, "", lockTimeout,
+		func(ctx context.Context, report func(transfer.Progress)) (transfer.LocksOutcome, error) {
+			return look(ctx, request, report)
+		})
+}
+
+// record writes what was seen into the status. Of a look that failed it says so: that a lock is in the way stays true.
+func (r *LockReconciler) record(
+	ctx context.Context, repository *resticv1.ResticRepository, state transfer.State[transfer.LocksOutcome],
+) error {
+	if errors.Is(state.Err, transfer.ErrStopping) {
+		return nil
+	}
+	old, now := repository.DeepCopy(), metav1.NewTime(r.Clock.Now())
+	status := &repository.Status
+	status.LocksTime = &now
+	if state.Err != nil {
+		setCondition(repository, resticv1.ConditionUnlocked, metav1.ConditionFalse, resticv1.ReasonLocked,
+			"the locks cannot be looked at: "+state.Err.Error())
+		return r.save(ctx, old, repository)
+	}
+	judge := &lockJudge{client: r.Client, reader: r.Reader, namespace: repository.Namespace, now: now.Time}
+	locks, err := judge.judge(ctx, repository, state.Result.Locks)
+	if err != nil {
+		return err
+	}
+	status.Locks = locks
+	if len(locks) == 0 {
+		setCondition(repository, resticv1.ConditionUnlocked, metav1.ConditionTrue, resticv1.ReasonUnlocked,
+			"no lock is in the way")
+	} else {
+		setCondition(repository, resticv1.ConditionUnlocked, metav1.ConditionFalse, resticv1.ReasonLocked,
+			lockMessage(locks))
+	}
+	return r.save(ctx, old, repository)
+}
+
+// lockMessage tells of the lock that keeps most out, and how many more there are.
+func lockMessage(locks []resticv1.RepositoryLock) string {
+	first := &locks[0]
+	if i := slices.IndexFunc(locks, func(l resticv1.RepositoryLock) bool { return l.Exclusive }); i > 0 {
+		first = &locks[i]
+	}
+	text := "the repository is " + describeLock(first)
+	if len(locks) > 1 {
+		text += fmt.Sprintf("; and %d more, see status.locks", len(locks)-1)
+	}
+	return text
+}
+
+func (r *LockReconciler) save(ctx context.Context, old, repository *resticv1.ResticRepository) error {
+	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, repository, patch); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	r.Metrics.Maintained(repository)
+	before := meta.FindStatusCondition(old.Status.Conditions, resticv1.ConditionUnlocked)
+	after := meta.FindStatusCondition(repository.Status.Conditions, resticv1.ConditionUnlocked)
+	switch {
+	case after.Status == metav1.ConditionTrue && before != nil && before.Status != metav1.ConditionTrue:
+		r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonUnlocked, clip(after.Message))
+	case after.Status == metav1.ConditionFalse && (before == nil || !sameHosts(old, repository)):
+		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonLocked, clip(after.Message))
+	}
+	return nil
+}
+
+// sameHosts says whether the locks are those of the same processes, refreshed perhaps.
+func sameHosts(old, repository *resticv1.ResticRepository) bool {
+	return slices.EqualFunc(old.Status.Locks, repository.Status.Locks, func(a, b resticv1.RepositoryLock) bool {
+		return a.Host == b.Host && a.PID == b.PID
+	})
+}
+
+// OwnLockReconciler removes the locks that a process of this very container has left, by restic's own rule, which no
+// other container could apply. It runs on every node.
+type OwnLockReconciler struct {
+	NodeOptions
+
+	// Jobs runs the removals.
+	Jobs *transfer.Pool[transfer.LocksOutcome]
+	// Locks does one: transfer.Mover.Locks.
+	Locks func(context.Context, transfer.LocksRequest, func(transfer.Progress)) (transfer.LocksOutcome, error)
+
+	// looked says when each repository was last looked at. The one worker has it to itself.
+	looked map[string]time.Time
+}
+
+// SetupWithManager registers the reconciler.
+func (r *OwnLockReconciler) SetupWithManager(mgr ctrl.Manager, wakeup Wakeup) error {
+	options := unelected()
+	options.MaxConcurrentReconciles = 1
+	return ctrl.NewControllerManagedBy(mgr).Named("ownlock").For(&resticv1.ResticRepository{}).
+		WatchesRawSource(wakeup.source()).WithOptions(options).Complete(r)
+}
+
+// Reconcile removes this container's abandoned locks where the leader has seen locks of it.
+func (r *OwnLockReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	key := request.String()
+	if state, found := r.Jobs.State(key); found {
+		if state.Phase != transfer.Done {
+			return ctrl.Result{}, nil
+		}
+		r.Jobs.Remove(key)
+		if state.Err != nil && !errors.Is(state.Err, transfer.ErrStopping) {
+			ctrl.LoggerFrom(ctx).Error(state.Err, "Removing locks that this agent has left")
+		}
+		return ctrl.Result{}, nil
+	}
+	repository := &resticv1.ResticRepository{}
+	if err := r.Client.Get(ctx, request.NamespacedName, repository); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	own := func(lock resticv1.RepositoryLock) bool { return r.Pod != "" && lock.Host == r.Pod }
+	if !meta.IsStatusConditionFalse(repository.Status.Conditions, resticv1.ConditionUnlocked) ||
+		!slices.ContainsFunc(repository.Status.Locks, own) {
+		delete(r.looked, key)
+		return ctrl.Result{}, nil
+	}
+	if rest := unlockRest - r.Clock.Since(r.looked[key]); rest > 0 {
+		return ctrl.Result{RequeueAfter: rest}, nil
+	}
+	if r.looked == nil {
+		r.looked = map[string]time.Time{}
+	}
+	r.looked[key] = r.Clock.Now()
+	return ctrl.Result{}, submitLocks(r.Jobs, key, repository, r.Locks)
+}

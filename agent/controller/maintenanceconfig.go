@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package controller
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
+)
+
+const (
+	// globalKey is the key for all repositories (velero v1.18.3, pkg/repository/maintenance/maintenance.go).
+	globalKey = "global"
+	// defaultKeepJobs is how many ended Jobs of a repository are kept, for their logs
+	// (velero v1.18.3, same file, DefaultKeepLatestMaintenanceJobs).
+	defaultKeepJobs = 3
+	// defaultDeadline bounds a Job. What is not done by then is done by the next one: restic keeps what it has done.
+	defaultDeadline = 24 * time.Hour
+	// defaultStartDeadline bounds the time until a Job's pod runs: backups wait for it.
+	defaultStartDeadline = 10 * time.Minute
+	// defaultConcurrency is how many Jobs run in the cluster at a time.
+	defaultConcurrency = 1
+)
+
+// jobSettings say how a repository's Jobs are made. The first seven fields are those of Velero's own ConfigMap for its
+// maintenance Jobs (velero v1.18.3, pkg/types/repo_maintenance.go, JobConfigs).
+type jobSettings struct {
+	LoadAffinity              []nodeChoice        `json:"loadAffinity,omitempty"`
+	PodResources              *podResources       `json:"podResources,omitempty"`
+	KeepLatestMaintenanceJobs *int                `json:"keepLatestMaintenanceJobs,omitempty"`
+	PriorityClassName         string              `json:"priorityClassName,omitempty"`
+	PodAnnotations            map[string]string   `json:"podAnnotations,omitempty"`
+	PodLabels                 map[string]string   `json:"podLabels,omitempty"`
+	Tolerations               []corev1.Toleration `json:"tolerations,omitempty"`
+	// ActiveDeadline and StartDeadline bound a Job, and the time until its pod runs.
+	ActiveDeadline *metav1.Duration `json:"activeDeadline,omitempty"`
+	StartDeadline  *metav1.Duration `json:"startDeadline,omitempty"`
+	// Concurrency is how many Jobs run at a time, under the key for all repositories alone.
+	Concurrency *int `json:"concurrency,omitempty"`
+	// MaxUnused and MaxRepackSize are restic's options of a prune.
+	MaxUnused     string `json:"maxUnused,omitempty"`
+	MaxRepackSize string `json:"maxRepackSize,omitempty"`
+}
+
+// nodeChoice selects nodes (velero v1.18.3, pkg/util/kube/pod.go, LoadAffinity).
+type nodeChoice struct {
+	NodeSelector metav1.LabelSelector `json:"nodeSelector"`
+}
+
+// podResources are quantities; empty or 0 is no request or limit (velero v1.18.3, pkg/util/kube/pod.go, PodResources).
+type podResources struct {
+	CPURequest              string `json:"cpuRequest,omitempty"`
+	CPULimit                string `json:"cpuLimit,omitempty"`
+	MemoryRequest           string `json:"memoryRequest,omitempty"`
+	MemoryLimit             string `json:"memoryLimit,omitempty"`
+	EphemeralStorageRequest string `json:"ephemeralStorageRequest,omitempty"`
+	EphemeralStorageLimit   string `json:"ephemeralStorageLimit,omitempty"`
+}
+
+// defaultResources suit a small repository, and bound nothing: how much memory restic needs grows with the index.
+func defaultResources() corev1.ResourceRequirements {
+	return corev1.ResourceRequirements{Requests: corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi"),
+	}}
+}
+
+// readSettings returns the settings of a repository, and what is wrong with the ConfigMap, for people. Whatever is
+// wrong is left out, and the default holds. A ConfigMap that there is not has nothing to say.
+func readSettings(config *corev1.ConfigMap, repository *resticv1.ResticRepository) (jobSettings, []string) {
+	var (
+		settings jobSettings
+		problems []string
+	)
+	if config == nil {
+		return settings, nil
+	}
+	// Velero's key has the kind of the repository at its end.
+	namespaced := repository.Spec.VolumeNamespace + "-" + repository.Spec.BackupStorageLocation + "-restic"
+	for _, key := range []string{globalKey, namespaced, repository.Name} {
+		content, found := config.Data[key]
+		if !found {
+			continue
+		}
+		read, problem := decodeSettings(content)
+		if problem == "" {
+			problem = read.mend()
+		}
+		if problem != "" {
+			problems = append(problems, fmt.Sprintf("ConfigMap %s/%s, key %q: %s; the default is used instead",
+				config.Namespace, config.Name, key, problem))
+		}
+		if key != globalKey {
+			read.Concurrency = nil
+		}
+		settings.override(read)
+	}
+	return settings, problems
+}
+
+func decodeSettings(content string) (jobSettings, string) {
+	var settings jobSettings
+	strict := json.NewDecoder(strings.NewReader(content))
+	strict.DisallowUnknownFields()
+	err := strict.Decode(&settings)
+	if err == nil {
+		return settings, ""
+	}
+	var known jobSettings
+	if json.Unmarshal([]byte(content), &known) == nil {
+		_ = known.mend()
+		return known, fmt.Sprintf("%s, correct or remove that field", err)
+	}
+	return jobSettings{}, fmt.Sprintf("it must be a JSON object such as {\"podResources\":{\"memoryLimit\":\"2Gi\"}}: %s", err)
+}
+
+// mend takes out what cannot be used, and says so.
+func (s *jobSettings) mend() string {
+	var problems []string
+	if _, err := s.PodResources.requirements(); err != nil {
+		problems = append(problems, err.Error())
+		s.PodResources = nil
+	}
+	if err := (restic.PruneOptions{MaxUnused: s.MaxUnused}).Validate(); err != nil {
+		problems = append(problems, err.Error())
+		s.MaxUnused = ""
+	}
+	if err := (restic.PruneOptions{MaxRepackSize: s.MaxRepackSize}).Validate(); err != nil {
+		problems = append(problems, err.Error())
+		s.MaxRepackSize = ""
+	}
+	if s.KeepLatestMaintenanceJobs != nil && *s.KeepLatestMaintenanceJobs < 0 {
+		problems = append(problems, "keepLatestMaintenanceJobs must not be negative")
+		s.KeepLatestMaintenanceJobs = nil
+	}
+	if s.Concurrency != nil && *s.Concurrency < 1 {
+		problems = append(problems, "concurrency must be at least 1")
+		s.Concurrency = nil
+	}
+	for _, duration := range []struct {
+		field string
+		value **metav1.Duration
+	}{{"activeDeadline", &s.ActiveDeadline}, {"startDeadline", &s.StartDeadline}} {
+		if *duration.value != nil && (*duration.value).Duration < time.Second {
+			problems = append(problems, duration.field+` must be a duration such as "24h"`)
+			*duration.value = nil
+		}
+	}
+	return strings.Join(problems, "; ")
+}
+
+// override takes over whatever the other has set.
+func (s *jobSettings) override(other jobSettings) {
+	if len(other.LoadAffinity) > 0 {
+		s.LoadAffinity = other.LoadAffinity
+	}
+	if other.PodResources != nil {
+		s.PodResources = other.PodResources
+	}
+	if other.KeepLatestMaintenanceJobs != nil {
+		s.KeepLatestMaintenanceJobs = other.KeepLatestMaintenanceJobs
+	}
+	if other.PriorityClassName != "" {
+		s.PriorityClassName = other.PriorityClassName
+	}
+	if len(other.PodAnnotations) > 0 {
+		s.PodAnnotations = other.PodAnnotations
+	}
+	if len(other.PodLabels) > 0 {
+		s.PodLabels = other.PodLabels
+	}
+	if len(other.Tolerations) > 0 {
+		s.Tolerations = other.Tolerations
+	}
+	if other.ActiveDeadline != nil {
+		s.ActiveDeadline = other.ActiveDeadline
+	}
+	if other.StartDeadline != nil {
+		s.StartDeadline = other.StartDeadline
+	}
+	if other.Concurrency != nil {
+		s.Concurrency = other.Concurrency
+	}
+	if other.MaxUnused != "" {
+		s.MaxUnused = other.MaxUnused
+	}
+	if other.MaxRepackSize != "" {
+		s.MaxRepackSize = other.MaxRepackSize
+	}
+}
+
+func orElse[T any](value *T, other T) T {
+	if value == nil {
+		return other
+	}
+	return *value
+}
+
+func (s *jobSettings) deadline() time.Duration {
+	return orElse(s.ActiveDeadline, metav1.Duration{Duration: defaultDeadline}).Duration
+}
+
+func (s *jobSettings) startDeadline() time.Duration {
+	return orElse(s.StartDeadline, metav1.Duration{Duration: defaultStartDeadline}).Duration
+}
+
+// requirements returns the container's resources: the defaults where nothing is set at all.
+func (p *podResources) requirements() (corev1.ResourceRequirements, error) {
+	if p == nil {
+		return defaultResources(), nil
+	}
+	needs := corev1.ResourceRequirements{Requests: corev1.ResourceList{}, Limits: corev1.ResourceList{}}
+	for _, amount := range []struct {
+		field, value string
+		list         corev1.ResourceList
+		name         corev1.ResourceName
+	}{
+		{"cpuRequest", p.CPURequest, needs.Requests, corev1.ResourceCPU},
+		{"cpuLimit", p.CPULimit, needs.Limits, corev1.ResourceCPU},
+		{"memoryRequest", p.MemoryRequest, needs.Requests, corev1.ResourceMemory},
+		{"memoryLimit", p.MemoryLimit, needs.Limits, corev1.ResourceMemory},
+		{"ephemeralStorageRequest", p.EphemeralStorageRequest, needs.Requests, corev1.ResourceEphemeralStorage},
+		{"ephemeralStorageLimit", p.EphemeralStorageLimit, needs.Limits, corev1.ResourceEphemeralStorage},
+	} {
+		if amount.value == "" {
+			continue
+		}
+		quantity, err := resource.ParseQuantity(amount.value)
+		if err != nil {
+			return needs, fmt.Errorf("podResources.%s is %q: it must be a quantity such as 500m or 2Gi", amount.field,
+				amount.value)
+		}
+		if !quantity.IsZero() {
+			amount.list[amount.name] = quantity
+		}
+	}
+	for name, request := range needs.Requests {
+		if limit, limited := needs.Limits[name]; limited && request.Cmp(limit) > 0 {
+			return needs, fmt.Errorf("podResources: the request of %s, %s, is above its limit, %s", name, request.String(),
+				limit.String())
+		}
+	}
+	return needs, nil
+}

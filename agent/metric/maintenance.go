@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package metric
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+)
+
+func (s *Set) addMaintenance() {
+	repository := []string{"repository", "volume_namespace", "storage_location"}
+	s.maintained = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "maintenance_total",
+		Help: "Checks, prunes and unlocks of repositories that have ended, by result.",
+	}, []string{"operation", "result"})
+	s.maintainSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "maintenance_seconds",
+		Help:    "How long checks, prunes and unlocks took, waiting for their pod included.",
+		Buckets: []float64{5, 15, 60, 300, 900, 3600, 14400, 43200, 86400},
+	}, []string{"operation"})
+	s.lastSuccess = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "repository_last_maintenance_timestamp_seconds",
+		Help: "When an operation on the repository last went well, in seconds since 1970.",
+	}, append([]string{"operation"}, repository...))
+	s.intact = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "repository_intact",
+		Help: "1 if the last check found the repository whole, 0 if it found damage; none before the first check.",
+	}, repository)
+	s.lockedSince = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "repository_locked_since_timestamp_seconds",
+		Help: "Since when a lock is in the way of something, in seconds since 1970; 0 if none is.",
+	}, repository)
+}
+
+// gauges are those with a series for each repository.
+func (s *Set) gauges() []*prometheus.GaugeVec {
+	return []*prometheus.GaugeVec{s.ready, s.lastSuccess, s.intact, s.lockedSince}
+}
+
+// LeaderGone drops the series of all repositories: from now on another agent tells of them.
+func (s *Set) LeaderGone() {
+	for _, gauge := range s.gauges() {
+		gauge.Reset()
+	}
+}
+
+// Maintained tells how a repository's maintenance stands.
+func (s *Set) Maintained(repository *resticv1.ResticRepository) {
+	labels := []string{repository.Name, repository.Spec.VolumeNamespace, repository.Spec.BackupStorageLocation}
+	status := &repository.Status
+	for operation, at := range map[string]*metav1.Time{
+		"prune": status.LastMaintenanceTime, "check": status.LastCheckTime,
+	} {
+		if at != nil {
+			s.lastSuccess.WithLabelValues(append([]string{operation}, labels...)...).Set(float64(at.Unix()))
+		}
+	}
+	if intact := meta.FindStatusCondition(status.Conditions, resticv1.ConditionIntact); intact != nil {
+		value := 0.0
+		if intact.Status == metav1.ConditionTrue {
+			value = 1
+		}
+		s.intact.WithLabelValues(labels...).Set(value)
+	}
+	since := 0.0
+	unlocked := meta.FindStatusCondition(status.Conditions, resticv1.ConditionUnlocked)
+	if unlocked != nil && unlocked.Status == metav1.ConditionFalse {
+		since = float64(unlocked.LastTransitionTime.Unix())
+	}
+	s.lockedSince.WithLabelValues(labels...).Set(since)
+}
+
+// MaintenanceEnded counts an operation on a repository that has just ended.
+func (s *Set) MaintenanceEnded(entry *resticv1.Maintenance) {
+	operation := strings.ToLower(string(entry.Operation))
+	s.maintained.WithLabelValues(operation, strings.ToLower(string(entry.Result))).Inc()
+	if entry.Duration != nil {
+		s.maintainSeconds.WithLabelValues(operation).Observe(entry.Duration.Seconds())
+	}
+}
