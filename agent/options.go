@@ -82,7 +82,7 @@ func NewOptions(environ []string) *Options {
 		OrphanSweep: 24 * time.Hour, OrphanGrace: 7 * 24 * time.Hour,
 		ProgressInterval: 2 * time.Second, MetricsAddress: ":8085", HealthAddress: ":8086",
 		MaintenanceConfig: contract.MaintenanceConfigMap,
-		LogLevel: "info", LogFormat: "text",
+		LogLevel:          "info", LogFormat: "text",
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -60,8 +62,8 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	}
 	scheme := runtime.NewScheme()
 	metrics, err := metric.New(w.registry)
-	if err := errors.Join(err, corev1.AddToScheme(scheme), resticv1.AddToScheme(scheme),
-		velerov1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(err, corev1.AddToScheme(scheme), resticv1.AddToScheme(scheme), velerov1.AddToScheme(scheme),
+		batchv1.AddToScheme(scheme), appsv1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
 	w.metrics = metrics

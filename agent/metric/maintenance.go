@@ -40,7 +40,7 @@ func (s *Set) addMaintenance() {
 
 // gauges are those with a series for each repository.
 func (s *Set) gauges() []*prometheus.GaugeVec {
-	return []*prometheus.GaugeVec{s.ready, s.lastSuccess, s.intact, s.lockedSince}
+	return []*prometheus.GaugeVec{s.ready, s.orphans, s.lastSuccess, s.intact, s.lockedSince}
 }
 
 // LeaderGone drops the series of all repositories: from now on another agent tells of them.
