@@ -50,6 +50,7 @@ func csiClaim() Volume {
 
 func TestFind(t *testing.T) {
 	inlineCSI := Volume{Name: "data", Pod: podWith("data", corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{}})}
+	inlineNFS := Volume{Name: "data", Pod: podWith("data", corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{}})}
 	ephemeral := csiClaim()
 	ephemeral.Pod = podWith("data", corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}})
 	migrated := claim(corev1.PersistentVolumeSource{AWSElasticBlockStore: &corev1.AWSElasticBlockStoreVolumeSource{}},
@@ -82,6 +83,7 @@ func TestFind(t *testing.T) {
 			[]string{"kubernetes.io~csi/pvc-1/mount"},
 			"kubernetes.io~csi/pvc-1/mount",
 		},
+		"inline NFS":   {inlineNFS, []string{"kubernetes.io~nfs/data"}, "kubernetes.io~nfs/data"},
 		"NFS":          {nfs, []string{"kubernetes.io~nfs/pvc-1"}, "kubernetes.io~nfs/pvc-1"},
 		"a FlexVolume": {nfs, []string{"example.com~driver/pvc-1"}, "example.com~driver/pvc-1"},
 	}

@@ -167,13 +167,22 @@ func wantObject(name string) resticv1.PodVolumeBackup {
 	}
 }
 
+// TestExecuteSharesAClaim has two pods on two nodes share a claim.
 func TestExecuteSharesAClaim(t *testing.T) {
 	claim, volume := clustertest.Claim("data", claimed())
 	c := clustertest.New(t, interceptor.Funcs{}, clustertest.Policy(), claim, volume)
 	first := execute(t, c, clustertest.Pod("first", [2]string{"one", "data"}), clustertest.Backup())
-	second := execute(t, c, clustertest.Pod("second", [2]string{"two", "data"}), clustertest.Backup())
-	if got := len(objects(t, c)); got != 1 {
-		t.Errorf("%d PodVolumeBackups were made, want one for the claim", got)
+	other := clustertest.Pod("second", [2]string{"two", "data"})
+	other.Spec.NodeName = "node-2"
+	second := execute(t, c, other, clustertest.Backup())
+	made := objects(t, c)
+	if len(made) != 1 {
+		t.Errorf("%d PodVolumeBackups were made, want one for the claim", len(made))
+	}
+	for _, object := range made {
+		if object.Spec.Node != clustertest.Node || object.Spec.Pod.Name != "first" {
+			t.Errorf("it is to be taken through pod %s on %s, want the first", object.Spec.Pod.Name, object.Spec.Node)
+		}
 	}
 	want := []contract.TakenVolume{{
 		Volume: "two", PodVolumeBackup: first.after[0].Name, PodUID: "uid-of-pod-first", SourceVolume: "one", PVC: "data",
