@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,75 +17,27 @@ import (
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 	"github.com/velero-restic/velero-plugin-for-restic/test/fixture"
-	"github.com/velero-restic/velero-plugin-for-restic/test/install"
+	"github.com/velero-restic/velero-plugin-for-restic/test/page"
 )
 
 // disaster is the name of the bucket, of the namespace and of the storage class of this test.
 const disaster = "disaster"
 
-// site is a cluster of one test's own.
-type site struct {
-	t    *testing.T
-	node *node.Node
-}
-
 // bucketFolder is where the shared cluster's gateway keeps the bucket of this test.
 func bucketFolder() string { return filepath.Join(filepath.Dir(suite.store.Folder), disaster) }
 
-// newSite starts a cluster with Velero on it, on a bucket that outlives it: the shared cluster's gateway serves it.
-func newSite(t *testing.T, name string) *site {
+// newDisasterSite starts one on a bucket that outlives it: the shared cluster's gateway serves it.
+func newDisasterSite(t *testing.T, name string) *site {
 	t.Helper()
-	n, err := node.New(name, suite.node.Cache(), t.Output())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &site{t: t, node: n}
-	s.destroy() // what a run that was killed has left
-	t.Cleanup(s.destroy)
-	if err := n.Up(t.Context(), node.Options{StoreFrom: suite.node.Name()}); err != nil {
-		t.Fatal(err)
-	}
 	if err := os.MkdirAll(bucketFolder(), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := velero.Install(t.Context(), n, velero.Options{Bucket: disaster}, t.Output()); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func (s *site) destroy() {
-	s.t.Helper()
-	// It is a clean-up too, and the test's context has ended by then.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), commandLimit)
-	defer cancel()
-	if err := s.node.Down(ctx); err != nil {
-		s.t.Error("taking the cluster down:", err)
-	}
-}
-
-func (s *site) kubectl(args ...string) string {
-	s.t.Helper()
-	out, err := s.node.Kubectl(s.t.Context(), args...)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return out
-}
-
-func (s *site) velero(args ...string) string {
-	s.t.Helper()
-	out, err := s.node.Velero(s.t.Context(), args...)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return colour.ReplaceAllString(out, "")
+	return newSite(t, name, node.Options{StoreFrom: suite.node.Name()}, velero.Options{Bucket: disaster})
 }
 
 // await waits until one of Velero's objects has ended, and wants it Completed without errors.
@@ -137,37 +88,6 @@ func (s *site) record(pod, path string) []fixture.Entry {
 	return entries
 }
 
-// install puts the project on the cluster.
-func (s *site) install() {
-	s.t.Helper()
-	images := filepath.Join(suite.repository, install.Images)
-	version, err := install.Version(images)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	options := install.Options{Repository: suite.repository, Images: images, Version: version}
-	if err := install.Install(s.t.Context(), s.node, options, s.t.Output()); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// password is the copy of it that a user keeps.
-func (s *site) password() string {
-	s.t.Helper()
-	var secret corev1.Secret
-	out := s.kubectl("-n", velero.Namespace, "get", "secret", contract.PasswordSecret, "-o", "json")
-	if err := json.Unmarshal([]byte(out), &secret); err != nil {
-		s.t.Fatal(err)
-	}
-	return string(secret.Data[contract.PasswordSecretKey])
-}
-
-func (s *site) keepPassword(password string) {
-	s.t.Helper()
-	s.kubectl("-n", velero.Namespace, "create", "secret", "generic", contract.PasswordSecret,
-		"--from-literal="+contract.PasswordSecretKey+"="+password)
-}
-
 // makeStorage gives the cluster a class with one volume, as a user's has one already.
 func (s *site) makeStorage() {
 	s.t.Helper()
@@ -182,27 +102,16 @@ func (s *site) workload() []any {
 	}
 }
 
-func (s *site) apply(objects ...any) {
-	s.t.Helper()
-	for _, object := range objects {
-		manifest, err := yaml.Marshal(object)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		if err := s.node.Apply(s.t.Context(), manifest); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-}
-
 // TestDisaster loses a whole cluster. What is left is the bucket, and the copy of the password that the documentation
-// asks for; a new cluster, installed from the documentation, knows nothing else.
+// asks for. A new cluster is built and restored by the commands of the documentation alone, and knows nothing else.
 func TestDisaster(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	first := newSite(t, "disaster-a")
-	first.install()
-	password := first.password()
+	first := newDisasterSite(t, "before")
+	firstDesk := newDesk(t, first.node)
+	if err := firstDesk.Install(t.Context(), t.Output()); err != nil {
+		t.Fatal(err)
+	}
 	first.makeStorage()
 	first.apply(first.workload()...)
 	first.kubectl("-n", disaster, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
@@ -216,9 +125,11 @@ func TestDisaster(t *testing.T) {
 	first.await("backups", "last")
 	first.destroy()
 
-	second := newSite(t, "disaster-b")
-	second.keepPassword(password)
-	second.install()
+	second := newDisasterSite(t, "after")
+	another := page.Another{Desk: newDesk(t, second.node), Out: t.Output()}
+	if err := another.Install(t.Context(), firstDesk); err != nil {
+		t.Fatal(err)
+	}
 	second.makeStorage()
 	eventually(t, backupSyncLimit, "backup of the cluster that is lost", func() error {
 		out := second.kubectl("-n", velero.Namespace, "get", "backups.velero.io", "-o", "name")
@@ -230,8 +141,11 @@ func TestDisaster(t *testing.T) {
 	if out := second.kubectl("-n", velero.Namespace, "get", customResources, "-o", "name"); out != "" {
 		t.Errorf("the new cluster has %q before it has restored anything", out)
 	}
-	second.velero("restore", "create", "again", "--from-backup", "last")
-	second.await("restores", "again")
+	if err := another.Restore(t.Context(), "last"); err != nil {
+		t.Fatal(err)
+	}
+	second.await("restores", strings.TrimSpace(second.kubectl("-n", velero.Namespace, "get", "restores.velero.io",
+		"-o", "jsonpath={.items[*].metadata.name}")))
 	second.kubectl("-n", disaster, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
 	for _, path := range paths {
 		eventually(t, time.Minute, contract.MarkerDir+" removed from "+path, func() error {

@@ -4,14 +4,10 @@
 package e2e
 
 import (
-	"context"
-	"errors"
-	"path/filepath"
 	"testing"
 
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
-	"github.com/velero-restic/velero-plugin-for-restic/test/install"
 	"github.com/velero-restic/velero-plugin-for-restic/test/page"
 )
 
@@ -20,7 +16,7 @@ import (
 func TestPages(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	desk := newDesk(t, freshCluster(t, "pages", node.Options{}))
+	desk := newDesk(t, newSite(t, "pages", node.Options{}, velero.Options{}).node)
 	files, err := page.Files(suite.repository)
 	if err != nil {
 		t.Fatal(err)
@@ -45,34 +41,6 @@ func TestPages(t *testing.T) {
 	for _, file := range files {
 		follow(page.GuideTo(file))
 	}
-}
-
-// freshCluster starts a cluster beside the suite's, with Velero and with the images of this project, and without the
-// project itself. It goes when the test ends. The name is short.
-func freshCluster(t *testing.T, name string, options node.Options) *node.Node {
-	t.Helper()
-	n, err := node.New(suite.node.Name()+"-"+name, suite.node.Cache(), t.Output())
-	if err != nil {
-		t.Fatal(err)
-	}
-	down := func() {
-		// A clean-up comes after the end of the test's context.
-		if err := n.Down(context.WithoutCancel(t.Context())); err != nil && !errors.Is(err, node.ErrAbsent) {
-			t.Error("clearing up:", err)
-		}
-	}
-	down() // what an earlier run left
-	t.Cleanup(down)
-	if err := n.Up(t.Context(), options); err != nil {
-		t.Fatal(err)
-	}
-	if err := velero.Install(t.Context(), n, velero.Options{}, t.Output()); err != nil {
-		t.Fatal(err)
-	}
-	if err := install.Load(t.Context(), n, filepath.Join(suite.repository, install.Images)); err != nil {
-		t.Fatal(err)
-	}
-	return n
 }
 
 // newDesk is where a reader of the pages works with this cluster.

@@ -31,6 +31,20 @@ type Guide struct {
 	Apply []string
 	// Left are the blocks that are not done.
 	Left []Left
+	// Only says which blocks a reader does here; nil for all of the page.
+	Only *Only
+}
+
+// Only picks a few blocks of a section.
+type Only struct {
+	// Section is their nearest heading.
+	Section string
+	// Block is a piece of each block's text; empty for all of the section.
+	Block string
+}
+
+func (o *Only) picks(block Block) bool {
+	return o == nil || block.Section == o.Section && strings.Contains(block.Text, o.Block)
 }
 
 // Check belongs to the first block that contains Block.
@@ -71,16 +85,24 @@ func (w *walk) follow(ctx context.Context, until string) error {
 	if output, err := w.desk.Run(ctx, w.guide.Before); err != nil {
 		return fmt.Errorf("%s: preparing: %w: %s", w.guide.File, err, output)
 	}
+	done := 0
 	for _, block := range w.page.Blocks {
 		if until != "" && block.Section == until {
 			return nil
 		}
+		if !w.guide.Only.picks(block) {
+			continue
+		}
+		done++
 		if err := w.do(ctx, block); err != nil {
 			return fmt.Errorf("%s:%d: %w", w.guide.File, block.Line, err)
 		}
 	}
-	if until != "" {
+	switch {
+	case until != "":
 		return fmt.Errorf("%s: there is no section %q", w.guide.File, until)
+	case done == 0 && w.guide.Only != nil:
+		return fmt.Errorf("%s: section %q has no block with %q", w.guide.File, w.guide.Only.Section, w.guide.Only.Block)
 	}
 	return w.unused()
 }

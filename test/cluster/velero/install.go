@@ -39,8 +39,8 @@ const patience = 10 * time.Minute
 type Options struct {
 	// NodeAgent also installs Velero's own DaemonSet for file-system backups.
 	NodeAgent bool
-	// Bucket is another bucket of the same gateway than the cluster's own; it must be there. Velero takes a location for
-	// broken whose bucket has folders of others, so clusters that must not see each other's backups want one each.
+	// Bucket is another bucket of the same gateway than the cluster's own; it must be there. Velero takes a location
+	// for broken whose bucket has folders of others, so clusters that must not see each other's backups want one each.
 	Bucket string
 }
 
