@@ -12,13 +12,13 @@ import (
 // is installed by the first, removed, and installed by the second for the rest. A page without one is followed as it
 // stands.
 func Guides() []Guide {
-	return []Guide{installation(), readme(), backup(), restore(), troubleshooting(), platforms()}
+	return []Guide{installation(), readme(), backup(), restore(), troubleshooting(), privileged(), platforms()}
 }
 
 // GuideTo returns the guide to a page, or an empty one.
 func GuideTo(file string) Guide {
 	for _, guide := range Guides() {
-		if guide.File == file {
+		if guide.File == file && len(guide.Only) == 0 {
 			return guide
 		}
 	}

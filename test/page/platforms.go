@@ -11,9 +11,27 @@ const printAgent = `kubectl -n velero get daemonset restic -o jsonpath='{.spec.t
 // asInBase is the beginning of the agent's security context in examples/base.
 const asInBase = `restic {"allowPrivilegeEscalation":false,"capabilities":{"add":["CHOWN",`
 
+const privilegedPatch = `"path":"/spec/template/spec/containers/0/securityContext","value": { "privileged": true}`
+
+// privileged has the patched agent back up and restore a volume on a real node.
+func privileged() Guide {
+	return Guide{
+		File: "docs/platforms.md", Only: []string{privilegedPatch}, Before: makeSample,
+		After: "kubectl apply -k examples/kubelet-root\n" +
+			"kubectl -n velero rollout status daemonset/restic --timeout=120s\n" + loseNamespace,
+		Checks: []Check{{
+			Block: privilegedPatch,
+			Script: printAgent + "\nkubectl -n velero rollout status daemonset/restic --timeout=120s\n" +
+				takeSample("privileged") + loseNamespace +
+				"velero restore create privileged --from-backup privileged --wait\n" + readSample,
+			Prints: []string{`{"privileged":true}`, "first\nsecond\n"},
+		}},
+	}
+}
+
 // platforms needs no node: on one, the agent would look for the folders of other platforms.
 func platforms() Guide {
-	const usual, privileged = "host-pods /var/lib/kubelet/pods ", `restic {"privileged":true}`
+	const usual, open = "host-pods /var/lib/kubelet/pods ", `restic {"privileged":true}`
 	const old = "host-pods /var/lib/origin/openshift.local.volumes/pods "
 	agent := func(block string, prints ...string) Check {
 		return Check{Block: block, Script: printAgent, Prints: prints}
@@ -41,18 +59,18 @@ END`,
 				Script: "kubectl get namespace velero -o jsonpath='{.metadata.annotations}'",
 				Prints: []string{`"openshift.io/node-selector":""`},
 			},
-			agent("oc apply -k examples/openshift\n", usual, privileged),
+			agent("oc apply -k examples/openshift\n", usual, open),
 			{
 				Block: "oc adm policy add-scc-to-user privileged -z velero-restic -n velero\n",
 				Script: "kubectl -n velero get rolebinding system:openshift:scc:privileged " +
 					"-o jsonpath='{.roleRef.name} {.subjects}'",
 				Prints: []string{"system:openshift:scc:privileged ", `"name":"velero-restic","namespace":"velero"`},
 			},
-			agent(`/containers/0/securityContext","value": { "privileged": true}`, usual, privileged),
+			agent(privilegedPatch, usual, open),
 			agent("oc apply -k examples/openshift-scc", usual, asInBase, `"seLinuxOptions":{"type":"spc_t"}`),
 			agent("oc create -n velero -f ds.yaml", usual, asInBase),
-			agent("oc apply -k examples/openshift-3", old, privileged),
-			agent(`"path":"/spec/template/spec/volumes/0/hostPath"`, old, privileged),
+			agent("oc apply -k examples/openshift-3", old, open),
+			agent(`"path":"/spec/template/spec/volumes/0/hostPath"`, old, open),
 			agent("kubectl apply -k examples/pks", "host-pods /var/vcap/data/kubelet/pods ", asInBase),
 			{
 				Block:  "kubectl patch storageclass/",
@@ -64,7 +82,7 @@ END`,
 				Script: "kubectl get storageclass azurefile-restic -o yaml",
 				Prints: []string{"- nouser_xattr\n"},
 			},
-			agent("kubectl apply -k examples/selinux", usual, privileged),
+			agent("kubectl apply -k examples/selinux", usual, open),
 			agent("kubectl apply -k examples/kubelet-root", "host-pods /var/lib/own/kubelet/pods ", asInBase),
 		},
 	}
