@@ -115,7 +115,7 @@ func (d *Desk) Folder() string { return filepath.Join(d.folder, home) }
 const patience = 4 * time.Minute
 
 // Run runs a script in bash, in which every failing command ends it, and returns what it printed on both streams.
-// What it exports, the next one has.
+// What it exports, the next one has. Whoever asks is answered with yes.
 func (d *Desk) Run(ctx context.Context, script string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -126,6 +126,7 @@ func (d *Desk) Run(ctx context.Context, script string) (string, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
+	cmd.Stdin = strings.NewReader("y\n")
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	err := cmd.Run()
