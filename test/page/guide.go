@@ -18,7 +18,7 @@ func Guides() []Guide {
 // GuideTo returns the guide to a page, or an empty one.
 func GuideTo(file string) Guide {
 	for _, guide := range Guides() {
-		if guide.File == file && len(guide.Only) == 0 {
+		if guide.File == file && guide.Only == nil {
 			return guide
 		}
 	}

@@ -16,7 +16,7 @@ const privilegedPatch = `"path":"/spec/template/spec/containers/0/securityContex
 // privileged has the patched agent back up and restore a volume on a real node.
 func privileged() Guide {
 	return Guide{
-		File: "docs/platforms.md", Only: []string{privilegedPatch}, Before: makeSample,
+		File: "docs/platforms.md", Only: &Only{Section: "OpenShift", Block: privilegedPatch}, Before: makeSample,
 		After: "kubectl apply -k examples/kubelet-root\n" +
 			"kubectl -n velero rollout status daemonset/restic --timeout=120s\n" + loseNamespace,
 		Checks: []Check{{

@@ -29,8 +29,6 @@ type Guide struct {
 	Checks []Check
 	// Apply are pieces of manifests that the reader applies; all others are only tried with --dry-run=server.
 	Apply []string
-	// Only, unless empty, are pieces of the only blocks that are done: another guide has the rest.
-	Only []string
 	// Left are the blocks that are not done.
 	Left []Left
 	// Only says which blocks a reader does here; nil for all of the page.
@@ -129,7 +127,7 @@ type walk struct {
 
 func (w *walk) do(ctx context.Context, block Block) error {
 	how, err := block.treat()
-	if err != nil || how == prose || !w.wanted(block) {
+	if err != nil || how == prose {
 		return err
 	}
 	if left, found := w.left(block); found {
@@ -245,16 +243,6 @@ func indent(text string) string {
 	return "    " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n    ")
 }
 
-func (w *walk) wanted(block Block) bool {
-	for _, piece := range w.guide.Only {
-		if strings.Contains(block.Text, piece) {
-			w.used["only "+piece] = true
-			return true
-		}
-	}
-	return len(w.guide.Only) == 0
-}
-
 func (w *walk) left(block Block) (Left, bool) {
 	for _, left := range w.guide.Left {
 		if strings.Contains(block.Text, left.Block) {
@@ -282,9 +270,6 @@ func (w *walk) unused() error {
 	}
 	for _, piece := range w.guide.Apply {
 		say("apply", piece)
-	}
-	for _, piece := range w.guide.Only {
-		say("only", piece)
 	}
 	return errors.Join(problems...)
 }
