@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -67,6 +68,10 @@ func (r *RepositoryReconciler) SetupWithManager(mgr ctrl.Manager, wakeup Wakeup)
 			// Annotations of a location are settings too, and change no generation.
 			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{},
 				predicate.AnnotationChangedPredicate{}))).
+		Watches(&resticv1.PodVolumeBackup{}, handler.EnqueueRequestsFromMapFunc(requestsForFailed),
+			builder.WithPredicates(failedNow())).
+		Watches(&resticv1.PodVolumeRestore{}, handler.EnqueueRequestsFromMapFunc(requestsForFailed),
+			builder.WithPredicates(failedNow())).
 		WatchesRawSource(wakeup.source()).
 		WithOptions(leaderOptions()).Complete(r)
 }
@@ -91,6 +96,32 @@ func (r *RepositoryReconciler) requestsForLocation(ctx context.Context, location
 		}
 	}
 	return requests
+}
+
+// failedNow lets through that an operation has failed. Its repository may be the reason, and is looked at.
+func failedNow() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, knownBefore := e.ObjectOld.(resticv1.VolumeOperation)
+			now, knownNow := e.ObjectNew.(resticv1.VolumeOperation)
+			return knownBefore && knownNow && before.VolumeStatus().Phase != resticv1.PhaseFailed &&
+				now.VolumeStatus().Phase == resticv1.PhaseFailed
+		},
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
+func requestsForFailed(_ context.Context, object client.Object) []reconcile.Request {
+	name := ""
+	switch operation := object.(type) {
+	case *resticv1.PodVolumeBackup:
+		name = operation.Spec.Repository
+	case *resticv1.PodVolumeRestore:
+		name = operation.Spec.Repository
+	}
+	return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: object.GetNamespace(), Name: name}}}
 }
 
 // Reconcile looks at one repository when it is due, and saves its status if that has changed.

@@ -14,6 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
@@ -220,4 +223,39 @@ func TestRequestsForLocation(t *testing.T) {
 			t.Errorf("requests (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// TestRequestsForFailed has a repository looked at when something in it has just failed.
+func TestRequestsForFailed(t *testing.T) {
+	before, failed := podVolumeBackup("pvb-1", "data"), podVolumeBackup("pvb-1", "data")
+	failed.Status.Phase = resticv1.PhaseFailed
+	restore := &resticv1.PodVolumeRestore{ObjectMeta: objectMeta(velero, "pvr-1")}
+	restore.Spec.Repository, restore.Status.Phase = failed.Spec.Repository, resticv1.PhaseFailed
+	pending := restore.DeepCopy()
+	pending.Status.Phase = resticv1.PhaseInProgress
+	for name, c := range map[string]struct {
+		before, now client.Object
+		want        bool
+	}{
+		"a backup fails":            {before, failed, true},
+		"a restore fails":           {pending, restore, true},
+		"a failed one is changed":   {failed, failed, false},
+		"one goes on":               {before, before, false},
+		"something else is changed": {&resticv1.ResticRepository{}, &resticv1.ResticRepository{}, false},
+	} {
+		if got := failedNow().Update(event.UpdateEvent{ObjectOld: c.before, ObjectNew: c.now}); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+	if failedNow().Create(event.CreateEvent{Object: failed}) {
+		t.Error("a failure of before counts again")
+	}
+	want := []reconcile.Request{{
+		NamespacedName: client.ObjectKey{Namespace: velero, Name: contract.RepositoryName(shop, location)},
+	}}
+	for _, object := range []client.Object{failed, restore} {
+		if diff := cmp.Diff(want, requestsForFailed(t.Context(), object)); diff != "" {
+			t.Error(diff)
+		}
+	}
 }

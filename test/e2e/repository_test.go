@@ -38,9 +38,16 @@ func (s snapshot) of(backup string) bool {
 // snapshots asks the real restic what is in the repository of a namespace, as an administrator with the password would.
 func snapshots(t *testing.T, namespace string) []snapshot {
 	t.Helper()
-	out, err := runRestic(t, namespace, "snapshots", "--json")
+	return listSnapshots(t, "restic/"+namespace, password(t))
+}
+
+// listSnapshots does so for the repository in a folder of the bucket.
+func listSnapshots(t *testing.T, folder, password string) []snapshot {
+	t.Helper()
+	cmd, stderr := resticAt(t, folder, password, "snapshots", "--json", "--no-lock", "--no-cache")
+	out, err := cmd.Output()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("listing snapshots: %v: %s", err, stderr)
 	}
 	var list []snapshot
 	if err := json.Unmarshal(out, &list); err != nil {
@@ -68,25 +75,32 @@ func wantSnapshots(t *testing.T, namespace string, ids ...string) {
 
 func runRestic(t *testing.T, namespace string, args ...string) ([]byte, error) {
 	t.Helper()
+	cmd, stderr := resticAt(t, "restic/"+namespace, password(t), append([]string{"--no-lock", "--no-cache"}, args...)...)
+	out, err := cmd.Output()
+	if err != nil {
+		return out, fmt.Errorf("restic %s: %w: %s", strings.Join(args, " "), err, stderr)
+	}
+	return out, nil
+}
+
+// resticAt is a call of restic for the repository in a folder of the bucket, and what it says on standard error.
+func resticAt(t *testing.T, folder, password string, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
 	program := os.Getenv("RESTIC_BINARY")
 	if program == "" {
 		program = filepath.Join(suite.repository, "bin", "restic")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, append([]string{"--no-lock", "--no-cache"}, args...)...)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = []string{
-		"RESTIC_REPOSITORY=s3:" + suite.store.Endpoint + "/" + suite.store.Bucket + "/restic/" + namespace,
-		"RESTIC_PASSWORD=" + password(t), "AWS_SHARED_CREDENTIALS_FILE=" + suite.store.Credentials,
+		"RESTIC_REPOSITORY=s3:" + suite.store.Endpoint + "/" + suite.store.Bucket + "/" + folder,
+		"RESTIC_PASSWORD=" + password, "AWS_SHARED_CREDENTIALS_FILE=" + suite.store.Credentials,
 		"AWS_DEFAULT_REGION=" + suite.store.Region,
 	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return out, fmt.Errorf("restic %s: %w: %s", strings.Join(args, " "), err, stderr.String())
-	}
-	return out, nil
+	stderr := &bytes.Buffer{}
+	cmd.Stderr = stderr
+	return cmd, stderr
 }
 
 func password(t *testing.T) string {

@@ -32,6 +32,9 @@ const (
 // guide tells users to set the same.
 const serverArgument = "--item-operation-sync-frequency=1s"
 
+// expiryArgument has expired backups deleted soon: Velero's default looks once an hour.
+const expiryArgument = "--garbage-collection-frequency=5s"
+
 // patience bounds an installation, which takes ten seconds on two cores.
 const patience = 10 * time.Minute
 
@@ -69,7 +72,7 @@ func Install(ctx context.Context, n *node.Node, options Options, out io.Writer) 
 	if err != nil {
 		return fmt.Errorf("rendering the installation: %w", err)
 	}
-	adjusted, err := addServerArgument([]byte(manifests), serverArgument)
+	adjusted, err := addServerArguments([]byte(manifests), serverArgument, expiryArgument)
 	if err != nil {
 		return err
 	}
@@ -115,8 +118,8 @@ func installArguments(n *node.Node, store node.Store, options Options) []string 
 	return args
 }
 
-// addServerArgument adds an argument to the server's container in the list that `velero install --dry-run` prints.
-func addServerArgument(manifests []byte, argument string) ([]byte, error) {
+// addServerArguments adds arguments to the server's container in the list that `velero install --dry-run` prints.
+func addServerArguments(manifests []byte, arguments ...string) ([]byte, error) {
 	var list map[string]any
 	if err := yaml.Unmarshal(manifests, &list); err != nil {
 		return nil, fmt.Errorf("reading the installation: %w", err)
@@ -132,9 +135,12 @@ func addServerArgument(manifests []byte, argument string) ([]byte, error) {
 			return nil, err
 		}
 		args, _ := container["args"].([]any)
-		if !slices.Contains(args, any(argument)) {
-			container["args"] = append(args, argument)
+		for _, argument := range arguments {
+			if !slices.Contains(args, any(argument)) {
+				args = append(args, argument)
+			}
 		}
+		container["args"] = args
 		return yaml.Marshal(list)
 	}
 	return nil, errors.New("reading the installation: it has no Deployment")

@@ -36,7 +36,7 @@ items:
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := addServerArgument([]byte(test.manifests), "--x=1s")
+			got, err := addServerArguments([]byte(test.manifests), "--x=1s")
 			if test.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), test.fails) {
 					t.Fatalf("got %v, want an error with %q", err, test.fails)
