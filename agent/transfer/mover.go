@@ -92,7 +92,7 @@ const openTimeout = 40 * time.Second
 // open opens the repository, which proves that it is there, that it can be reached, and that the password fits.
 func (m *Mover) open(ctx context.Context, opened *session.Session) (restic.Config, error) {
 	timeout := cmp.Or(m.OpenTimeout, openTimeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the storage gives no answer within %s", timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not open within %s", timeout))
 	defer cancel()
 	return opened.CatConfig(ctx)
 }
@@ -103,7 +103,7 @@ func withRemedy(url string, err error) error {
 	if !errors.As(err, &exit) {
 		return err
 	}
-	remedy := repository.Remedy(url, exit.Error()+"\n"+exit.Output)
+	remedy := repository.Remedy(url, exit.Said())
 	if remedy == "" {
 		return err
 	}

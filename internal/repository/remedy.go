@@ -19,29 +19,30 @@ type remedy struct {
 // where they change, a message has no remedy, and that is all.
 func remedies() []remedy {
 	return []remedy{
-		{nil, []string{"certificate signed by unknown authority", "certificate is not trusted"}, "put the certificate " +
-			"of the server's authority into the location's spec.objectStorage.caCert, or into a Secret that its " +
+		{nil, []string{"certificate signed by unknown authority", "certificate is not trusted"}, "put the " +
+			"certificate of the server's authority into the location's spec.objectStorage.caCert, or into a Secret that its " +
 			"spec.objectStorage.caCertRef names"},
 		{nil, []string{"certificate is valid for", "any IP SANs", "certificate has expired"}, "the server's " +
 			"certificate is not one for this address at this time: replace it, or use the address that it is for"},
 		{nil, []string{"server gave HTTP response to HTTPS client"}, "the server speaks no TLS: write http:// " +
 			"instead of https:// in the location"},
 		{[]string{"rclone:"}, []string{"executable file not found"}, "the agent's image has no rclone: add the " +
-			"component examples/components/rclone to the installation"},
+			"component examples/component/rclone to the installation"},
 		{[]string{"rclone:"}, []string{"didn't find section in config file"}, "rclone has no remote of this name: " +
 			"put it into key rclone.conf, or into keys RCLONE_CONFIG_<REMOTE>_…, of the Secret that annotation " +
 			"restic.velero.io/resticEnvSecret of the location names"},
 		{[]string{"s3:"}, []string{"no credentials found"}, "name a Secret with a key in the location's " +
-			"spec.credential, make Secret cloud-credentials, or give the agents' service account a role"},
+			"spec.credential, make Secret cloud-credentials, or give the agents' service account a role that " +
+			"trusts it"},
 		{[]string{"s3:"}, []string{
-			"Access Denied", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "does not match the signature",
-			"does not exist in our records",
-		}, "check the key in the Secret of the location's spec.credential (else in cloud-credentials), and that it may " +
-			"list, read, write and delete there"},
+			"Access Denied", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId",
+			"does not match the signature", "does not exist in our records",
+		}, "check the key in the Secret of the location's spec.credential (else in cloud-credentials), and that it " +
+			"may list, read, write and delete there"},
 		{[]string{"s3:"}, []string{"AssumeRoleWithWebIdentity", "sts."}, "check the role of the agents' service " +
 			"account, and that the role trusts this cluster and service account velero-restic"},
-		{[]string{"rest:"}, []string{"401 Unauthorized", "403 Forbidden"}, "put the right user and password into keys " +
-			"RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD of the Secret that annotation " +
+		{[]string{"rest:"}, []string{"401 Unauthorized", "403 Forbidden"}, "put the right user and password into " +
+			"keys RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD of the Secret that annotation " +
 			"restic.velero.io/resticEnvSecret of the location names, and see that the server lets that user in there"},
 		{[]string{"azure:"}, []string{"AuthorizationPermissionMismatch"}, "give the identity the role Storage Blob " +
 			"Data Contributor on the storage account or container"},
@@ -56,16 +57,24 @@ func remedies() []remedy {
 			"of the location's spec.credential"},
 		{[]string{"gs:"}, []string{"Error 401", "Error 403"}, "give the service account the role Storage Object " +
 			"Admin on the bucket"},
+		{[]string{"azure:", "gs:", "s3:"}, []string{"ContainerNotFound", "bucket doesn't exist", "NoSuchBucket"},
+			"make the container or bucket, or correct its name in the location's spec.objectStorage.bucket"},
 		{nil, []string{
-			"gives no answer within", "connection refused", "no such host", "no route to host", "i/o timeout",
+			"connection refused", "no such host", "no route to host", "i/o timeout",
 			"network is unreachable",
-		}, "is the server up, and may the agents' nodes reach it (address, firewall, network policy, proxy)?"},
+		}, unreachable},
 	}
 }
 
+// unreachable is what to look at when there is no answer.
+const unreachable = "is the server up, and may the agents' nodes reach it (address, firewall, network policy, proxy)?"
+
 // Remedy returns what to do about a failure of restic with the repository at the URL, or "" if that is not known. The
-// text is what restic has said.
+// text is what restic has said; an empty one means that it waited for an answer until it was stopped.
 func Remedy(url, text string) string {
+	if text == "" {
+		return unreachable
+	}
 	for _, r := range remedies() {
 		here := len(r.schemes) == 0 ||
 			slices.ContainsFunc(r.schemes, func(scheme string) bool { return strings.HasPrefix(url, scheme) })

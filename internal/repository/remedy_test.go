@@ -26,6 +26,7 @@ func TestRemedy(t *testing.T) {
 		"a certificate for another name": {"rest:https://h/r", "x509: certificate is valid for a, not h", "replace it"},
 		"a server without TLS":           {"rest:https://h/r", "server gave HTTP response to HTTPS client", "http://"},
 		"another backend's words":        {"/mnt/r", "401 Unauthorized", ""},
+		"no answer at all":               {"s3:s3/b/r", "", "may the agents' nodes reach it"},
 		"something else":                 {"s3:s3/b/r", "unexpected EOF", ""},
 	}
 	for name, c := range cases {

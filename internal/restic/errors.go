@@ -96,9 +96,9 @@ func (e *ExitError) Error() string {
 		parts = append(parts, e.cause.Error())
 	}
 	switch {
-	case meaning == ErrCanceled && lastLine(e.Output) != "": //nolint:errorlint // meaning returns the sentinels
+	case meaning == ErrCanceled && lastWords(e.Output) != "": //nolint:errorlint // meaning returns the sentinels
 		// "context canceled" explains nothing; what restic had been retrying until then does.
-		parts = append(parts, "last words: "+lastLine(e.Output))
+		parts = append(parts, "last words: "+lastWords(e.Output))
 	case meaning == ErrCanceled: //nolint:errorlint // as above
 	case e.Message != "":
 		parts = append(parts, e.Message)
@@ -109,6 +109,16 @@ func (e *ExitError) Error() string {
 		parts = append(parts, fmt.Sprintf("exit code %d", e.Code))
 	}
 	return strings.Join(parts, ": ")
+}
+
+// Said returns all that restic has explained, without what is added here; empty if it was stopped before it said a
+// word.
+func (e *ExitError) Said() string {
+	if e.cause != nil {
+		// Its message is then about the stopping.
+		return lastWords(e.Output)
+	}
+	return strings.TrimSpace(e.Message + "\n" + e.Output)
 }
 
 // Is says whether the target is the sentinel for this end.
@@ -215,14 +225,22 @@ func helperSays(output string) string {
 	return said
 }
 
-func lastLine(text string) string {
-	lines := strings.Split(text, "\n")
-	// restic's own note that the signal has come is the last one, and no news.
-	for len(lines) > 0 && strings.Contains(lines[len(lines)-1], "received, cleaning up") {
-		lines = lines[:len(lines)-1]
+// lastWords returns the last line, or all of the last failure that was to be tried again, whose text may have several.
+func lastWords(text string) string {
+	var kept []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		// restic's own note that the signal has come is the last one, and no news; lines of dashes are decoration.
+		if strings.Trim(line, "-") == "" || strings.Contains(line, "received, cleaning up") {
+			continue
+		}
+		if strings.Contains(line, "retrying after") {
+			kept = kept[:0]
+		}
+		kept = append(kept, line)
 	}
-	if len(lines) == 0 {
-		return ""
+	if len(kept) > 0 && !strings.Contains(kept[0], "retrying after") {
+		kept = kept[len(kept)-1:]
 	}
-	return lines[len(lines)-1]
+	return strings.Join(kept, " ")
 }

@@ -29,7 +29,7 @@ func TestRclone(t *testing.T) {
 	t.Run("that is not there", func(t *testing.T) {
 		w := newRclone(t, map[string]string{"RCLONE_CONFIG_NAS_TYPE": "local"})
 		w.env["PATH"] = "/nowhere"
-		w.refused("examples/components/rclone")
+		w.refused("examples/component/rclone")
 	})
 	t.Run("with a remote that is down", func(t *testing.T) {
 		w := newRclone(t, map[string]string{

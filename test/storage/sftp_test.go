@@ -116,6 +116,6 @@ func TestSFTP(t *testing.T) {
 	t.Run("that does not answer", func(t *testing.T) {
 		w := newSFTP(t, scan(t, address, "ed25519"))
 		w.location.Spec.Config["resticRepoPrefix"] = "sftp://u@" + silence(t) + "//srv"
-		w.refused("gives no answer within", "is the server up")
+		w.refused("did not open within", "is the server up")
 	})
 }

@@ -33,8 +33,8 @@ import (
 // stepLimit bounds one step against a server that answers. Against one that does not, Probe has a limit of its own.
 const stepLimit = 2 * time.Minute
 
-// openLimit is for servers that do not answer, of which an agent would be more patient.
-const openLimit = 10 * time.Second
+// openLimit is for servers that do not answer, with which an agent is more patient.
+const openLimit = 15 * time.Second
 
 // world is a cluster with one storage location, and an agent without volumes.
 type world struct {
@@ -48,7 +48,9 @@ type world struct {
 	mountInfo string
 	// knownID is under which ID the repository was seen.
 	knownID string
-	scratch string
+	// openTimeout is how long opening may take; 0 means what an agent does.
+	openTimeout time.Duration
+	scratch     string
 	// private are texts that nobody may ever see.
 	private []string
 }
@@ -116,7 +118,7 @@ func (w *world) mover() *transfer.Mover {
 		}
 		objects = append(objects, object)
 	}
-	return &transfer.Mover{OpenTimeout: openLimit, Opener: &session.Opener{
+	return &transfer.Mover{OpenTimeout: w.openTimeout, Opener: &session.Opener{
 		Reader:    fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(),
 		Namespace: "velero", Runner: restictest.Process(w.t), ScratchDir: w.scratch, RetryLock: time.Second,
 		DefaultCredentialFile: filepath.Join(w.scratch, "no-credential"), ProcessEnv: w.env,
@@ -146,7 +148,9 @@ func (w *world) refused(says ...string) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), stepLimit)
 	defer cancel()
+	w.openTimeout = openLimit
 	err := w.probe(ctx)
+	w.openTimeout = 0
 	if err == nil {
 		w.t.Fatal("the repository opens")
 	}

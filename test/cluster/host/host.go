@@ -42,6 +42,7 @@ func needs() []need {
 		{"nsenter", "util-linux"},
 		{"unshare", "util-linux"},
 		{"mount", "mount"},
+		{"sshd", "openssh-server"},
 		{"bindfs", "bindfs"},
 	}
 }
