@@ -20,7 +20,7 @@ import (
 )
 
 // readyLimit is how long a pod may take to be ready, its volumes restored.
-const readyLimit = 2 * time.Minute
+const readyLimit = 4 * time.Minute
 
 // scene is the namespace of one test, with a storage class and volumes of its own.
 type scene struct {
