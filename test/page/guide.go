@@ -12,7 +12,7 @@ import (
 // is installed by the first, removed, and installed by the second for the rest. A page without one is followed as it
 // stands.
 func Guides() []Guide {
-	return []Guide{installation(), readme(), backup(), restore(), troubleshooting(), privileged(), platforms()}
+	return []Guide{installation(), readme(), backup(), restore(), troubleshooting(), retention(), privileged(), platforms()}
 }
 
 // GuideTo returns the guide to a page, or an empty one.
@@ -34,6 +34,10 @@ func (d *Desk) Install(ctx context.Context, out io.Writer) error {
 // latestRestore is the name of the restore that was made last.
 const latestRestore = `$(kubectl -n velero get restores.velero.io --sort-by=.metadata.creationTimestamp ` +
 	`-o jsonpath='{.items[-1:].metadata.name}')`
+
+// fooRepository is the name of the repository of namespace foo.
+const fooRepository = "$(kubectl -n velero get resticrepositories -l velero.io/volume-namespace=foo " +
+	"-o jsonpath='{.items[0].metadata.name}')"
 
 // makeNamespace makes namespace foo with the claim that the pages' pod uses.
 const makeNamespace = `kubectl apply -f - <<END
@@ -244,9 +248,8 @@ export AWS_SECRET_ACCESS_KEY=$(echo "$credentials" | sed -n 's/^aws_secret_acces
 		After: loseNamespace,
 		Replace: map[string]string{
 			"NS": "foo", "POD": "sample", "NAME": "page-warning", "restore-name=NAME": "restore-name=page-trouble",
-			"describe pvc NAME": "describe pvc test-volume-claim",
-			"delete resticrepository NAME": "delete resticrepository $(kubectl -n velero get resticrepositories " +
-				"-l velero.io/volume-namespace=foo -o jsonpath='{.items[0].metadata.name}')",
+			"describe pvc NAME":            "describe pvc test-volume-claim",
+			"delete resticrepository NAME": "delete resticrepository " + fooRepository,
 			"s3:https://…": "$(kubectl -n velero get resticrepositories " +
 				"-o jsonpath='{.items[0].status.resticIdentifier}')",
 		},
