@@ -12,7 +12,9 @@ import (
 // is installed by the first, removed, and installed by the second for the rest. A page without one is followed as it
 // stands.
 func Guides() []Guide {
-	return []Guide{installation(), readme(), backup(), restore(), troubleshooting(), retention(), privileged(), platforms()}
+	return []Guide{
+		installation(), readme(), backup(), restore(), troubleshooting(), retention(), privileged(), platforms(),
+	}
 }
 
 // GuideTo returns the guide to a page, or an empty one.

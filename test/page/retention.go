@@ -3,23 +3,22 @@
 
 package page
 
-// firstOf is the name of an object of this kind.
-func firstOf(kind string) string {
-	return "$(kubectl -n velero get " + kind + " -o jsonpath='{.items[0].metadata.name}')"
-}
-
 func retention() Guide {
 	const name = "page-retention"
+	// first is the name of one of the objects of this kind.
+	first := func(kind string) string {
+		return kind + " $(kubectl -n velero get " + kind + " -o jsonpath='{.items[0].metadata.name}')"
+	}
+	const backups, restores = "podvolumebackups.restic.velero.io", "podvolumerestores.restic.velero.io"
 	return Guide{
 		File: "docs/retention.md",
 		Before: makeSample + takeSample(name) + loseNamespace +
 			"velero restore create " + name + " --from-backup " + name + " --wait\n" + readSample,
 		After: loseNamespace,
 		Replace: map[string]string{
-			"NAME": name, "velero backup create NAME": "velero backup create page-retention-2 --include-namespaces foo",
-			"podvolumebackups.restic.velero.io NAME":  "podvolumebackups.restic.velero.io " + firstOf("podvolumebackups"),
-			"podvolumerestores.restic.velero.io NAME": "podvolumerestores.restic.velero.io " + firstOf("podvolumerestores"),
-			"delete resticrepository NAME":            "delete resticrepository " + fooRepository,
+			"NAME": name, backups + " NAME": first(backups), restores + " NAME": first(restores),
+			"velero backup create NAME":    "velero backup create page-retention-2 --include-namespaces foo",
+			"delete resticrepository NAME": "delete resticrepository " + fooRepository,
 		},
 		Checks: []Check{{
 			Block: "velero backup delete NAME", Script: "kubectl -n velero get backups.velero.io -o name",
