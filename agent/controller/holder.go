@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -162,7 +163,8 @@ func (j *lockJudge) nodeOf(
 // refresh.
 func workedAt(operation resticv1.VolumeOperation, lock restic.Lock) bool {
 	status := operation.VolumeStatus()
-	if status.Agent == "" || status.Agent != lock.Hostname || status.HeartbeatTimestamp == nil {
+	agents := append(slices.Clone(status.FormerAgents), status.Agent)
+	if lock.Hostname == "" || !slices.Contains(agents, lock.Hostname) || status.HeartbeatTimestamp == nil {
 		return false
 	}
 	return lock.Time.After(operation.GetCreationTimestamp().Add(-refreshInterval)) &&

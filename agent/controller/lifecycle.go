@@ -162,7 +162,7 @@ func (l *lifecycle[R]) submit(
 	ctx context.Context, key string, status *resticv1.VolumeStatus, next plan[R], do steps[R],
 ) (ctrl.Result, error) {
 	status.Attempts++
-	status.Agent = l.agent
+	l.takeOver(status)
 	l.wait(status, "waiting for its turn on the node")
 	if err := do.save(ctx); err != nil {
 		return ctrl.Result{}, err
@@ -177,6 +177,15 @@ func (l *lifecycle[R]) submit(
 	}
 	err := l.jobs.Submit(key, next.exclusive, maxRunTime, next.work)
 	return ctrl.Result{RequeueAfter: l.progressInterval}, err
+}
+
+// takeOver notes that this agent has the operation now.
+func (l *lifecycle[R]) takeOver(status *resticv1.VolumeStatus) {
+	if status.Agent != "" && status.Agent != l.agent {
+		former := append(status.FormerAgents, status.Agent)
+		status.FormerAgents = former[max(0, len(former)-resticv1.MaxFormerAgents):]
+	}
+	status.Agent = l.agent
 }
 
 // maxRunTime bounds a single run of restic whose object has no timeout of its own.

@@ -76,6 +76,9 @@ type VolumeProgress struct {
 // limit of 1.5 MiB for an object.
 const MaxWarnings = 20
 
+// MaxFormerAgents is how many of them a status remembers.
+const MaxFormerAgents = 5
+
 // VolumeStatus is what a PodVolumeBackup and a PodVolumeRestore have to say alike.
 type VolumeStatus struct {
 	// Phase is how far it has come.
@@ -101,6 +104,10 @@ type VolumeStatus struct {
 	// this host name is that pod's.
 	// +optional
 	Agent string `json:"agent,omitempty"`
+	// FormerAgents are the pods whose agents took it up before, the latest last: locks that they left are known by it.
+	// +optional
+	// +kubebuilder:validation:MaxItems=5
+	FormerAgents []string `json:"formerAgents,omitempty"`
 	// Attempts counts how often the transfer was started.
 	// +optional
 	Attempts int32 `json:"attempts,omitempty"`

@@ -501,6 +501,11 @@ func (in *VolumeStatus) DeepCopyInto(out *VolumeStatus) {
 		in, out := &in.HeartbeatTimestamp, &out.HeartbeatTimestamp
 		*out = (*in).DeepCopy()
 	}
+	if in.FormerAgents != nil {
+		in, out := &in.FormerAgents, &out.FormerAgents
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	out.Progress = in.Progress
 	if in.Warnings != nil {
 		in, out := &in.Warnings, &out.Warnings
