@@ -207,14 +207,24 @@ func (r *MaintenanceReconciler) user(ctx context.Context, repository *resticv1.R
 			return "PodVolumeBackup " + backup.Name + " is in progress", nil
 		}
 	}
+	restore, err := r.restore(ctx, repository)
+	if err != nil || restore == "" {
+		return "", err
+	}
+	return "PodVolumeRestore " + restore + " is not done", nil
+}
+
+// restore names a restore from the repository that is not done; empty if there is none. Somebody waits for it, so that
+// it comes before any maintenance, even before it has begun.
+func (r *MaintenanceReconciler) restore(ctx context.Context, repository *resticv1.ResticRepository) (string, error) {
 	restores := &resticv1.PodVolumeRestoreList{}
 	if err := r.Client.List(ctx, restores, client.InNamespace(repository.Namespace)); err != nil {
 		return "", fmt.Errorf("listing PodVolumeRestores: %w", err)
 	}
 	for i := range restores.Items {
 		restore := &restores.Items[i]
-		if restore.Spec.Repository == repository.Name && restore.Status.Phase == resticv1.PhaseInProgress {
-			return "PodVolumeRestore " + restore.Name + " is in progress", nil
+		if restore.Spec.Repository == repository.Name && !restore.Status.Phase.Final() && restore.Skipped() == nil {
+			return restore.Name, nil
 		}
 	}
 	return "", nil

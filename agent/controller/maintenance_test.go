@@ -271,6 +271,13 @@ func settingsMap(content string) *corev1.ConfigMap {
 	}
 }
 
+// restoring is a restore from the shop's repository.
+func restoring() *resticv1.PodVolumeRestore {
+	restore := &resticv1.PodVolumeRestore{ObjectMeta: objectMeta(velero, "pvr-1")}
+	restore.Spec.Repository = contract.RepositoryName(shop, location)
+	return restore
+}
+
 func TestMaintenanceWaits(t *testing.T) {
 	busy := podVolumeBackup(pvb, "data")
 	busy.Status.Phase = resticv1.PhaseInProgress
@@ -284,6 +291,7 @@ func TestMaintenanceWaits(t *testing.T) {
 		says    string
 	}{
 		"for a backup in progress":            {objects: []client.Object{agents(), busy}, says: pvb + " is in progress"},
+		"for a restore that has not begun":    {objects: []client.Object{agents(), restoring()}, says: "PodVolumeRestore pvr-1"},
 		"for its turn":                        {objects: []client.Object{agents(), other}, says: "concurrency"},
 		"for the DaemonSet, where it is gone": {says: "there is no DaemonSet velero/restic"},
 		"for the repository to be ready": {
@@ -370,6 +378,25 @@ func TestMaintenanceJobsThatGoWrong(t *testing.T) {
 		m.wantCondition(resticv1.ConditionMaintained, metav1.ConditionFalse, "ImagePullBackOff: no such image")
 		if len(m.jobs()) != 0 {
 			t.Error("its Job is still there")
+		}
+	}
+	tests["a Job is stopped for a restore, and goes on after it"] = func(t *testing.T) {
+		m := newMaintained(t, agents())
+		m.request(resticv1.RepositoryRequests{Check: "now"})
+		m.running(resticv1.OperationCheck)
+		restore := restoring()
+		m.create(restore)
+		look(m.world, m.reconciler, m.name)
+		stopped := m.shopRepository().Status.Maintenance[0]
+		if len(m.jobs()) != 0 || stopped.Result != resticv1.MaintenanceLocked || !strings.Contains(stopped.Message, "pvr-1") {
+			t.Fatalf("%d Jobs, the entry is %+v", len(m.jobs()), stopped)
+		}
+		m.changeStatus(func(s *resticv1.ResticRepositoryStatus) { s.Conditions = nil }) // no lock is left
+		pass(time.Minute)
+		m.wantIdle("PodVolumeRestore pvr-1")
+		m.remove(restore)
+		if again, _ := m.running(resticv1.OperationCheck); again.Request != "now" {
+			t.Errorf("the entry is %+v", again)
 		}
 	}
 	tests["a Job that was deleted fails its entry"] = func(t *testing.T) {

@@ -51,6 +51,9 @@ func (r *MaintenanceReconciler) observe(
 		r.conclude(repository, entry, r.outcome(job, pod, reason, settings))
 		return ctrl.Result{RequeueAfter: time.Second}, r.clear(ctx, repository, settings)
 	}
+	if restore, err := r.restore(ctx, repository); err != nil || (restore != "" && maintainedNow(repository) != "") {
+		return r.interrupt(ctx, repository, entry, restore, err)
+	}
 	if pod != nil && pod.Status.Phase != corev1.PodPending {
 		entry.Message = ""
 		return ctrl.Result{RequeueAfter: maintenanceInterval}, nil
@@ -60,13 +63,40 @@ func (r *MaintenanceReconciler) observe(
 		return ctrl.Result{RequeueAfter: maintenanceInterval}, nil
 	}
 	// Backups wait for it: they must not for a pod that never runs.
-	err = r.Client.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground))
-	if client.IgnoreNotFound(err) != nil {
-		return ctrl.Result{}, fmt.Errorf("deleting Job %s: %w", job.Name, err)
+	if err := r.deleteJob(ctx, repository, entry); err != nil {
+		return ctrl.Result{}, err
 	}
 	r.conclude(repository, entry, failed(fmt.Sprintf("its pod did not run within %s (startDeadline in ConfigMap %s/%s)%s",
 		settings.startDeadline(), repository.Namespace, r.ConfigMap, pendingReason(pod))))
 	return ctrl.Result{RequeueAfter: time.Second}, nil
+}
+
+// interrupt ends a Job for the sake of a restore, which is not to wait for hours. restic keeps what it has done, and
+// gives its lock back.
+func (r *MaintenanceReconciler) interrupt(
+	ctx context.Context, repository *resticv1.ResticRepository, entry *resticv1.Maintenance, restore string, err error,
+) (ctrl.Result, error) {
+	if err == nil {
+		err = r.deleteJob(ctx, repository, entry)
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	r.conclude(repository, entry, transfer.MaintainOutcome{
+		Result: resticv1.MaintenanceLocked, Message: "stopped for PodVolumeRestore " + restore + ": it goes on after it",
+	})
+	return ctrl.Result{RequeueAfter: maintenanceInterval}, nil
+}
+
+func (r *MaintenanceReconciler) deleteJob(
+	ctx context.Context, repository *resticv1.ResticRepository, entry *resticv1.Maintenance,
+) error {
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: repository.Namespace, Name: entry.Job}}
+	err := r.Client.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting Job %s: %w", job.Name, err)
+	}
+	return nil
 }
 
 func failed(message string) transfer.MaintainOutcome {

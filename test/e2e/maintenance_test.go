@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -307,6 +309,44 @@ func TestBackupWaitsForMaintenance(t *testing.T) {
 	}
 }
 
+// freeze stops the processes of an agent's pod, so that they leave everything as it is when they are killed.
+func freeze(t *testing.T, pod string) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := 0
+	parents := map[int]int{}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		environ, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "environ"))
+		if strings.Contains("\x00"+string(environ), "\x00POD_NAME="+pod+"\x00") {
+			agent = pid
+		}
+		stat, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "stat"))
+		if _, rest, found := strings.Cut(string(stat), ") "); found {
+			if fields := strings.Fields(rest); len(fields) > 1 {
+				parents[pid], _ = strconv.Atoi(fields[1])
+			}
+		}
+	}
+	if agent == 0 {
+		t.Fatalf("there is no process of pod %s", pod)
+	}
+	if err := syscall.Kill(agent, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for child, parent := range parents {
+		if parent == agent {
+			_ = syscall.Kill(child, syscall.SIGSTOP) // it may have ended meanwhile
+		}
+	}
+}
+
 // TestAbandonedLock leaves the lock of an agent that was killed, and its pod with it. What it keeps out goes on, for
 // its holder is provably gone.
 func TestAbandonedLock(t *testing.T) {
@@ -326,6 +366,7 @@ func TestAbandonedLock(t *testing.T) {
 		return nil
 	})
 	dead := podVolumeBackups(t, "abandoned-2")["web/cache"]
+	freeze(t, dead.Status.Agent)
 	// Nobody takes the backup up again: only its lock is left of it.
 	kubectl(t, "-n", s.namespace, "delete", "pod", "web", "--grace-period=0", "--force")
 	kubectl(t, "-n", velero.Namespace, "delete", "pod", "-l", "name=restic", "--grace-period=0", "--force")

@@ -13,7 +13,8 @@ import (
 // stands.
 func Guides() []Guide {
 	return []Guide{
-		installation(), readme(), backup(), restore(), troubleshooting(), retention(), privileged(), platforms(),
+		installation(), readme(), backup(), restore(), retention(), maintenance(), troubleshooting(), privileged(),
+		platforms(),
 	}
 }
 
@@ -234,6 +235,33 @@ kubectl -n velero delete secret velero-restic-credentials`,
 			{Block: `{"accessMode":"ReadOnly"}`, Script: loseNamespace},
 			{Block: "velero backup get", Script: readSample, Prints: []string{"first\nsecond\n"}},
 		},
+	}
+}
+
+// repositoryOfFoo is the name of the pages' repository.
+const repositoryOfFoo = `$(kubectl -n velero get resticrepositories -l velero.io/volume-namespace=foo ` +
+	`-o jsonpath='{.items[0].metadata.name}')`
+
+func maintenance() Guide {
+	return Guide{
+		File:   "docs/maintenance.md",
+		Before: makeSample + takeSample("page-maintenance"),
+		After:  loseNamespace,
+		Replace: map[string]string{
+			"resticrepository NAME": "resticrepository " + repositoryOfFoo,
+			"job/JOB":               "$(kubectl -n velero get jobs -l restic.velero.io/operation=prune -o name | head -n 1)",
+		},
+		Checks: []Check{{
+			Block: `"prune"`,
+			Script: `for second in $(seq 180); do
+  done=$(kubectl -n velero get resticrepository ` + repositoryOfFoo +
+				` -o jsonpath='{.status.lastMaintenanceTime}/{.status.lastCheckTime}')
+  case $done in 2*/2*) break ;; esac
+  sleep 1
+done
+echo "pruned and checked: $done"`,
+			Prints: []string{"pruned and checked: 2", "/2"},
+		}},
 	}
 }
 
