@@ -13,8 +13,10 @@ import (
 // stands.
 func Guides() []Guide {
 	return []Guide{
+	return []Guide{
 		installation(), readme(), backup(), restore(), retention(), maintenance(), troubleshooting(), privileged(),
 		platforms(),
+	}
 	}
 }
 
