@@ -91,7 +91,8 @@ func (s Server) explain(err error, config *ssh.ClientConfig) error {
 			"after having checked it on a way that you trust", s.address(), s.Port, s.Host)
 	case errors.As(err, &unknown), strings.Contains(err.Error(), "no common algorithm for host key"):
 		return fmt.Errorf("the key of SFTP server %s is not the one in known_hosts: either the server was set up "+
-			"anew, and then its new line from `ssh-keyscan -p %s %s` belongs there, or somebody else answers in its place",
+			"anew, and then its new line from `ssh-keyscan -p %s %s` belongs there, or somebody else answers in its "+
+			"place",
 			s.address(), s.Port, s.Host)
 	case strings.Contains(err.Error(), "unable to authenticate"):
 		return fmt.Errorf("SFTP server %s does not let user %s in with the key in ssh-privatekey: its public half "+

@@ -20,8 +20,8 @@ type remedy struct {
 func remedies() []remedy {
 	return []remedy{
 		{nil, []string{"certificate signed by unknown authority", "certificate is not trusted"}, "put the " +
-			"certificate of the server's authority into the location's spec.objectStorage.caCert, or into a Secret that its " +
-			"spec.objectStorage.caCertRef names"},
+			"certificate of the server's authority into the location's spec.objectStorage.caCert, or into a Secret " +
+			"that its spec.objectStorage.caCertRef names"},
 		{nil, []string{"certificate is valid for", "any IP SANs", "certificate has expired"}, "the server's " +
 			"certificate is not one for this address at this time: replace it, or use the address that it is for"},
 		{nil, []string{"server gave HTTP response to HTTPS client"}, "the server speaks no TLS: write http:// " +
@@ -57,8 +57,11 @@ func remedies() []remedy {
 			"of the location's spec.credential"},
 		{[]string{"gs:"}, []string{"Error 401", "Error 403"}, "give the service account the role Storage Object " +
 			"Admin on the bucket"},
-		{[]string{"azure:", "gs:", "s3:"}, []string{"ContainerNotFound", "bucket doesn't exist", "NoSuchBucket"},
-			"make the container or bucket, or correct its name in the location's spec.objectStorage.bucket"},
+		{
+			[]string{"azure:", "gs:", "s3:"},
+			[]string{"ContainerNotFound", "bucket doesn't exist", "NoSuchBucket"},
+			"make the container or bucket, or correct its name in the location's spec.objectStorage.bucket",
+		},
 		{nil, []string{
 			"connection refused", "no such host", "no route to host", "i/o timeout",
 			"network is unreachable",

@@ -105,21 +105,21 @@ func buildServers(ctx context.Context, cache part.Cache) error {
 func installDebian(ctx context.Context) error {
 	var missing []string
 	for _, need := range []struct {
-		path           *string
-		file, package_ string
+		path         *string
+		file, debian string
 	}{
 		{&suite.sshd, "/usr/sbin/sshd", "openssh-server"},
+		{new(string), "ssh-keyscan", "openssh-client"},
 		{&suite.node, "node", "nodejs"},
 		{new(string), "npm", "npm"},
 	} {
 		found, err := exec.LookPath(need.file)
 		if err != nil {
-			missing = append(missing, need.package_)
+			missing = append(missing, need.debian)
 			found = filepath.Join("/usr/bin", filepath.Base(need.file))
 		}
 		*need.path = found
 	}
-	suite.sshd = "/usr/sbin/sshd"
 	if len(missing) == 0 {
 		return nil
 	}

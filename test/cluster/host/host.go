@@ -43,6 +43,7 @@ func needs() []need {
 		{"unshare", "util-linux"},
 		{"mount", "mount"},
 		{"sshd", "openssh-server"},
+		{"ssh-keyscan", "openssh-client"},
 		{"bindfs", "bindfs"},
 	}
 }
