@@ -13,10 +13,8 @@ import (
 // stands.
 func Guides() []Guide {
 	return []Guide{
-	return []Guide{
 		installation(), readme(), backup(), restore(), retention(), maintenance(), troubleshooting(), privileged(),
 		platforms(),
-	}
 	}
 }
 
