@@ -154,7 +154,8 @@ func (r *OrphanReconciler) orphans(
 			added++
 		}
 		orphans = append(orphans, resticv1.Orphan{
-			SnapshotID: snapshot.ID, Backup: snapshot.Backup, Pod: snapshot.Pod, Volume: snapshot.Volume, FirstSeen: since,
+			SnapshotID: snapshot.ID, Backup: snapshot.Backup, Pod: snapshot.Pod, Volume: snapshot.Volume,
+			FirstSeen: since,
 		})
 	}
 	slices.SortFunc(orphans, func(a, b resticv1.Orphan) int {

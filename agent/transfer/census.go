@@ -64,14 +64,15 @@ func (m *Mover) owns(snapshot *restic.Snapshot) bool {
 	tags := snapshot.Tags
 	return m.Cluster != "" && tags[contract.TagCluster] == m.Cluster &&
 		tags[contract.TagVeleroNamespace] == m.Opener.Namespace && snapshot.Hostname == contract.Host &&
-		tags[contract.TagPodVolumeBackup] != "" && tags[contract.TagBackup] != "" && tags[contract.TagBackupUID] != "" &&
-		snapshot.Original == ""
+		tags[contract.TagPodVolumeBackup] != "" && tags[contract.TagBackup] != "" &&
+		tags[contract.TagBackupUID] != "" && snapshot.Original == ""
 }
 
 func ownSnapshot(snapshot *restic.Snapshot) OwnSnapshot {
 	tags := snapshot.Tags
 	return OwnSnapshot{
 		ID: snapshot.ID, Backup: tags[contract.TagBackup], BackupUID: tags[contract.TagBackupUID],
-		PodVolumeBackup: tags[contract.TagPodVolumeBackup], Pod: tags[contract.TagPod], Volume: tags[contract.TagVolume],
+		PodVolumeBackup: tags[contract.TagPodVolumeBackup],
+		Pod:             tags[contract.TagPod], Volume: tags[contract.TagVolume],
 	}
 }

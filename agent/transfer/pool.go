@@ -242,6 +242,13 @@ func bounded[R any](timeout time.Duration, work Work[R]) Work[R] {
 		ctx, cancel := context.WithTimeoutCause(ctx, timeout,
 			fmt.Errorf("not done within %s", timeout.Round(time.Second)))
 		defer cancel()
-		return work(ctx, report)
+		result, err := work(ctx, report)
+		cause := context.Cause(ctx)
+		ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+		if ended && cause != nil && !errors.Is(err, cause) {
+			// What was under way, such as a request to the API server, knows that the context has ended, and not why.
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		return result, err
 	}
 }

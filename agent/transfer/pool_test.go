@@ -415,3 +415,29 @@ func TestPoolUnderLoad(t *testing.T) {
 		t.Errorf("%d run, %d wait, %d results", running, queued, len(results))
 	}
 }
+
+// TestPoolKeepsTheCause cancels work that says no more than that its context has ended.
+func TestPoolKeepsTheCause(t *testing.T) {
+	t.Parallel()
+	done := make(chan struct{}, 8)
+	pool := transfer.NewPool[int](1, func(string) { done <- struct{}{} })
+	go func() { _ = pool.Start(t.Context()) }()
+	began := make(chan struct{})
+	if err := pool.Submit("a", "", time.Hour, func(ctx context.Context, _ func(transfer.Progress)) (int, error) {
+		close(began)
+		<-ctx.Done()
+		return 0, fmt.Errorf("reading a Secret: %w", ctx.Err())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	<-began
+	cause := errors.New("canceled by a person")
+	pool.Cancel("a", cause)
+	for range 2 {
+		<-done
+	}
+	state, _ := pool.State("a")
+	if !errors.Is(state.Err, cause) || !errors.Is(state.Err, context.Canceled) {
+		t.Errorf("ended with %v, want the cause in it", state.Err)
+	}
+}

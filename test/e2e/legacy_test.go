@@ -40,7 +40,7 @@ func TestLegacyRepository(t *testing.T) {
 	same(t, "the claim", before, s.record("web", "/data"))
 
 	deleteBackup(t, "legacy")
-	if left := listSnapshots(t, "restic/"+s.namespace, legacyPassword(t)); len(left) != 1 || left[0].ID != legacy {
+	if left := listSnapshots(t, usualPlace(s.namespace), legacyPassword(t)); len(left) != 1 || left[0].ID != legacy {
 		t.Errorf("the snapshots are %+v, want the legacy one alone", left)
 	}
 }
@@ -65,13 +65,13 @@ func (s *scene) legacyBackup(t *testing.T) string {
 		},
 	}
 	for _, args := range commands {
-		cmd, stderr := resticAt(t, "restic/"+s.namespace, legacyPassword(t), append(args, "--no-cache", "--quiet")...)
+		cmd, stderr := resticAt(t, usualPlace(s.namespace), legacyPassword(t), append(args, "--no-cache", "--quiet")...)
 		cmd.Dir = filepath.Clean(volume.Spec.Local.Path)
 		if out, err := cmd.Output(); err != nil {
 			t.Fatalf("restic %s: %v: %s%s", args[0], err, out, stderr)
 		}
 	}
-	list := listSnapshots(t, "restic/"+s.namespace, legacyPassword(t))
+	list := listSnapshots(t, usualPlace(s.namespace), legacyPassword(t))
 	if len(list) != 1 {
 		t.Fatalf("there are %d snapshots, want one", len(list))
 	}

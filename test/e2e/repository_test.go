@@ -38,10 +38,10 @@ func (s snapshot) of(backup string) bool {
 // snapshots asks the real restic what is in the repository of a namespace, as an administrator with the password would.
 func snapshots(t *testing.T, namespace string) []snapshot {
 	t.Helper()
-	return listSnapshots(t, "restic/"+namespace, password(t))
+	return listSnapshots(t, usualPlace(namespace), password(t))
 }
 
-// listSnapshots does so for the repository in a folder of the bucket.
+// listSnapshots does so for the repository in a folder of a bucket.
 func listSnapshots(t *testing.T, folder, password string) []snapshot {
 	t.Helper()
 	cmd, stderr := resticAt(t, folder, password, "snapshots", "--json", "--no-lock", "--no-cache")
@@ -75,7 +75,7 @@ func wantSnapshots(t *testing.T, namespace string, ids ...string) {
 
 func runRestic(t *testing.T, namespace string, args ...string) ([]byte, error) {
 	t.Helper()
-	cmd, stderr := resticAt(t, "restic/"+namespace, password(t), append([]string{"--no-lock", "--no-cache"}, args...)...)
+	cmd, stderr := resticAt(t, usualPlace(namespace), password(t), append([]string{"--no-lock", "--no-cache"}, args...)...)
 	out, err := cmd.Output()
 	if err != nil {
 		return out, fmt.Errorf("restic %s: %w: %s", strings.Join(args, " "), err, stderr)
@@ -83,7 +83,10 @@ func runRestic(t *testing.T, namespace string, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// resticAt is a call of restic for the repository in a folder of the bucket, and what it says on standard error.
+// usualPlace is where the repository of a namespace is: the bucket and its folder.
+func usualPlace(namespace string) string { return suite.store.Bucket + "/restic/" + namespace }
+
+// resticAt is a call of restic for the repository in a folder of a bucket, and what it says on standard error.
 func resticAt(t *testing.T, folder, password string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	program := os.Getenv("RESTIC_BINARY")
@@ -94,7 +97,7 @@ func resticAt(t *testing.T, folder, password string, args ...string) (*exec.Cmd,
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = []string{
-		"RESTIC_REPOSITORY=s3:" + suite.store.Endpoint + "/" + suite.store.Bucket + "/" + folder,
+		"RESTIC_REPOSITORY=s3:" + suite.store.Endpoint + "/" + folder,
 		"RESTIC_PASSWORD=" + password, "AWS_SHARED_CREDENTIALS_FILE=" + suite.store.Credentials,
 		"AWS_DEFAULT_REGION=" + suite.store.Region,
 	}

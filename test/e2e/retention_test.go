@@ -58,7 +58,7 @@ func TestDeleteWhileLocked(t *testing.T) {
 	taken := wantTaken(t, "held", "web/cache")["web/cache"]
 
 	// restic takes its lock before it reads, and keeps it for as long as there is something to wait for.
-	cmd, _ := resticAt(t, "restic/"+s.namespace, password(t), "backup", "--stdin", "--no-cache", "--tag=by-hand")
+	cmd, _ := resticAt(t, usualPlace(s.namespace), password(t), "backup", "--stdin", "--no-cache", "--tag=by-hand")
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +174,7 @@ func (s *scene) snapshotsOfOthers(t *testing.T) []string {
 		},
 	} {
 		args := append([]string{"backup", "--no-cache", "--json", "--stdin"}, tags...)
-		cmd, stderr := resticAt(t, "restic/"+s.namespace, password(t), args...)
+		cmd, stderr := resticAt(t, usualPlace(s.namespace), password(t), args...)
 		cmd.Stdin = strings.NewReader("content")
 		out, err := cmd.Output()
 		if err != nil {
