@@ -44,7 +44,7 @@ func TestPromises(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := promises(string(page))
-	if len(rows) < 30 {
+	if len(rows) < 80 {
 		t.Fatalf("the page has %d promises: its tables were not read", len(rows))
 	}
 	sources := map[string]string{}
