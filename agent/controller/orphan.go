@@ -220,8 +220,8 @@ func (r *OrphanReconciler) tell(old, repository *resticv1.ResticRepository, outc
 		}
 		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonOrphansFound, clip(fmt.Sprintf(
 			"%d snapshots are of backups that no longer exist, %d of them newly found, such as %.8s of backup %s, "+
-				"volume %s of pod %s: %s", len(outcome.Orphans), outcome.New, newest.SnapshotID, newest.Backup, newest.Volume,
-			newest.Pod, fate)))
+				"volume %s of pod %s: %s", len(outcome.Orphans), outcome.New, newest.SnapshotID, newest.Backup,
+			newest.Volume, newest.Pod, fate)))
 	}
 	if outcome.Swept > 0 {
 		r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonOrphansSwept, fmt.Sprintf(

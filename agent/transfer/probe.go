@@ -98,7 +98,8 @@ func (m *Mover) mayMake(repository *session.Session, request ProbeRequest) error
 	case request.OpenOnly:
 		return &session.NotUsableError{Message: fmt.Sprintf("there is no repository at %s, so nothing of namespace %s "+
 			"can be restored from it: BackupStorageLocation %s may name another bucket, prefix or resticRepoPrefix "+
-			"than the backups were made with", repository.URL, request.Repository.Namespace, request.Repository.Location)}
+			"than the backups were made with", repository.URL, request.Repository.Namespace,
+			request.Repository.Location)}
 	case repository.Password.WellKnown && !request.AllowWellKnown:
 		return &session.NotUsableError{Message: repository.Password.WellKnownMessage(m.Opener.Namespace)}
 	}

@@ -46,8 +46,8 @@ const AnnotationReprovision = "restic.velero.io/reprovision"
 // FinalizerForget keeps a PodVolumeBackup whose snapshot must still be forgotten.
 const FinalizerForget = "restic.velero.io/forget"
 
-// AnnotationSetting, followed by the name of a setting of this project, gives a BackupStorageLocation that setting where
-// the provider's plugin takes no foreign keys in spec.config, as those of AWS, Azure and Google Cloud do not.
+// AnnotationSetting, followed by the name of a setting of this project, gives a BackupStorageLocation that setting
+// where the provider's plugin takes no foreign keys in spec.config, as those of AWS, Azure and Google Cloud do not.
 const AnnotationSetting = "restic.velero.io/"
 
 // The DaemonSet's fixed names. The labels are those of Velero <= 1.9, which users' scripts know.

@@ -192,7 +192,8 @@ func (r *request) decide() ([]selection.Decision, error) {
 	}
 	for _, d := range decisions {
 		if d.Take {
-			repository, err := r.cluster.EnsureRepository(r.pod.Namespace, r.backup.Spec.StorageLocation, cluster.ToBackUp)
+			repository, err := r.cluster.EnsureRepository(
+				r.pod.Namespace, r.backup.Spec.StorageLocation, cluster.ToBackUp)
 			if err != nil {
 				return nil, err
 			}
