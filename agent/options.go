@@ -75,8 +75,9 @@ func NewOptions(environ []string) *Options {
 		return other
 	}
 	return &Options{
-		Node: env["NODE_NAME"], Pod: orElse("POD_NAME", env["HOSTNAME"]), Namespace: env["VELERO_NAMESPACE"], ProcessEnv: env,
-		HostPods: contract.DefaultHostPodsDir, ScratchDir: orElse("VELERO_SCRATCH_DIR", "/scratch"),
+		Node: env["NODE_NAME"], Pod: orElse("POD_NAME", env["HOSTNAME"]), Namespace: env["VELERO_NAMESPACE"],
+		ProcessEnv: env,
+		HostPods:   contract.DefaultHostPodsDir, ScratchDir: orElse("VELERO_SCRATCH_DIR", "/scratch"),
 		CredentialFile: "/credentials/cloud", ExtraEnvSecret: "velero-restic-env", Restic: "/usr/local/bin/restic",
 		Concurrency: 2, RetryLock: time.Minute, StopGrace: 8 * time.Second, RepositoryWait: time.Minute,
 		OrphanSweep: 24 * time.Hour, OrphanGrace: 7 * 24 * time.Hour,

@@ -24,8 +24,8 @@ const (
 	// refreshInterval is how often a holder that lives refreshes its lock
 	// (restic v0.19.1, internal/repository/lock.go, refreshInterval).
 	refreshInterval = 5 * time.Minute
-	// silence is after which time without a refresh a holder whose pod is gone is believed to be gone with it. A pod that
-	// was deleted by force may run on where the kubelet does not hear of it.
+	// silence is after which time without a refresh a holder whose pod is gone is believed to be gone with it. A pod
+	// that was deleted by force may run on where the kubelet does not hear of it.
 	silence = refreshInterval + 2*time.Minute
 	// successorAge is for how long another agent must be ready on the node of one that is gone: the kubelet there hears
 	// of deletions, and has ended it.
@@ -86,8 +86,9 @@ func (j *lockJudge) holder(
 		return "", false, err
 	}
 	if node == "" {
-		return fmt.Sprintf("none of this cluster's pods that is known, perhaps another cluster's or a person's restic; "+
-			"unless it is refreshed, restic takes it for abandoned at %s", lock.Expiry().UTC().Format(time.RFC3339)), false, nil
+		return fmt.Sprintf("none of this cluster's pods that is known, perhaps another cluster's or a person's "+
+			"restic; unless it is refreshed, restic takes it for abandoned at %s",
+			lock.Expiry().UTC().Format(time.RFC3339)), false, nil
 	}
 	replaced, err := j.replaced(ctx, node)
 	if err != nil {

@@ -129,7 +129,8 @@ func (r *MaintenanceReconciler) reconcile(
 	}
 	if wait != "" {
 		setCondition(repository, resticv1.ConditionMaintained, metav1.ConditionFalse, resticv1.ReasonWaiting,
-			fmt.Sprintf("%s is due since %s and waits: %s", next.operation, next.since.UTC().Format(time.RFC3339), wait))
+			fmt.Sprintf("%s is due since %s and waits: %s", next.operation, next.since.UTC().Format(time.RFC3339),
+				wait))
 		return ctrl.Result{RequeueAfter: maintenanceInterval}, nil
 	}
 	for _, problem := range problems {

@@ -119,7 +119,7 @@ func decodeSettings(content string) (jobSettings, string) {
 		_ = known.mend()
 		return known, fmt.Sprintf("%s, correct or remove that field", err)
 	}
-	return jobSettings{}, fmt.Sprintf("it must be a JSON object such as {\"podResources\":{\"memoryLimit\":\"2Gi\"}}: %s", err)
+	return jobSettings{}, fmt.Sprintf(`it must be a JSON object such as {"podResources":{"memoryLimit":"2Gi"}}: %s`, err)
 }
 
 // mend takes out what cannot be used, and says so.
@@ -244,8 +244,8 @@ func (p *podResources) requirements() (corev1.ResourceRequirements, error) {
 	}
 	for name, request := range needs.Requests {
 		if limit, limited := needs.Limits[name]; limited && request.Cmp(limit) > 0 {
-			return needs, fmt.Errorf("podResources: the request of %s, %s, is above its limit, %s", name, request.String(),
-				limit.String())
+			return needs, fmt.Errorf("podResources: the request of %s, %s, is above its limit, %s", name,
+				request.String(), limit.String())
 		}
 	}
 	return needs, nil

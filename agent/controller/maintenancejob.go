@@ -47,7 +47,8 @@ func jobName(repository *resticv1.ResticRepository, entry *resticv1.Maintenance)
 // credentials, environment, service account, and whatever else somebody has mounted there to reach the storage, are the
 // agents' own.
 func maintenanceJob(
-	daemonSet *appsv1.DaemonSet, repository *resticv1.ResticRepository, entry *resticv1.Maintenance, settings jobSettings,
+	daemonSet *appsv1.DaemonSet, repository *resticv1.ResticRepository, entry *resticv1.Maintenance,
+	settings jobSettings,
 ) (*batchv1.Job, error) {
 	template := daemonSet.Spec.Template.DeepCopy()
 	container := agentContainer(template.Spec.Containers)
@@ -114,14 +115,16 @@ func ownVolumes(spec *corev1.PodSpec, container *corev1.Container) {
 		spec.InitContainers[i].VolumeMounts = slices.DeleteFunc(spec.InitContainers[i].VolumeMounts, gone)
 	}
 	container.VolumeMounts = slices.DeleteFunc(container.VolumeMounts, gone)
-	if !slices.ContainsFunc(container.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == scratchVolume }) {
+	mounted := func(m corev1.VolumeMount) bool { return m.Name == scratchVolume }
+	if !slices.ContainsFunc(container.VolumeMounts, mounted) {
 		path := defaultScratch
 		for _, variable := range container.Env {
 			if variable.Name == scratchEnv && variable.Value != "" {
 				path = variable.Value
 			}
 		}
-		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: scratchVolume, MountPath: path})
+		container.VolumeMounts = append(container.VolumeMounts,
+			corev1.VolumeMount{Name: scratchVolume, MountPath: path})
 	}
 }
 
@@ -191,7 +194,8 @@ func nodeAffinity(choices []nodeChoice) *corev1.Affinity {
 		}
 		for _, expression := range choice.NodeSelector.MatchExpressions {
 			term.MatchExpressions = append(term.MatchExpressions, corev1.NodeSelectorRequirement{
-				Key: expression.Key, Operator: corev1.NodeSelectorOperator(expression.Operator), Values: expression.Values,
+				Key: expression.Key, Operator: corev1.NodeSelectorOperator(expression.Operator),
+				Values: expression.Values,
 			})
 		}
 		if len(term.MatchExpressions) > 0 {

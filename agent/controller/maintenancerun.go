@@ -66,8 +66,8 @@ func (r *MaintenanceReconciler) observe(
 	if err := r.deleteJob(ctx, repository, entry); err != nil {
 		return ctrl.Result{}, err
 	}
-	r.conclude(repository, entry, failed(fmt.Sprintf("its pod did not run within %s (startDeadline in ConfigMap %s/%s)%s",
-		settings.startDeadline(), repository.Namespace, r.ConfigMap, pendingReason(pod))))
+	r.conclude(repository, entry, failed(fmt.Sprintf("its pod did not run within %s (startDeadline in ConfigMap "+
+		"%s/%s)%s", settings.startDeadline(), repository.Namespace, r.ConfigMap, pendingReason(pod))))
 	return ctrl.Result{RequeueAfter: time.Second}, nil
 }
 
@@ -83,7 +83,8 @@ func (r *MaintenanceReconciler) interrupt(
 		return ctrl.Result{}, err
 	}
 	r.conclude(repository, entry, transfer.MaintainOutcome{
-		Result: resticv1.MaintenanceLocked, Message: "stopped for PodVolumeRestore " + restore + ": it goes on after it",
+		Result:  resticv1.MaintenanceLocked,
+		Message: "stopped for PodVolumeRestore " + restore + ": it goes on after it",
 	})
 	return ctrl.Result{RequeueAfter: maintenanceInterval}, nil
 }
@@ -149,6 +150,7 @@ func jobEnd(job *batchv1.Job) (reason string, ended bool) {
 			return "", true
 		case batchv1.JobFailed:
 			return cmp.Or(condition.Reason, "Failed"), true
+		default: // it goes on, or is being ended
 		}
 	}
 	return "", false
@@ -242,7 +244,8 @@ func (r *MaintenanceReconciler) conclude(
 	succeeded := entry.Result == resticv1.MaintenanceSucceeded
 	switch {
 	case entry.Result == resticv1.MaintenanceLocked:
-		setCondition(repository, resticv1.ConditionUnlocked, metav1.ConditionFalse, resticv1.ReasonLocked, entry.Message)
+		setCondition(repository, resticv1.ConditionUnlocked, metav1.ConditionFalse, resticv1.ReasonLocked,
+			entry.Message)
 	case entry.Operation == resticv1.OperationUnlock:
 		// Whatever is left, and whatever of it is abandoned, is looked at again.
 		status.LocksTime = nil
@@ -250,14 +253,16 @@ func (r *MaintenanceReconciler) conclude(
 			"the locks are being looked at after an unlock")
 	case entry.Operation == resticv1.OperationPrune && succeeded:
 		status.LastMaintenanceTime = &now
-		setCondition(repository, resticv1.ConditionPruned, metav1.ConditionTrue, resticv1.ReasonMaintained, entry.Message)
+		setCondition(repository, resticv1.ConditionPruned, metav1.ConditionTrue, resticv1.ReasonMaintained,
+			entry.Message)
 	case entry.Operation == resticv1.OperationPrune:
 		setCondition(repository, resticv1.ConditionPruned, metav1.ConditionFalse, resticv1.ReasonMaintenanceFailed,
 			entry.Message)
 	case entry.Operation == resticv1.OperationCheck && succeeded:
 		status.LastCheckTime = &now
 		status.NextCheckPart = nextPart(repository, entry)
-		setCondition(repository, resticv1.ConditionIntact, metav1.ConditionTrue, resticv1.ReasonMaintained, entry.Message)
+		setCondition(repository, resticv1.ConditionIntact, metav1.ConditionTrue, resticv1.ReasonMaintained,
+			entry.Message)
 	case entry.Operation == resticv1.OperationCheck && outcome.Damaged:
 		setCondition(repository, resticv1.ConditionIntact, metav1.ConditionFalse, resticv1.ReasonDamaged, entry.Message)
 	}

@@ -133,8 +133,8 @@ func pruneMessage(result restic.PruneResult) string {
 // processes of that host for what they are: dead. Locks of any other host stay, unless they are stale by age.
 func (m *Mover) unlock(ctx context.Context, repository *session.Session, host string) (string, error) {
 	if host != "" && (host != m.Host || m.SharedHost) {
-		return "", fmt.Errorf("the host name is %s, not %s: locks of that host cannot be told from those of the living "+
-			"(does DaemonSet restic use the network of the node?)", m.Host, host)
+		return "", fmt.Errorf("the host name is %s, not %s: locks of that host cannot be told from those of the "+
+			"living (does DaemonSet restic use the network of the node?)", m.Host, host)
 	}
 	before, err := repository.Locks(ctx)
 	if err != nil {

@@ -35,7 +35,8 @@ type ResticRepositorySpec struct {
 	// repository, since an empty one would be of no use to it; the first backup takes it off.
 	// +optional
 	OpenOnly bool `json:"openOnly,omitempty"`
-	// MaintenanceFrequency is how often the repository is pruned, counted from the last success; 0 leaves it to requests.
+	// MaintenanceFrequency is how often the repository is pruned, counted from the last success; 0 leaves it to
+	// requests.
 	// +optional
 	// +kubebuilder:default="168h"
 	MaintenanceFrequency metav1.Duration `json:"maintenanceFrequency,omitempty"`

@@ -62,7 +62,8 @@ func (c *Client) Check(ctx context.Context, o CheckOptions) (CheckResult, error)
 	}}
 	err := c.run(ctx, cmd, func(line []byte) {
 		var summary checkSummary
-		if m, ok := decodeMessage(line); !ok || m.MessageType != messageSummary || json.Unmarshal(line, &summary) != nil {
+		m, ok := decodeMessage(line)
+		if !ok || m.MessageType != messageSummary || json.Unmarshal(line, &summary) != nil {
 			return
 		}
 		answered = true

@@ -37,7 +37,8 @@ func (l Lock) Expiry() time.Time { return l.Time.Add(staleAfter) }
 // blockedBy matches restic's explanation of ErrLocked (restic v0.19.1, internal/restic/lock.go, alreadyLockedError).
 // The lock's time is left to its age: it is printed in the holder's time zone, without the zone.
 var blockedBy = regexp.MustCompile(
-	`locked( exclusively)? by PID (\d+) on (\S+) by .*lock was created at .* \(([0-9.hmsµn]+) ago\) storage ID ([0-9a-f]+)`)
+	`locked( exclusively)? by PID (\d+) on (\S+) by .*` +
+		`lock was created at .* \(([0-9.hmsµn]+) ago\) storage ID ([0-9a-f]+)`)
 
 // BlockedBy returns the lock that an ErrLocked met just now, as far as restic tells: its ID is short. It returns false
 // for another error.

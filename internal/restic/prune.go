@@ -38,7 +38,8 @@ var (
 // Validate returns an error that names the option and its form.
 func (o PruneOptions) Validate() error {
 	if o.MaxUnused != "" && !maxUnused.MatchString(o.MaxUnused) {
-		return fmt.Errorf("maxUnused is %q: it must be a share such as 5%%, a size such as 200M, or unlimited", o.MaxUnused)
+		return fmt.Errorf("maxUnused is %q: it must be a share such as 5%%, a size such as 200M, or unlimited",
+			o.MaxUnused)
 	}
 	if o.MaxRepackSize != "" && !maxRepackSize.MatchString(o.MaxRepackSize) {
 		return fmt.Errorf("maxRepackSize is %q: it must be a size such as 10G", o.MaxRepackSize)

@@ -249,7 +249,8 @@ func maintenance() Guide {
 		After:  loseNamespace,
 		Replace: map[string]string{
 			"resticrepository NAME": "resticrepository " + repositoryOfFoo,
-			"job/JOB":               "$(kubectl -n velero get jobs -l restic.velero.io/operation=prune -o name | head -n 1)",
+			"job/JOB": "$(kubectl -n velero get jobs -l restic.velero.io/operation=prune -o name | " +
+				"head -n 1)",
 		},
 		Checks: []Check{{
 			Block: `"prune"`,
