@@ -119,7 +119,8 @@ func decodeSettings(content string) (jobSettings, string) {
 		_ = known.mend()
 		return known, fmt.Sprintf("%s, correct or remove that field", err)
 	}
-	return jobSettings{}, fmt.Sprintf(`it must be a JSON object such as {"podResources":{"memoryLimit":"2Gi"}}: %s`, err)
+	const example = `{"podResources":{"memoryLimit":"2Gi"}}`
+	return jobSettings{}, fmt.Sprintf("it must be a JSON object such as %s: %s", example, err)
 }
 
 // mend takes out what cannot be used, and says so.

@@ -31,8 +31,8 @@ type ResticRepositorySpec struct {
 	// ResticIdentifier is the repository as restic names it, filled in from the storage location.
 	// +optional
 	ResticIdentifier string `json:"resticIdentifier,omitempty"`
-	// OpenOnly keeps a repository that is missing from being made. A restore sets it where it is the first to ask for the
-	// repository, since an empty one would be of no use to it; the first backup takes it off.
+	// OpenOnly keeps a repository that is missing from being made. A restore sets it where it is the first to ask for
+	// the repository, since an empty one would be of no use to it; the first backup takes it off.
 	// +optional
 	OpenOnly bool `json:"openOnly,omitempty"`
 	// MaintenanceFrequency is how often the repository is pruned, counted from the last success; 0 leaves it to
