@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -70,12 +71,14 @@ func Flush(volumeDir string) error {
 	return nil
 }
 
-// Marked says whether the helper has been told, by either marker, how the restore went.
-func Marked(volumeDir, restoreUID string) (marked bool, err error) {
+// Marked returns when the helper was last told, by either marker, how the restore went: the zero time if it was not.
+func Marked(volumeDir, restoreUID string) (marked time.Time, err error) {
 	err = withMarkers(volumeDir, restoreUID, func(root *os.Root) error {
 		for _, marker := range []string{contract.DoneMarker(restoreUID), contract.FailedMarker(restoreUID)} {
-			_, err := root.Lstat(marker)
-			marked = marked || err == nil
+			info, err := root.Lstat(marker)
+			if err == nil && info.ModTime().After(marked) {
+				marked = info.ModTime()
+			}
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
@@ -83,7 +86,7 @@ func Marked(volumeDir, restoreUID string) (marked bool, err error) {
 		return nil
 	})
 	if err != nil {
-		return false, fmt.Errorf("looking for the markers in %s: %w", volumeDir, err)
+		return time.Time{}, fmt.Errorf("looking for the markers in %s: %w", volumeDir, err)
 	}
 	return marked, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
@@ -55,17 +56,17 @@ func TestMarked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if marked, err := Marked(dir, "uid"); err != nil || marked {
-				t.Fatalf("before: marked %t, error %v", marked, err)
+			if marked, err := Marked(dir, "uid"); err != nil || !marked.IsZero() {
+				t.Fatalf("before: marked %s, error %v", marked, err)
 			}
 			if err := write(dir); err != nil {
 				t.Fatal(err)
 			}
-			if marked, err := Marked(dir, "uid"); err != nil || !marked {
-				t.Errorf("after: marked %t, error %v", marked, err)
+			if marked, err := Marked(dir, "uid"); err != nil || time.Since(marked).Abs() > time.Minute {
+				t.Errorf("after: marked %s, error %v", marked, err)
 			}
-			if marked, err := Marked(dir, "other"); err != nil || marked {
-				t.Errorf("another restore: marked %t, error %v", marked, err)
+			if marked, err := Marked(dir, "other"); err != nil || !marked.IsZero() {
+				t.Errorf("another restore: marked %s, error %v", marked, err)
 			}
 		})
 	}

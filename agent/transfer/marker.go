@@ -32,13 +32,17 @@ func (m Markers) Ensure(volume hostpath.Volume, restoreUID, reason string) error
 	} else {
 		err = hostpath.WriteFailed(dir, restoreUID, reason)
 	}
-	if err == nil && told {
+	if err == nil && !told.IsZero() && time.Since(told).Abs() > lookTime {
 		// The helper has been told, and is still there: it cannot look into the volume. It may have started when the
 		// root had its restored mode already, as that of a second pod of the same claim does.
 		err = reveal(dir)
 	}
 	return err
 }
+
+// lookTime is how long the helper, which looks twice a second, and the kubelet, which tells of its end, are given
+// before the volume is opened to them. By then the pod's own containers may run, and must not meet it open.
+const lookTime = 3 * time.Second
 
 // reveal lets every user reach the markers for as long as it takes the helper to look.
 func reveal(dir string) error {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -186,5 +187,45 @@ func TestMarkers(t *testing.T) {
 	}
 	if err := markers.Ensure(volume, uid, ""); err == nil {
 		t.Error("the marker of a volume that is gone was written")
+	}
+}
+
+// TestMarkersAreRevealedLate makes sure that a volume whose pod has just started is not opened to everybody, and one
+// whose helper cannot look into it is, for a moment.
+func TestMarkersAreRevealedLate(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, &restictest.Runner{})
+	volume, dir := s.volume("pod-1", map[string]string{"a": "content"})
+	markers := transfer.Markers{Finder: s.Finder}
+	const uid = "restore-uid"
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// The kernel notes each change of a mode, also one that was taken back.
+	changed := func() (unix.Timespec, uint32) {
+		var stat unix.Stat_t
+		if err := unix.Stat(dir, &stat); err != nil {
+			t.Fatal(err)
+		}
+		return stat.Ctim, stat.Mode & 0o777
+	}
+	ensure := func() {
+		if err := markers.Ensure(volume, uid, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ensure()
+	before, _ := changed()
+	ensure()
+	if after, mode := changed(); after != before || mode != 0o700 {
+		t.Errorf("the root was opened at once; its mode is %o", mode)
+	}
+	old := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(filepath.Join(dir, contract.DoneMarker(uid)), old, old); err != nil {
+		t.Fatal(err)
+	}
+	ensure()
+	if after, mode := changed(); after == before || mode != 0o700 {
+		t.Errorf("the root was not opened to a helper that waits, or left open; its mode is %o", mode)
 	}
 }
