@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -193,7 +194,7 @@ func (r *MaintenanceReconciler) obstacle(
 	if user, err := r.user(ctx, repository); err != nil || user != "" {
 		return user, err
 	}
-	return r.queue(ctx, repository.Namespace, orElse(settings.Concurrency, defaultConcurrency))
+	return r.queue(ctx, repository.Namespace, ptr.Deref(settings.Concurrency, defaultConcurrency))
 }
 
 // user names an operation on a volume that is at work with the repository; empty if there is none.

@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
@@ -163,15 +165,9 @@ func (s *jobSettings) override(other jobSettings) {
 	if len(other.LoadAffinity) > 0 {
 		s.LoadAffinity = other.LoadAffinity
 	}
-	if other.PodResources != nil {
-		s.PodResources = other.PodResources
-	}
-	if other.KeepLatestMaintenanceJobs != nil {
-		s.KeepLatestMaintenanceJobs = other.KeepLatestMaintenanceJobs
-	}
-	if other.PriorityClassName != "" {
-		s.PriorityClassName = other.PriorityClassName
-	}
+	s.PodResources = cmp.Or(other.PodResources, s.PodResources)
+	s.KeepLatestMaintenanceJobs = cmp.Or(other.KeepLatestMaintenanceJobs, s.KeepLatestMaintenanceJobs)
+	s.PriorityClassName = cmp.Or(other.PriorityClassName, s.PriorityClassName)
 	if len(other.PodAnnotations) > 0 {
 		s.PodAnnotations = other.PodAnnotations
 	}
@@ -181,36 +177,19 @@ func (s *jobSettings) override(other jobSettings) {
 	if len(other.Tolerations) > 0 {
 		s.Tolerations = other.Tolerations
 	}
-	if other.ActiveDeadline != nil {
-		s.ActiveDeadline = other.ActiveDeadline
-	}
-	if other.StartDeadline != nil {
-		s.StartDeadline = other.StartDeadline
-	}
-	if other.Concurrency != nil {
-		s.Concurrency = other.Concurrency
-	}
-	if other.MaxUnused != "" {
-		s.MaxUnused = other.MaxUnused
-	}
-	if other.MaxRepackSize != "" {
-		s.MaxRepackSize = other.MaxRepackSize
-	}
-}
-
-func orElse[T any](value *T, other T) T {
-	if value == nil {
-		return other
-	}
-	return *value
+	s.ActiveDeadline = cmp.Or(other.ActiveDeadline, s.ActiveDeadline)
+	s.StartDeadline = cmp.Or(other.StartDeadline, s.StartDeadline)
+	s.Concurrency = cmp.Or(other.Concurrency, s.Concurrency)
+	s.MaxUnused = cmp.Or(other.MaxUnused, s.MaxUnused)
+	s.MaxRepackSize = cmp.Or(other.MaxRepackSize, s.MaxRepackSize)
 }
 
 func (s *jobSettings) deadline() time.Duration {
-	return orElse(s.ActiveDeadline, metav1.Duration{Duration: defaultDeadline}).Duration
+	return ptr.Deref(s.ActiveDeadline, metav1.Duration{Duration: defaultDeadline}).Duration
 }
 
 func (s *jobSettings) startDeadline() time.Duration {
-	return orElse(s.StartDeadline, metav1.Duration{Duration: defaultStartDeadline}).Duration
+	return ptr.Deref(s.StartDeadline, metav1.Duration{Duration: defaultStartDeadline}).Duration
 }
 
 // requirements returns the container's resources: the defaults where nothing is set at all.

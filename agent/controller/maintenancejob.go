@@ -16,6 +16,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -162,7 +163,7 @@ func secure(spec *corev1.PodSpec, container *corev1.Container) {
 		return v.Secret == nil && v.ConfigMap == nil && v.Projected == nil && v.DownwardAPI == nil && v.EmptyDir == nil
 	})
 	no, yes, user, group := false, true, nobody, nobody
-	old := orElse(container.SecurityContext, corev1.SecurityContext{})
+	old := ptr.Deref(container.SecurityContext, corev1.SecurityContext{})
 	context := &corev1.SecurityContext{
 		AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes, RunAsNonRoot: &yes,
 		Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
@@ -174,7 +175,7 @@ func secure(spec *corev1.PodSpec, container *corev1.Container) {
 	}
 	context.RunAsUser, context.RunAsGroup = &user, &user
 	container.SecurityContext = context
-	pod := orElse(spec.SecurityContext, corev1.PodSecurityContext{})
+	pod := ptr.Deref(spec.SecurityContext, corev1.PodSecurityContext{})
 	pod.RunAsUser, pod.RunAsGroup, pod.RunAsNonRoot, pod.SeccompProfile = nil, nil, nil, nil
 	if pod.FSGroup == nil && !root {
 		pod.FSGroup = &group

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -296,7 +297,7 @@ func (r *MaintenanceReconciler) clear(
 	slices.SortFunc(ended, func(a, b batchv1.Job) int {
 		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
-	for i := min(len(ended), orElse(settings.KeepLatestMaintenanceJobs, defaultKeepJobs)); i < len(ended); i++ {
+	for i := min(len(ended), ptr.Deref(settings.KeepLatestMaintenanceJobs, defaultKeepJobs)); i < len(ended); i++ {
 		err := r.Client.Delete(ctx, &ended[i], client.PropagationPolicy(metav1.DeletePropagationBackground))
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting Job %s: %w", ended[i].Name, err)
