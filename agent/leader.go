@@ -130,6 +130,7 @@ func (l *leader) lead(ctx context.Context) error {
 	}
 	forget := &controller.ForgetReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Metrics: l.counters, Jobs: forgetJobs, Forget: l.mover.Forget,
+		Clock: clock.RealClock{},
 	}
 	maintenance := &controller.MaintenanceReconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Metrics: l.counters,

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -49,6 +50,8 @@ type ForgetReconciler struct {
 	Jobs *transfer.Pool[transfer.ForgetOutcome]
 	// Forget does it: transfer.Mover.Forget.
 	Forget func(context.Context, transfer.ForgetRequest, func(transfer.Progress)) (transfer.ForgetOutcome, error)
+	// Clock tells the time.
+	Clock clock.PassiveClock
 }
 
 // SetupWithManager registers the reconciler.
@@ -106,7 +109,7 @@ func (r *ForgetReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if busy, err := r.occupied(ctx, request.NamespacedName, asked.Items); err != nil || busy {
 		return ctrl.Result{RequeueAfter: waitInterval}, err
 	}
-	if wait := gatherTime - time.Since(newestUpdate(asked.Items)); wait > 0 {
+	if wait := gatherTime - r.Clock.Since(newestUpdate(asked.Items)); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	return ctrl.Result{}, r.submit(key, asked.Items)
@@ -123,7 +126,7 @@ func (r *ForgetReconciler) occupied(
 	}
 	reason := maintainedNow(repository)
 	if reason == "" {
-		reason = lockedOut(repository, time.Now(), false)
+		reason = lockedOut(repository, r.Clock.Now(), false)
 	}
 	if reason == "" {
 		return false, nil
@@ -213,7 +216,7 @@ func (r *ForgetReconciler) tellLocked(ctx context.Context, key string, err error
 	if !errors.Is(err, restic.ErrLocked) {
 		return nil
 	}
-	return markLocked(ctx, r.Client, namespacedName(key), blockedMessage(err, time.Now()))
+	return markLocked(ctx, r.Client, namespacedName(key), blockedMessage(err, r.Clock.Now()))
 }
 
 // release removes the objects whose snapshots are gone.

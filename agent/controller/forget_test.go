@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
@@ -39,7 +40,7 @@ func newForgets(t *testing.T, objects ...client.Object) *forgets {
 	}
 	pool, _ := startPool[transfer.ForgetOutcome](t, 2)
 	f.reconciler = &ForgetReconciler{
-		Client: f.client, Recorder: f.recorder, Metrics: f.metrics, Jobs: pool, Forget: f.run,
+		Client: f.client, Recorder: f.recorder, Metrics: f.metrics, Jobs: pool, Forget: f.run, Clock: clock.RealClock{},
 	}
 	return f
 }

@@ -40,7 +40,7 @@ func (a *RestoreAction) Progress(id string, restore *velerov1.Restore) (velero.O
 		spec := &restores.Items[i].Spec
 		if spec.Pod.Namespace == namespace && spec.PVC == claim {
 			return velero.OperationProgress{
-				Completed: true, Description: "content restored with pod " + namespace + "/" + spec.Pod.Name,
+				Completed: true, Description: "content comes with pod " + namespace + "/" + spec.Pod.Name,
 			}, nil
 		}
 	}
