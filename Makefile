@@ -12,12 +12,13 @@ GENERATE = bin/controller-gen
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo-check test test-unit test-storage test-integration test-e2e lint generate verify images demo demo-down cluster \
-	cluster-down restic clean velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper
+	cluster-down restic clean velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper \
+	velero-restic cli-all
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper restic ## Build every binary into bin/ARCH
+build: velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper velero-restic restic ## Build every binary into bin/ARCH
 
 velero-plugin-for-restic:
 	@$(call BUILD,./plugins)
@@ -27,6 +28,15 @@ velero-restic-agent:
 	@$(call BUILD,./agent)
 velero-restic-restore-helper:
 	@$(call BUILD,./helper-image)
+velero-restic: ## Build the command line program, also under the names that kubectl and its completion look for
+	@$(call BUILD,./cli)
+	@ln -sf velero-restic $(BIN)/kubectl-velero_restic
+	@ln -sf velero-restic $(BIN)/kubectl_complete-velero_restic
+cli-all: ## Build the command line program for every system into dist/cli
+	@for target in linux darwin windows; do for arch in amd64 arm64; do \
+		suffix=$$([ $$target != windows ] || echo .exe); \
+		CGO_ENABLED=0 GOOS=$$target GOARCH=$$arch go build -trimpath -ldflags "$(LDFLAGS)" \
+			-o dist/cli/velero-restic-$$target-$$arch$$suffix ./cli || exit 1; done; done
 restic: ## Build the pinned restic
 	@CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go -C agent/restic build -trimpath -ldflags "-s -w" \
 		-o ../../$(BIN)/restic github.com/restic/restic/cmd/restic

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Execute runs the command line and returns the exit code. What went wrong it tells on the error stream.
+func Execute(ctx context.Context, env *Environment, root *cobra.Command, args []string) Code {
+	running := false
+	prepare(env, root, &running)
+	root.SetArgs(args)
+	root.SetIn(env.In)
+	root.SetOut(env.Out)
+	root.SetErr(env.ErrOut)
+	used, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return OK
+	}
+	var end *Error
+	if !running && !errors.As(err, &end) {
+		err = Misused(err)
+	}
+	if CodeOf(err) == Usage {
+		fmt.Fprintf(env.ErrOut, "error: %v\nnext:  see '%s --help'\n", err, used.CommandPath())
+		return Usage
+	}
+	code, said, next := env.explain(err)
+	if said != "" {
+		fmt.Fprintln(env.ErrOut, "error:", said)
+	}
+	if next != "" {
+		fmt.Fprintln(env.ErrOut, "next: ", strings.ReplaceAll(next, "\n", "\n       "))
+	}
+	return code
+}
+
+// prepare gives texts the name that the user knows the program by, and notes when a command begins: an error before
+// that is one of the command line.
+func prepare(env *Environment, command *cobra.Command, running *bool) {
+	if !command.HasParent() {
+		command.SilenceErrors, command.SilenceUsage = true, true
+		command.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: env.Program}
+	}
+	command.DisableFlagsInUseLine = command.HasSubCommands()
+	for _, text := range []*string{&command.Example, &command.Long} {
+		*text = strings.ReplaceAll(*text, Program+" ", env.Program+" ")
+	}
+	if run := command.RunE; run != nil {
+		command.RunE = func(command *cobra.Command, args []string) error {
+			*running = true
+			return run(command, args)
+		}
+	}
+	for _, sub := range command.Commands() {
+		prepare(env, sub, running)
+	}
+}
+
+// Group makes a command of those below it: by itself it shows its help, and a name that it does not know is an error.
+func Group(command *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
+	command.AddCommand(subcommands...)
+	command.Args = cobra.ArbitraryArgs
+	command.SuggestionsMinimumDistance = 2
+	command.RunE = func(command *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return command.Help()
+		}
+		text := fmt.Sprintf("there is no command %q", strings.Join([]string{command.CommandPath(), args[0]}, " "))
+		if similar := command.SuggestionsFor(args[0]); len(similar) > 0 {
+			slices.Sort(similar)
+			text += "; did you mean " + strings.Join(similar, " or ") + "?"
+		}
+		return Misused(errors.New(text))
+	}
+	return command
+}
