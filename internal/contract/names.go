@@ -31,6 +31,10 @@ const (
 	AnnotationVolumesToExclude = "backup.velero.io/backup-volumes-excludes"
 )
 
+// AnnotationVolumesByRule, on a pod, holds the value that the leader has given AnnotationVolumesToBackup for the sake
+// of rules. As long as the two are equal the names are the rules'; else a person has written them.
+const AnnotationVolumesByRule = "restic.velero.io/backup-volumes-by-rule"
+
 // LabelClaimed, with value "true", is put on a PersistentVolumeClaim whose data this project takes. The base volume
 // policy in examples/base matches it and so makes Velero's core leave the volume alone.
 const LabelClaimed = "restic.velero.io/backup"
@@ -83,6 +87,8 @@ const (
 	LabelPluginConfig = "velero.io/plugin-config"
 	LabelPluginName   = "velero.io/restic"
 	PluginKindRestore = "RestoreItemAction"
+	// PluginKindBackup is the kind of the ConfigMap with the rules that select volumes.
+	PluginKindBackup = "BackupItemAction"
 )
 
 // PluginPrefix starts the name of every action that the plugin registers.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
 
 // refusal is why a volume is not taken. The zero one is none.
@@ -26,6 +27,9 @@ func refuse(reason Reason, format string, args ...any) refusal {
 
 func (d *decider) decide(s subject) Decision {
 	decision := Decision{Volume: s.volume.Name, Asked: s.how != "", How: s.how, Claim: s.claim, PV: s.pv}
+	if s.how == HowRule || s.how == "" {
+		decision.Rule = s.rule
+	}
 	refusal := d.refusal(s)
 	decision.Take = refusal.reason == ""
 	decision.Reason, decision.Message = refusal.reason, refusal.message
@@ -50,34 +54,74 @@ func (d *decider) refusal(s subject) refusal {
 }
 
 func (d *decider) notAsked(s subject) refusal {
-	if d.DefaultVolumes && !s.core.found && d.coreTakes(s) {
-		return d.excludedForUsOnly(s)
+	if !s.core.found && d.coreTakes(s) {
+		if r := d.excludedForUsOnly(s); r.reason != "" {
+			return r
+		}
 	}
-	r := refuse(ReasonNotAsked, "%s: nothing asks for its backup", d.name(s))
-	switch reason := structural(s.volume); {
-	case d.DefaultVolumes && slices.Contains(d.excluded, s.volume.Name):
-		r = refuse(ReasonExcluded, "%s: annotation %s leaves it out", d.name(s), contract.AnnotationVolumesToExclude)
-	case d.DefaultVolumes && reason != "":
-		r = refuse(reason, "%s: %s", d.name(s), kindText(reason))
-	}
-	r.leftToVelero = d.coreTakes(s) || s.claimName != "" && s.core.is(volumepolicy.ActionSnapshot)
+	r := d.leftOut(s)
+	r.leftToVelero = d.coreTakes(s) && d.notRunning() == "" ||
+		s.claimName != "" && s.core.is(volumepolicy.ActionSnapshot)
 	return r
 }
 
-// excludedForUsOnly is about a name with space around it in the annotation that excludes volumes: Velero's core does
-// not recognize it.
+// leftOut says why nothing asks for the volume.
+func (d *decider) leftOut(s subject) refusal {
+	reason := structural(s.volume)
+	switch {
+	case d.excludedByPerson(s):
+		return refuse(ReasonExcluded, "%s: annotation %s leaves it out", d.name(s), contract.AnnotationVolumesToExclude)
+	case d.DefaultVolumes && reason != "":
+		return refuse(reason, "%s: %s", d.name(s), kindText(reason))
+	case s.ruledOut() && s.needsLabel:
+		return refuse(ReasonExcluded, "%s: rule %q leaves it out, and no snapshot is made of it either: to have one, "+
+			"give the backup a volume policy that matches it with action snapshot", d.name(s), s.rule)
+	case s.ruledOut():
+		return refuse(ReasonExcluded, "%s: rule %q leaves it out", d.name(s), s.rule)
+	case d.RulesInvalid && d.dependsOnRules(s):
+		return refuse(ReasonRulesInvalid, "%s: nothing but rules may ask for its backup, and they cannot be read: "+
+			"correct their ConfigMap", d.name(s))
+	case s.action == volumerule.Pass:
+		return refuse(ReasonNotAsked, "%s: nothing asks for its backup, and %s of the rules passes it over", d.name(s),
+			s.rule)
+	}
+	return refuse(ReasonNotAsked, "%s: nothing asks for its backup", d.name(s))
+}
+
+// excludedForUsOnly is about a volume that is left out and that Velero's core takes all the same: since it does not
+// know rules, or by a name with space around it in the annotation that excludes volumes. What a rule leaves out in a
+// pod that does not run costs nothing, as Velero backs no volume of it up.
 func (d *decider) excludedForUsOnly(s subject) refusal {
+	why := "since it takes spaces for a part of the name"
 	remedy := fmt.Sprintf("write the names in annotation %s without space between them",
 		contract.AnnotationVolumesToExclude)
+	if s.ruledOut() || !d.DefaultVolumes {
+		if d.notRunning() != "" {
+			return refusal{}
+		}
+		why, remedy = d.mistake(s)
+	}
 	if d.NodeAgent || d.notRunning() != "" {
-		r := refuse(ReasonLeftToVelero, "%s is excluded, and Velero's node-agent backs it up all the same, since "+
-			"Velero takes spaces for a part of the name: %s", d.name(s), remedy)
+		r := refuse(ReasonLeftToVelero, "%s is excluded, and Velero's node-agent backs it up all the same, %s: %s",
+			d.name(s), why, remedy)
 		r.leftToVelero = true
 		return r
 	}
-	return refuse(ReasonNoPolicy, "%s is excluded, and Velero tries to back it up all the same, since it takes spaces "+
-		"for a part of the name; without its node-agent on node %s it leaves the whole pod out of the backup: %s",
-		d.name(s), d.Pod.Spec.NodeName, remedy)
+	return refuse(ReasonNoPolicy, "%s is excluded, and Velero tries to back it up all the same, %s; without its "+
+		"node-agent on node %s it leaves the whole pod out of the backup: %s",
+		d.name(s), why, d.Pod.Spec.NodeName, remedy)
+}
+
+// mistake says why core takes a volume that is left out, and how it is told not to: see coreMistakes.
+func (d *decider) mistake(s subject) (why, remedy string) {
+	why = "since its annotation " + contract.AnnotationVolumesToBackup + " names it"
+	remedy = "take the name out of that annotation"
+	if d.DefaultVolumes {
+		why = fmt.Sprintf("since it does not know rule %q", s.rule)
+		remedy = "name it in the pod's annotation " + contract.AnnotationVolumesToExclude
+	}
+	return why, fmt.Sprintf("%s, or have the backup use the volume policies of ConfigMap %s, or add to its own an "+
+		"entry that matches it with action skip", remedy, basePolicy)
 }
 
 // checkNoPolicy finds the volume for whose sake Velero's core leaves the whole pod out of the backup. Core asks for

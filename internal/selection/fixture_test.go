@@ -11,6 +11,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
 
 // The policies of tests. The base ones are those of examples/base.
@@ -126,6 +127,24 @@ func claimsExcluded(_ *testing.T, in *Input) { in.ClaimsExcluded = true }
 func withPolicies(entries string) change {
 	return func(t *testing.T, in *Input) { in.Policies = policies(t, entries) }
 }
+
+func withRules(entries string) change {
+	return func(t *testing.T, in *Input) {
+		t.Helper()
+		rules, err := volumerule.Parse(&corev1.ConfigMap{Data: map[string]string{volumerule.KeyRules: "rules:\n" + entries}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Rules = rules
+	}
+}
+
+// byLeader has what the annotation names be written for the sake of a rule.
+func byLeader(_ *testing.T, in *Input) {
+	in.Pod.Annotations[contract.AnnotationVolumesByRule] = in.Pod.Annotations[contract.AnnotationVolumesToBackup]
+}
+
+func rulesInvalid(_ *testing.T, in *Input) { in.RulesInvalid = true }
 
 func label(claims ...string) change {
 	return func(_ *testing.T, in *Input) {

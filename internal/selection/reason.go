@@ -18,9 +18,11 @@ type Reason string
 
 // The reasons.
 const (
-	// ReasonNotAsked: no annotation, default or policy asks for the volume.
+	// ReasonNotAsked: no annotation, rule, default or policy asks for the volume.
 	ReasonNotAsked Reason = "NotAsked"
-	// ReasonExcluded: the annotation backup.velero.io/backup-volumes-excludes names the volume.
+	// ReasonRulesInvalid: nothing but rules may ask for the volume, and they cannot be read.
+	ReasonRulesInvalid Reason = "RulesInvalid"
+	// ReasonExcluded: the annotation backup.velero.io/backup-volumes-excludes names the volume, or a rule excludes it.
 	ReasonExcluded Reason = "Excluded"
 	// ReasonEmptyAnnotation: the annotation backup.velero.io/backup-volumes is there and names no volume.
 	ReasonEmptyAnnotation Reason = "EmptyAnnotation"

@@ -4,9 +4,12 @@
 // Package selection decides which volumes of a pod are backed up with restic, and says why the others are not. The
 // plugin, the metrics of what is covered and the CLI all ask it, so that they cannot disagree. It makes no calls.
 //
-// A volume is asked for by the pod's annotation backup.velero.io/backup-volumes; or, in a backup with
-// defaultVolumesToFsBackup, by not standing in backup.velero.io/backup-volumes-excludes; or by a volume policy with
-// the action custom and the parameter uploader: restic. What is asked for and not taken has a reason.
+// A volume is asked for by a volume policy with the action custom and the parameter uploader: restic; or by the pod's
+// annotation backup.velero.io/backup-volumes; or by a rule (package volumerule) with the action include; or, in a
+// backup with defaultVolumesToFsBackup, by nothing that says otherwise. The former go before the latter: a policy
+// before what a person has written on the pod, that before a rule, and a rule before the default. So the annotation
+// backup.velero.io/backup-volumes-excludes leaves a volume out that a rule includes, and a rule with the action
+// exclude only what nobody names. What is asked for and not taken has a reason.
 //
 // Velero's core reads the same annotations. It leaves a volume to this project only where a volume policy matches it,
 // which for claims is done by a label: see ClaimsToLabel.
@@ -19,6 +22,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
 
 // Input is everything that the decision depends on.
@@ -29,6 +33,11 @@ type Input struct {
 	DefaultVolumes bool
 	// Policies are the volume policies of the Backup; nil when it has none.
 	Policies *volumepolicy.Policies
+	// Rules select volumes that no annotation names; nil when there are none.
+	Rules *volumerule.Rules
+	// RulesInvalid says that there are rules which cannot be read. All else is decided as without any, and nothing is
+	// undone that they may have asked for. See DependsOnRules.
+	RulesInvalid bool
 	// Claims are the claims of the pod's volumes, by name in the pod's namespace. Generic ephemeral volumes have
 	// claims too: see ClaimName.
 	Claims map[string]*corev1.PersistentVolumeClaim
@@ -54,6 +63,8 @@ const (
 	HowPolicy How = "policy"
 	// HowAnnotation is the pod's annotation.
 	HowAnnotation How = "annotation"
+	// HowRule is a rule, or the pod's annotation as the leader has written it for the sake of a rule.
+	HowRule How = "rule"
 	// HowDefault is spec.defaultVolumesToFsBackup of the Backup.
 	HowDefault How = "default"
 )
@@ -66,6 +77,9 @@ type Decision struct {
 	// Asked says that the volume was asked for, and How by what.
 	Asked bool
 	How   How
+	// Rule is the name of the rule that the volume meets, if that is what decided. It is empty with HowRule when the
+	// rule that the annotation was written for is no longer there.
+	Rule string
 	// Take says that the volume is to be backed up. Reason and Message are empty then.
 	Take bool
 	// Claim is the claim behind the volume and PV what it is bound to, as far as the input has them. Both are set for
@@ -81,9 +95,9 @@ type Decision struct {
 }
 
 // Severity returns how much a decision matters: info for volumes that are taken or that nobody asked for; error where
-// Velero leaves the whole pod out of the backup; warning for the rest. A volume that only the default asks for is
-// worth no more than info where a policy decides otherwise, where its data is elsewhere, and where it has no claim and
-// is not mounted anyway.
+// Velero leaves the whole pod out of the backup; warning for the rest. A volume that only a rule or the default asks
+// for is worth no more than info where a policy decides otherwise, where its data is elsewhere, and where it has no
+// claim and is not mounted anyway.
 func (d Decision) Severity() Severity {
 	switch {
 	case d.Reason == ReasonNoPolicy:
@@ -92,7 +106,7 @@ func (d Decision) Severity() Severity {
 		return SeverityWarning
 	case d.Take || !d.Asked:
 		return SeverityInfo
-	case d.How != HowDefault:
+	case d.How != HowDefault && d.How != HowRule:
 		return SeverityWarning
 	}
 	switch d.Reason {
@@ -121,7 +135,8 @@ func Decide(in Input) []Decision {
 // ClaimsToLabel returns the claims of the pod that must carry contract.LabelClaimed for Velero's core to leave them
 // to this project, whether they do already or not, in the order of the pod's volumes. These are the claims that are
 // asked for, which no policy leaves out or gives to somebody else, and which a policy matches by the label. They
-// include claims that cannot be taken: without its node-agent, core would leave the whole pod out for their sake.
+// include claims that cannot be taken, and those that a rule excludes and core would take by default: without its
+// node-agent, core would leave the whole pod out for their sake.
 func ClaimsToLabel(in Input) []*corev1.PersistentVolumeClaim {
 	claims, _ := partitionClaims(in)
 	return claims
@@ -129,22 +144,40 @@ func ClaimsToLabel(in Input) []*corev1.PersistentVolumeClaim {
 
 // ClaimsToRelease returns the claims of the pod that carry contract.LabelClaimed and need not for this pod. Another
 // pod that shares a claim may still need it: the caller has to ask for each of them before it takes the label off.
+// A claim that rules may ask for, which cannot be read, is not among them.
 func ClaimsToRelease(in Input) []*corev1.PersistentVolumeClaim {
 	_, claims := partitionClaims(in)
 	return claims
 }
 
+// DependsOnRules says whether rules, if there were any, would decide about a volume of the pod: one that Velero does
+// not pass over, and about which neither a policy nor a person says anything. Of a pod that is done there is none.
+func DependsOnRules(in Input) bool {
+	if in.Pod.Status.Phase == corev1.PodSucceeded || in.Pod.Status.Phase == corev1.PodFailed {
+		return false
+	}
+	d := newDecider(in)
+	return slices.ContainsFunc(in.Pod.Spec.Volumes, func(volume corev1.Volume) bool {
+		return d.dependsOnRules(d.subject(&volume))
+	})
+}
+
 func partitionClaims(in Input) (label, release []*corev1.PersistentVolumeClaim) {
 	d := newDecider(in)
+	var keep []*corev1.PersistentVolumeClaim
 	for i := range in.Pod.Spec.Volumes {
 		s := d.subject(&in.Pod.Spec.Volumes[i])
 		if s.needsLabel && !slices.Contains(label, s.claim) {
 			label = append(label, s.claim)
 		}
+		if in.RulesInvalid && d.dependsOnRules(s) {
+			keep = append(keep, s.claim)
+		}
 	}
 	for i := range in.Pod.Spec.Volumes {
 		claim := in.Claims[ClaimName(in.Pod, &in.Pod.Spec.Volumes[i])]
-		if claim == nil || slices.Contains(label, claim) || slices.Contains(release, claim) {
+		if claim == nil || slices.Contains(label, claim) || slices.Contains(keep, claim) ||
+			slices.Contains(release, claim) {
 			continue
 		}
 		if _, labelled := claim.Labels[contract.LabelClaimed]; labelled {

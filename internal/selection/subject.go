@@ -12,6 +12,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
 
 // labelTrue is the value of contract.LabelClaimed.
@@ -21,13 +22,18 @@ const labelTrue = "true"
 type decider struct {
 	Input
 	named, excluded []string
+	// byRule says that the leader has written what is named, and no person.
+	byRule bool
 }
 
 func newDecider(in Input) *decider {
+	annotations := in.Pod.Annotations
+	value := annotations[contract.AnnotationVolumesToBackup]
 	return &decider{
 		Input:    in,
-		named:    VolumeNames(in.Pod.Annotations[contract.AnnotationVolumesToBackup]),
-		excluded: VolumeNames(in.Pod.Annotations[contract.AnnotationVolumesToExclude]),
+		named:    VolumeNames(value),
+		excluded: VolumeNames(annotations[contract.AnnotationVolumesToExclude]),
+		byRule:   value != "" && value == annotations[contract.AnnotationVolumesByRule],
 	}
 }
 
@@ -57,6 +63,9 @@ type subject struct {
 	claim     *corev1.PersistentVolumeClaim
 	pv        *corev1.PersistentVolume
 	how       How
+	// rule is the rule that the volume meets; empty where something stronger than rules decides.
+	rule   string
+	action volumerule.Action
 	// wish is the policy that holds as if the claim did not carry our label. The label tells core to stand aside and
 	// nothing else: it must not hide what the operator wants, be it skip, snapshot or our own uploader.
 	wish match
@@ -74,6 +83,9 @@ func (d *decider) subject(volume *corev1.Volume) subject {
 	}
 	s.core = d.matchPod(s, s.claim)
 	s.wish = d.wish(s)
+	if d.forRules(s) {
+		s.rule, s.action, _ = d.Rules.Match(volumerule.Volume{Pod: d.Pod, Volume: volume, Claim: s.claim, PV: s.pv})
+	}
 	s.how = d.how(s)
 	s.needsLabel = d.needsLabel(s)
 	if s.needsLabel && d.AssumeClaimed {
@@ -116,30 +128,57 @@ func (d *decider) wish(s subject) match {
 	return wish
 }
 
-// how returns by what the volume is asked for.
+// forRules says whether rules may have a say: no policy asks for the volume, nobody has named or excluded it on the
+// pod, and Velero does not pass it over.
+func (d *decider) forRules(s subject) bool {
+	return !s.wish.ForRestic() && !d.namedByPerson(s) && !d.excludedByPerson(s) && !coreIgnores(s.volume)
+}
+
+// dependsOnRules says whether rules would decide, if there were any.
+func (d *decider) dependsOnRules(s subject) bool { return d.forRules(s) && !s.wish.refuses() }
+
+func (d *decider) namedByPerson(s subject) bool {
+	return !d.byRule && slices.Contains(d.named, s.volume.Name)
+}
+
+func (d *decider) excludedByPerson(s subject) bool { return slices.Contains(d.excluded, s.volume.Name) }
+
+// ruledOut says whether a rule leaves the volume out.
+func (s subject) ruledOut() bool { return s.action == volumerule.Exclude }
+
+// how returns by what the volume is asked for. Where both annotations name it, that which Velero reads holds: the one
+// that excludes where the backup takes all volumes by default, else the other.
 func (d *decider) how(s subject) How {
-	named := slices.Contains(d.named, s.volume.Name)
 	switch {
 	case s.wish.ForRestic():
 		return HowPolicy
-	case !d.DefaultVolumes && named:
+	case d.namedByPerson(s) && (!d.DefaultVolumes || !d.excludedByPerson(s)):
 		return HowAnnotation
-	case !d.DefaultVolumes || slices.Contains(d.excluded, s.volume.Name):
+	case d.excludedByPerson(s), s.ruledOut(), coreIgnores(s.volume):
 		return ""
-	case named:
-		return HowAnnotation
-	case coreIgnores(s.volume):
-		return ""
+	case s.action == volumerule.Include, d.byRule && slices.Contains(d.named, s.volume.Name):
+		return HowRule
+	case d.DefaultVolumes:
+		return HowDefault
 	}
-	return HowDefault
+	return ""
 }
 
+// needsLabel says whether the label is what keeps core from the claim: one that is asked for, or one that nobody is to
+// have and that core would take all the same.
 func (d *decider) needsLabel(s subject) bool {
-	if s.claim == nil || s.how == "" || s.wish.refuses() || d.ClaimsExcluded {
+	if s.claim == nil || s.how == "" && !d.coreMistakes(s) || s.wish.refuses() || d.ClaimsExcluded {
 		return false
 	}
 	return !d.matchClaim(s, withoutLabel(s.claim)).is(volumepolicy.ActionCustom) &&
 		d.matchClaim(s, withLabel(s.claim)).is(volumepolicy.ActionCustom)
+}
+
+// coreMistakes says whether core, which knows no rules, would take a volume that is left out: by a rule, or by a person
+// where the leader has named it for the sake of one. A policy goes before both.
+func (d *decider) coreMistakes(s subject) bool {
+	leftOut := s.ruledOut() || d.byRule && !d.DefaultVolumes && d.excludedByPerson(s)
+	return leftOut && d.coreAsked(s.volume.Name) && !d.matchPod(s, withoutLabel(s.claim)).found
 }
 
 // labelled says whether the claim carries our label.
@@ -169,18 +208,24 @@ func withoutLabel(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeC
 }
 
 // coreTakes says whether Velero's core tries to back the volume up with its node-agent (ShouldPerformFSBackup as
-// above). It reads the annotations without trimming their entries (pkg/util/podvolume/pod_volume.go).
+// above).
 func (d *decider) coreTakes(s subject) bool {
 	switch {
 	case coreIgnores(s.volume), s.volume.PersistentVolumeClaim != nil && d.ClaimsExcluded:
 		return false
 	case s.core.found:
 		return s.core.is(volumepolicy.ActionFSBackup)
-	case d.DefaultVolumes:
-		excluded := strings.Split(d.Pod.Annotations[contract.AnnotationVolumesToExclude], ",")
-		return !slices.Contains(excluded, s.volume.Name)
 	}
-	return slices.Contains(strings.Split(d.Pod.Annotations[contract.AnnotationVolumesToBackup], ","), s.volume.Name)
+	return d.coreAsked(s.volume.Name)
+}
+
+// coreAsked says whether the annotation or the default asks core for the volume. It reads the annotations without
+// trimming their entries (pkg/util/podvolume/pod_volume.go).
+func (d *decider) coreAsked(volume string) bool {
+	if d.DefaultVolumes {
+		return !slices.Contains(strings.Split(d.Pod.Annotations[contract.AnnotationVolumesToExclude], ","), volume)
+	}
+	return slices.Contains(strings.Split(d.Pod.Annotations[contract.AnnotationVolumesToBackup], ","), volume)
 }
 
 // structural returns the reason why a volume of this kind is never taken, as far as the pod's spec alone tells;

@@ -35,6 +35,11 @@ var (
 		"- conditions: {storageClass: [gold]}\n  action: {type: skip}\n" + base,
 		entryTypes + "- conditions: {storageClass: [gold]}\n  action: {type: custom, parameters: {uploader: other}}\n" + entryLabel,
 	}
+	ruleEntries = []string{
+		"", // no rules
+		"- {name: gold, action: include, storageClasses: [gold]}\n- {name: rest, action: exclude}\n",
+		"- {name: gold, action: exclude, storageClasses: [gold]}\n- {name: rest, action: include}\n",
+	}
 )
 
 // combination is one of them.
@@ -49,23 +54,37 @@ func combinations(t *testing.T) map[string]combination {
 	all := map[string]combination{}
 	for _, entries := range policyEntries {
 		for _, value := range annotationValues {
-			for bits := range 16 {
-				in := inputWith(t, []change{named(value), noPolicies})
-				if in.DefaultVolumes = bits&1 > 0; in.DefaultVolumes {
-					in = inputWith(t, []change{byDefault, excluded(value), noPolicies})
+			for _, rules := range ruleEntries {
+				for bits := range 32 {
+					c := combine(t, entries, value, bits)
+					if rules != "" {
+						withRules(rules)(t, &c.Input)
+					}
+					all[fmt.Sprintf("policies %q, volumes %q, rules %q, bits %b", entries, value, rules, bits)] = c
 				}
-				in.NodeAgent, in.AssumeClaimed = bits&2 > 0, bits&4 > 0
-				if bits&8 > 0 {
-					label("data-db-0", "raw-db-0", "db-0-scratch")(t, &in)
-				}
-				if entries != "" {
-					in.Policies = policies(t, entries)
-				}
-				all[fmt.Sprintf("policies %q, volumes %q, bits %b", entries, value, bits)] = combination{in, entries}
 			}
 		}
 	}
 	return all
+}
+
+func combine(t *testing.T, entries, value string, bits int) combination {
+	t.Helper()
+	in := inputWith(t, []change{named(value), noPolicies})
+	if in.DefaultVolumes = bits&1 > 0; in.DefaultVolumes {
+		in = inputWith(t, []change{byDefault, excluded(value), noPolicies})
+	}
+	in.NodeAgent, in.AssumeClaimed = bits&2 > 0, bits&4 > 0
+	if bits&8 > 0 {
+		label("data-db-0", "raw-db-0", "db-0-scratch")(t, &in)
+	}
+	if bits&16 > 0 {
+		byLeader(t, &in)
+	}
+	if entries != "" {
+		in.Policies = policies(t, entries)
+	}
+	return combination{in, entries}
 }
 
 // helper builds Velero's helper over a cluster that has what the input has.
@@ -138,6 +157,9 @@ func agreesWithVelero(t *testing.T, name string, c combination) {
 		}
 		if core && d.Asked && !c.NodeAgent && d.Reason != ReasonNoPolicy {
 			t.Errorf("%s: %s costs the pod, and is %q", name, d.Volume, d.Reason)
+		}
+		if core && !d.Asked && d.Reason != ReasonNoPolicy && !d.LeftToVelero {
+			t.Errorf("%s: %s is %q, and Velero takes it", name, d.Volume, d.Reason)
 		}
 	}
 }

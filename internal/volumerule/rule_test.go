@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package volumerule_test
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
+)
+
+func parse(t *testing.T, key, content string) (*volumerule.Rules, error) {
+	t.Helper()
+	return volumerule.Parse(&corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: "selection"}, Data: map[string]string{key: content},
+	})
+}
+
+// claimed is a volume data of pod web, in namespace shop, with a claim of 10 GiB in class fast, bound to a CSI volume.
+func claimed() volumerule.Volume {
+	size := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")}
+	volume := corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-web"},
+	}}
+	return volumerule.Volume{
+		Pod: &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: "shop", Name: "web", Labels: map[string]string{"tier": "front"},
+				OwnerReferences: []metav1.OwnerReference{{Kind: "Job", Name: "nightly-1"}},
+			},
+			Spec: corev1.PodSpec{Volumes: []corev1.Volume{volume}},
+		},
+		Volume: &volume,
+		Claim: &corev1.PersistentVolumeClaim{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "data-web", Labels: map[string]string{"keep": "yes"}},
+			Spec:       corev1.PersistentVolumeClaimSpec{StorageClassName: ptr.To("fast")},
+		},
+		PV: &corev1.PersistentVolume{Spec: corev1.PersistentVolumeSpec{
+			Capacity:               size,
+			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "d"}},
+		}},
+	}
+}
+
+// scratch is an emptyDir of the same pod.
+func scratch() volumerule.Volume {
+	v := claimed()
+	v.Volume = &corev1.Volume{Name: "scratch", VolumeSource: corev1.VolumeSource{
+		EmptyDir: &corev1.EmptyDirVolumeSource{},
+	}}
+	v.Claim, v.PV = nil, nil
+	return v
+}
+
+func TestConditions(t *testing.T) {
+	for name, test := range map[string]struct {
+		condition        string
+		claimed, scratch bool
+	}{
+		"no condition":               {"", true, true},
+		"the namespace":              {"namespaces: [shop]", true, true},
+		"a pattern of the namespace": {"namespaces: [other, 'sh*']", true, true},
+		"a star in the middle":       {"namespaces: ['s*o*p']", true, true},
+		"a star for nothing":         {"namespaces: ['*shop*']", true, true},
+		"overlapping parts":          {"namespaces: ['sho*hop']", false, false},
+		"a star before another end":  {"namespaces: ['*sho']", false, false},
+		"another namespace":          {"namespaces: [shops]", false, false},
+		"labels of the pod":          {"podSelector: {matchLabels: {tier: front}}", true, true},
+		"other labels of the pod":    {"podSelector: {matchExpressions: [{key: tier, operator: DoesNotExist}]}", false, false},
+		"labels of the claim":        {"claimSelector: {matchLabels: {keep: 'yes'}}", true, false},
+		"no label of the claim":      {"claimSelector: {matchExpressions: [{key: drop, operator: DoesNotExist}]}", true, false},
+		"the volume's name":          {"volumes: ['da*']", true, false},
+		"claims":                     {"volumeTypes: [persistentVolumeClaim]", true, false},
+		"what is behind a claim":     {"volumeTypes: [csi]", true, false},
+		"another type":               {"volumeTypes: [emptyDir, nfs]", false, true},
+		"the storage class":          {"storageClasses: [fast]", true, false},
+		"another storage class":      {"storageClasses: [slow]", false, false},
+		"large enough":               {"size: {atLeast: 10Gi}", true, false},
+		"not large enough":           {"size: {atLeast: 11Gi}", false, false},
+		"small enough":               {"size: {atLeast: 1Gi, atMost: 10Gi}", true, false},
+		"too large":                  {"size: {atMost: 9Gi}", false, false},
+		"a Job":                      {"owners: [{kind: Job}]", true, true},
+		"a Job by its name":          {"owners: [{kind: Job, names: ['nightly-*']}]", true, true},
+		"a Job of another name":      {"owners: [{kind: Job, names: [weekly]}, {kind: StatefulSet}]", false, false},
+		"two conditions, one met":    {"namespaces: [shop], volumeTypes: [emptyDir]", false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			condition := test.condition
+			if condition != "" {
+				condition = ", " + condition
+			}
+			rules, err := parse(t, volumerule.KeyRules, "rules: [{name: r, action: include"+condition+"}]")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for what, v := range map[string]struct {
+				volume volumerule.Volume
+				want   bool
+			}{"the claim": {claimed(), test.claimed}, "the emptyDir": {scratch(), test.scratch}} {
+				if _, _, got := rules.Match(v.volume); got != v.want {
+					t.Errorf("%s meets it: %v, want %v", what, got, v.want)
+				}
+			}
+		})
+	}
+}
+
+func TestFirstMatchWins(t *testing.T) {
+	rules, err := parse(t, volumerule.KeyRules, `rules:
+- {name: no jobs, action: exclude, owners: [{kind: Job}]}
+- {name: all, action: include}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, action, _ := rules.Match(claimed()); name != "no jobs" || action != volumerule.Exclude {
+		t.Errorf("the pod of a Job meets %q (%s)", name, action)
+	}
+	free := claimed()
+	free.Pod.OwnerReferences = nil
+	if name, action, _ := rules.Match(free); name != "all" || action != volumerule.Include {
+		t.Errorf("another pod meets %q (%s)", name, action)
+	}
+	var none *volumerule.Rules
+	if _, _, found := none.Match(free); found || none.Names() != nil {
+		t.Error("no rules match")
+	}
+}
+
+// TestOriginalExcludesNothingByDefault: the controller only ever wrote an annotation, which a backup of all volumes does
+// not need.
+func TestOriginalExcludesNothingByDefault(t *testing.T) {
+	for _, config := range []string{"{excludeNamespaces: shop}", "{excludeJobs: '*'}"} {
+		rules, err := parse(t, volumerule.KeyOriginal, "veleroVolumeCfg: "+config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, action, _ := rules.Match(claimed()); action != volumerule.Pass {
+			t.Errorf("%s: the claim meets %q (%s)", config, name, action)
+		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for name, test := range map[string]struct {
+		content string
+		says    []string
+	}{
+		"what is no YAML":         {"rules: [", []string{"rules.yaml"}},
+		"no rule":                 {"rules: []", []string{"rules is empty"}},
+		"a field that is none":    {"rules: [{name: a, action: include, namespace: x}]", []string{"namespace"}},
+		"no name":                 {"rules: [{action: include}]", []string{"rules[0]: name"}},
+		"a name twice":            {"rules: [{name: a, action: include}, {name: a, action: exclude}]", []string{"rules[1] (a): name"}},
+		"another action":          {"rules: [{name: a, action: take}]", []string{`rules[0] (a): action: it is "take"`, "include or exclude"}},
+		"a bad pattern":           {"rules: [{name: a, action: include, namespaces: [team_x]}]", []string{"namespaces", `"team_x"`}},
+		"an empty pattern":        {"rules: [{name: a, action: include, volumes: ['']}]", []string{"volumes"}},
+		"a bad selector":          {"rules: [{name: a, action: include, podSelector: {matchExpressions: [{key: x, operator: Is}]}}]", []string{"podSelector"}},
+		"a type that is none":     {"rules: [{name: a, action: include, volumeTypes: [hostPath]}]", []string{"volumeTypes", `"hostPath"`}},
+		"no size":                 {"rules: [{name: a, action: include, size: {}}]", []string{"size: give it"}},
+		"a bad size":              {"rules: [{name: a, action: include, size: {atMost: big}}]", []string{"size.atMost", `"big"`}},
+		"sizes in wrong order":    {"rules: [{name: a, action: include, size: {atLeast: 2Gi, atMost: 1Gi}}]", []string{"atLeast 2Gi is above"}},
+		"a type list without one": {"rules: [{name: a, action: include, volumeTypes: []}]", []string{"volumeTypes: the list is empty"}},
+		"a list without one":      {"rules: [{name: a, action: include, namespaces: []}]", []string{"namespaces: the list is empty"}},
+		"no owners":               {"rules: [{name: a, action: include, owners: []}]", []string{"owners: the list is empty"}},
+		"what owns no pods":       {"rules: [{name: a, action: include, owners: [{kind: Deployment}]}]", []string{"owners[0].kind", "ReplicaSet"}},
+		"nor does this":           {"rules: [{name: a, action: include, owners: [{kind: CronJob}]}]", []string{"owners[0].kind", "kind Job"}},
+		"an action of no rule":    {"rules: [{name: a, action: pass}]", []string{"include or exclude"}},
+		"an owner without kind":   {"rules: [{name: a, action: include, owners: [{names: [x]}]}]", []string{"owners[0].kind"}},
+		"two rules that are bad":  {"rules: [{name: a, action: x}, {name: b, action: y}]", []string{"rules[0] (a)", "rules[1] (b)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse(t, volumerule.KeyRules, test.content)
+			if err == nil {
+				t.Fatal("it is accepted")
+			}
+			for _, part := range append(test.says, "ConfigMap velero/selection") {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("error %q does not say %q", err, part)
+				}
+			}
+		})
+	}
+	for name, data := range map[string]map[string]string{
+		"no key": nil, "another key": {"config.yaml": ""}, "two keys": {"rules.yaml": "", "config.yml": ""},
+	} {
+		if _, err := volumerule.Parse(&corev1.ConfigMap{Data: data}); err == nil ||
+			!strings.Contains(err.Error(), volumerule.KeyRules) {
+			t.Errorf("%s: error is %v, want one that names %s", name, err, volumerule.KeyRules)
+		}
+	}
+	if rules, err := volumerule.Parse(nil); rules != nil || err != nil {
+		t.Errorf("no ConfigMap gives %v and error %v", rules, err)
+	}
+}
+
+// TestOriginal reads configurations of velero-volume-controller, as its documentation has them.
+func TestOriginal(t *testing.T) {
+	const server = "clusterServerCfg: {masterURL: '', kubeConfig: '', leaseLockNamespace: velero, leaseLockName: x}\n"
+	for name, test := range map[string]struct {
+		config           string
+		claimed, scratch bool
+	}{
+		"the defaults take all claims": {"veleroVolumeCfg: {}", true, false},
+		"a namespace":                  {"veleroVolumeCfg: {includeNamespaces: 'other, shop'}", true, false},
+		"other namespaces":             {"veleroVolumeCfg: {includeNamespaces: other}", false, false},
+		"all but a namespace":          {"veleroVolumeCfg: {excludeNamespaces: 'kube-system,shop'}", false, false},
+		"claims by name of the type":   {"veleroVolumeCfg: {includeVolumeTypes: persistentVolumeClaim}", true, false},
+		"another type":                 {"veleroVolumeCfg: {includeVolumeTypes: emptyDir}", false, true},
+		"no claims":                    {"veleroVolumeCfg: {excludeVolumeTypes: 'hostPath,persistentVolumeClaim'}", false, false},
+		"no claims, but another type":  {"veleroVolumeCfg: {excludeVolumeTypes: emptyDir}", true, false},
+		"also what is never taken":     {"veleroVolumeCfg: {includeVolumeTypes: 'hostPath, persistentVolumeClaim'}", true, false},
+		"no Jobs of such a name":       {"veleroVolumeCfg: {excludeJobs: 'nightly*'}", false, false},
+		"empty values": {
+			"veleroVolumeCfg:\n  includeNamespaces: shop\n  excludeNamespaces:\n  includeVolumeTypes: persistentVolumeClaim\n  excludeVolumeTypes:\n  excludeJobs: weekly\n",
+			true, false,
+		},
+		"no Jobs, but of another name":  {"veleroVolumeCfg: {excludeJobs: 'weekly*,x'}", true, false},
+		"namespaces and Jobs, together": {"veleroVolumeCfg: {includeNamespaces: shop, excludeJobs: 'nightly-1'}", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rules, err := parse(t, volumerule.KeyOriginal, server+test.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, action, found := rules.Match(claimed())
+			if got := found && action == volumerule.Include; got != test.claimed {
+				t.Errorf("the claim is taken: %v, want %v", got, test.claimed)
+			}
+			_, action, found = rules.Match(scratch())
+			if got := found && action == volumerule.Include; got != test.scratch {
+				t.Errorf("the emptyDir is taken: %v, want %v", got, test.scratch)
+			}
+		})
+	}
+	for name, test := range map[string]struct{ config, says string }{
+		"the section is missing, which made the original panic": {"clusterServerCfg: {}", "veleroVolumeCfg"},
+		"both lists of namespaces": {
+			"veleroVolumeCfg: {includeNamespaces: a, excludeNamespaces: b}", "includeNamespaces and excludeNamespaces",
+		},
+		"both lists of types": {
+			"veleroVolumeCfg: {includeVolumeTypes: nfs, excludeVolumeTypes: b}", "includeVolumeTypes and excludeVolumeTypes",
+		},
+		"a type that is none":          {"veleroVolumeCfg: {includeVolumeTypes: pvc}", `"pvc"`},
+		"an excluded one that is none": {"veleroVolumeCfg: {excludeVolumeTypes: pvc}", `"pvc"`},
+		"a star for namespaces":        {"veleroVolumeCfg: {includeNamespaces: '*'}", "includeNamespaces"},
+		"a list that is one":           {"veleroVolumeCfg: {includeNamespaces: [a]}", "includeNamespaces"},
+		"a misspelt key":               {"veleroVolumeCfg: {includeNamespace: a}", "includeNamespace"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := parse(t, volumerule.KeyOriginal, test.config); err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("error is %v, want one that says %q", err, test.says)
+			}
+		})
+	}
+}
