@@ -78,9 +78,13 @@ func (s *Set) Maintained(repository *resticv1.ResticRepository) {
 
 // MaintenanceEnded counts an operation on a repository that has just ended.
 func (s *Set) MaintenanceEnded(entry *resticv1.Maintenance) {
-	operation := strings.ToLower(string(entry.Operation))
-	s.maintained.WithLabelValues(operation, strings.ToLower(string(entry.Result))).Inc()
+	labels := maintenanceLabels(entry.Operation, entry.Result)
+	s.maintained.WithLabelValues(labels...).Inc()
 	if entry.Duration != nil {
-		s.maintainSeconds.WithLabelValues(operation).Observe(entry.Duration.Seconds())
+		s.maintainSeconds.WithLabelValues(labels[:1]...).Observe(entry.Duration.Seconds())
 	}
+}
+
+func maintenanceLabels(operation resticv1.MaintenanceOperation, result resticv1.MaintenanceResult) []string {
+	return []string{strings.ToLower(string(operation)), strings.ToLower(string(result))}
 }

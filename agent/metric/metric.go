@@ -86,7 +86,31 @@ func New(registry prometheus.Registerer) (*Set, error) {
 			return nil, err
 		}
 	}
+	s.begin()
 	return s, nil
+}
+
+// begin shows each counter as 0 before the first time: Prometheus sees an increase between two values only, so the
+// first failure of an agent would otherwise go unnoticed by every alert.
+func (s *Set) begin() {
+	for _, kind := range []Operation{Backup, Restore} {
+		for _, phase := range []resticv1.VolumePhase{
+			resticv1.PhaseCompleted, resticv1.PhaseFailed, resticv1.PhaseCanceled, resticv1.PhaseSkipped,
+		} {
+			s.operations.WithLabelValues(string(kind), string(phase))
+		}
+		s.warnings.WithLabelValues(string(kind))
+		s.bytes.WithLabelValues(string(kind))
+	}
+	for _, operation := range []resticv1.MaintenanceOperation{
+		resticv1.OperationCheck, resticv1.OperationPrune, resticv1.OperationUnlock,
+	} {
+		for _, result := range []resticv1.MaintenanceResult{
+			resticv1.MaintenanceSucceeded, resticv1.MaintenanceFailed, resticv1.MaintenanceLocked,
+		} {
+			s.maintained.WithLabelValues(maintenanceLabels(operation, result)...)
+		}
+	}
 }
 
 // Finished counts an operation that has just reached its final phase.
