@@ -79,6 +79,7 @@ lint: bin/golangci-lint ## Run the linters
 
 generate: bin/controller-gen ## Make the generated files again
 	$(GENERATE) object paths=./api/... crd output:crd:dir=examples/base/crds
+	go run ./test/prometheus/generate
 
 bin/controller-gen: internal/tools/go.sum
 	@go -C internal/tools build -o ../../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
@@ -88,7 +89,7 @@ bin/golangci-lint: internal/tools/go.sum
 verify: generate ## Fail if a generated file, go.mod or the formatting is stale
 	go mod tidy -diff
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
-	git diff --exit-code -- api examples/base/crds
+	git diff --exit-code -- api examples/base/crds examples/prometheus/operator
 
 clean: ## Remove what was built
 	rm -rf bin dist

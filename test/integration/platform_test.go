@@ -20,23 +20,34 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/page"
 )
 
-// platformServer is an API server for one test, with OpenShift's SecurityContextConstraints, and a desk at it.
-func platformServer(t *testing.T) (*page.Desk, client.Client) {
+// pinned returns the folder of a module that the go.mod in that folder pins.
+func pinned(t *testing.T, folder, module string) string {
 	t.Helper()
-	const module = "github.com/openshift/api"
-	if _, err := command("go", "-C", "openshift", "mod", "download", module); err != nil {
+	if _, err := command("go", "-C", folder, "mod", "download", module); err != nil {
 		t.Fatal(err)
 	}
-	openshift, err := command("go", "-C", "openshift", "list", "-m", "-f", "{{.Dir}}", module)
+	path, err := command("go", "-C", folder, "list", "-m", "-f", "{{.Dir}}", module)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// openshiftServer is an API server for one test, with OpenShift's SecurityContextConstraints, and a desk at it.
+func openshiftServer(t *testing.T) (*page.Desk, client.Client) {
+	t.Helper()
+	return platformServer(t, filepath.Join(pinned(t, "openshift", "github.com/openshift/api"), "payload-manifests",
+		"crds", "0000_03_config-operator_01_securitycontextconstraints.crd.yaml"))
+}
+
+// platformServer is an API server for one test, with the definitions in those files, and a desk at it.
+func platformServer(t *testing.T, definitions ...string) (*page.Desk, client.Client) {
+	t.Helper()
 	environment, err := newEnvironment()
 	if err != nil {
 		t.Fatal(err)
 	}
-	environment.CRDDirectoryPaths = append(environment.CRDDirectoryPaths, filepath.Join(openshift, "payload-manifests",
-		"crds", "0000_03_config-operator_01_securitycontextconstraints.crd.yaml"))
+	environment.CRDDirectoryPaths = append(environment.CRDDirectoryPaths, definitions...)
 	config, err := environment.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +105,7 @@ func newDesk(t *testing.T, kubeconfig string) *page.Desk {
 
 // TestPages follows the pages that need no node.
 func TestPages(t *testing.T) {
-	desk, _ := platformServer(t)
+	desk, _ := openshiftServer(t)
 	for _, guide := range page.Guides() {
 		if !guide.Server {
 			continue
@@ -110,7 +121,7 @@ func TestPages(t *testing.T) {
 // TestPlatforms applies each overlay to an API server of its own, and looks at the agent that it makes: what is changed
 // for the platform, and that everything else is as in the base.
 func TestPlatforms(t *testing.T) {
-	desk, kube := platformServer(t)
+	desk, kube := openshiftServer(t)
 	run := func(t *testing.T, script string) string {
 		t.Helper()
 		output, err := desk.Run(t.Context(), script)

@@ -13,8 +13,8 @@ import (
 // stands.
 func Guides() []Guide {
 	return []Guide{
-		installation(), readme(), backup(), restore(), retention(), maintenance(), troubleshooting(), privileged(),
-		platforms(),
+		installation(), readme(), backup(), restore(), retention(), maintenance(), troubleshooting(), alerts(),
+		privileged(), platforms(),
 	}
 }
 

@@ -45,6 +45,7 @@ func needs() []need {
 		{"sshd", "openssh-server"},
 		{"ssh-keyscan", "openssh-client"},
 		{"bindfs", "bindfs"},
+		{"tmux", "tmux"},
 	}
 }
 

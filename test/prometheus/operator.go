@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package prometheus
+
+import (
+	"fmt"
+	"strings"
+)
+
+// operatorHead stands before the groups of the rules, which make up the spec of the object as they are.
+const operatorHead = `# SPDX-License-Identifier: Apache-2.0
+#
+# Made from %s by make generate: change that. It must be an object that spec.ruleSelector and
+# spec.ruleNamespaceSelector of your Prometheus select: many installations ask for a label such as release.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: velero-restic
+  namespace: velero
+  labels:
+    component: velero
+spec:
+`
+
+// Operator returns the PrometheusRule of the Prometheus operator that has the groups of a rule file, comments included.
+func Operator(rules string) (string, error) {
+	const groups = "\ngroups:\n"
+	begin := strings.Index(rules, groups)
+	if begin < 0 {
+		return "", fmt.Errorf("making a PrometheusRule: the rules have no line %q", strings.TrimSpace(groups))
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, operatorHead, RulesFile)
+	for line := range strings.Lines(rules[begin+1:]) {
+		if strings.TrimSpace(line) != "" {
+			out.WriteString("  ")
+		}
+		out.WriteString(line)
+	}
+	return out.String(), nil
+}
