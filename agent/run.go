@@ -54,6 +54,9 @@ func run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
+	if err := metric.RegisterBuild(metrics.Registry, version.Version, version.Restic); err != nil {
+		return fmt.Errorf("registering the metric of this build: %w", err)
+	}
 	node, err := newNode(config, options)
 	if err != nil {
 		return err

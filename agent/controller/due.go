@@ -102,6 +102,8 @@ func wordFor(requests resticv1.RepositoryRequests, operation resticv1.Maintenanc
 		return requests.Prune
 	case resticv1.OperationUnlock:
 		return requests.Unlock
+	case resticv1.OperationSnapshots:
+		return requests.Snapshots
 	}
 	return ""
 }
@@ -118,6 +120,8 @@ func serve(repository *resticv1.ResticRepository, operation resticv1.Maintenance
 		repository.Status.Served.Prune = word
 	case resticv1.OperationUnlock:
 		repository.Status.Served.Unlock = word
+	case resticv1.OperationSnapshots:
+		repository.Status.Served.Snapshots = word
 	}
 }
 
@@ -127,7 +131,7 @@ func frequencyOf(repository *resticv1.ResticRepository, operation resticv1.Maint
 		return repository.Spec.CheckFrequency.Duration
 	case resticv1.OperationPrune:
 		return repository.Spec.MaintenanceFrequency.Duration
-	case resticv1.OperationUnlock:
+	case resticv1.OperationUnlock, resticv1.OperationSnapshots:
 		return 0
 	}
 	return 0

@@ -152,3 +152,17 @@ func TestNamesAreTakenOnce(t *testing.T) {
 		t.Error("a second set was registered under the same names")
 	}
 }
+
+func TestRegisterBuild(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	if err := metric.RegisterBuild(registry, "v1.2.3", "0.19.1"); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"velero_restic_build_info restic=0.19.1 version=v1.2.3": "1"}
+	if diff := cmp.Diff(want, series(t, registry)); diff != "" {
+		t.Errorf("metrics (-want +got):\n%s", diff)
+	}
+	if err := metric.RegisterBuild(registry, "v1.2.4", "0.19.1"); err == nil {
+		t.Error("another build was registered under the same name")
+	}
+}

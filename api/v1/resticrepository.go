@@ -70,10 +70,14 @@ type RepositoryRequests struct {
 	// cluster that is gone. Locks of those that live are left.
 	// +optional
 	Unlock string `json:"unlock,omitempty"`
+	// Snapshots asks for a list of the repository's snapshots, in the log of the Job's pod. It takes no lock, and is
+	// done beside backups, restores, and whatever else is done to the repository.
+	// +optional
+	Snapshots string `json:"snapshots,omitempty"`
 }
 
 // MaintenanceOperation is what is done to a repository as a whole.
-// +kubebuilder:validation:Enum=Check;Prune;Unlock
+// +kubebuilder:validation:Enum=Check;Prune;Unlock;Snapshots
 type MaintenanceOperation string
 
 // The operations, by restic's names for them.
@@ -84,6 +88,8 @@ const (
 	OperationPrune MaintenanceOperation = "Prune"
 	// OperationUnlock runs restic unlock.
 	OperationUnlock MaintenanceOperation = "Unlock"
+	// OperationSnapshots runs restic snapshots.
+	OperationSnapshots MaintenanceOperation = "Snapshots"
 )
 
 // MaintenanceResult is how an operation ended.
@@ -117,7 +123,7 @@ type Maintenance struct {
 	// Request is the word by which it was asked for; empty if it was due.
 	// +optional
 	Request string `json:"request,omitempty"`
-	// Job is the name of the Job that did it, in the namespace of this object.
+	// Job is the name of the Job that did it, in the namespace of this object; empty if none could be made.
 	// +optional
 	Job string `json:"job,omitempty"`
 	// Host is whose locks an unlock removes; empty for those that restic itself takes for abandoned.
@@ -232,7 +238,7 @@ type ResticRepositoryStatus struct {
 	NextCheckPart int32 `json:"nextCheckPart,omitempty"`
 	// Maintenance has the last operations, the newest first, at most five of each kind.
 	// +optional
-	// +kubebuilder:validation:MaxItems=15
+	// +kubebuilder:validation:MaxItems=20
 	Maintenance []Maintenance `json:"maintenance,omitempty"`
 	// Served are the words of the requests that were taken up last.
 	// +optional

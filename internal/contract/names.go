@@ -63,6 +63,15 @@ const (
 	DefaultHostPodsDir = "/host_pods"
 )
 
+// An agent says which build it is in a Lease in Velero's namespace, which has its pod's name and goes with its pod:
+// by this label they are found, and by these annotations they tell the version of the product, such as v0.1.0, and of
+// restic, such as 0.19.1. The Lease's holder is the node.
+const (
+	LabelAgent              = "restic.velero.io/agent"
+	AnnotationVersion       = "restic.velero.io/version"
+	AnnotationResticVersion = "restic.velero.io/restic-version"
+)
+
 // MaintenanceConfigMap is the default name of the ConfigMap in Velero's namespace that says how maintenance runs.
 const MaintenanceConfigMap = "velero-restic-maintenance"
 
