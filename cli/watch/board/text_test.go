@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package board
+
+import (
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestNumbers(t *testing.T) {
+	for _, test := range []struct{ what, got, want string }{
+		{"no byte", bytesText(0), "0 B"},
+		{"less than a unit", bytesText(1023), "1023 B"},
+		{"a unit", bytesText(1024), "1.0 KiB"},
+		{"some", bytesText(70463488), "67.2 MiB"},
+		{"the most there can be", bytesText(1<<63 - 1), "8.0 EiB"},
+		{"part and whole in the unit of the whole", ratioText(512*1024, 150*mib), "0.5/150.0 MiB"},
+		{"a whole of bytes", ratioText(0, 7), "0/7 B"},
+		{"more than there should be", ratioText(3*mib, 1024), "3.0/0.0 MiB"},
+		{"an unknown whole", ratioText(mib, 0), "1.0 MiB"},
+		{"a rate", speedText(12.5 * mib), "12.5 MiB/s"},
+		{"seconds", durationText(7400 * time.Millisecond), "7s"},
+		{"rounded up to a minute", durationText(59600 * time.Millisecond), "1m00s"},
+		{"minutes", durationText(80 * time.Second), "1m20s"},
+		{"hours", durationText(125 * time.Minute), "2h05m"},
+		{"days", durationText(123 * time.Hour), "5d03h"},
+		{"one", plural(1, "volume"), "1 volume"},
+		{"none", plural(0, "volume"), "0 volumes"},
+	} {
+		if test.got != test.want {
+			t.Errorf("%s: %q, want %q", test.what, test.got, test.want)
+		}
+	}
+}
+
+func TestPercent(t *testing.T) {
+	for _, test := range []struct {
+		done, total int64
+		want        int
+	}{{0, 0, 0}, {5, 0, 0}, {-1, 5, 0}, {1, 3, 33}, {999_999, 1_000_000, 99}, {5, 5, 100}, {6, 5, 100}} {
+		if got := percent(test.done, test.total); got != test.want {
+			t.Errorf("percent(%d, %d) = %d, want %d", test.done, test.total, got, test.want)
+		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		room int
+		want string
+	}{
+		{"foo/sample/data", 15, "foo/sample/data"},
+		{"foo/sample/data", 14, "foo/s...e/data"},
+		{"foo/sample/data", 8, "fo...ata"},
+		{"foo/sample/data", 7, "foo/sam"},
+		{"foo/sample/data", 0, ""},
+		{"日本語の名前です", 11, "日本...です"},
+	} {
+		if got := shorten(test.text, test.room); got != test.want {
+			t.Errorf("shorten(%q, %d) = %q, want %q", test.text, test.room, got, test.want)
+		}
+	}
+}
+
+func TestClean(t *testing.T) {
+	// A name of a file may hold what moves the cursor, turns the writing round, or begins a line.
+	if got, want := clean("a\x1b[2Jb\nc\u202ed\x00"), "a?[2Jb c?d?"; got != want {
+		t.Errorf("clean gives %q, want %q", got, want)
+	}
+}
+
+func FuzzText(f *testing.F) {
+	f.Add("foo/sample/pvc-volume", 10)
+	f.Add("日本語\x1b[31m…", 3)
+	f.Add("", 0)
+	f.Fuzz(func(t *testing.T, text string, room int) {
+		room %= 1000
+		text = clean(text)
+		for _, got := range []string{cut(text, room), shorten(text, room), head(text, room), tail(text, room)} {
+			if width(got) > max(room, 0) {
+				t.Errorf("%q is wider than %d", got, room)
+			}
+			if !utf8.ValidString(got) && utf8.ValidString(text) {
+				t.Errorf("%q is cut within a character", got)
+			}
+		}
+	})
+}
