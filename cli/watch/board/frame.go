@@ -184,7 +184,9 @@ type layout struct {
 }
 
 func newLayout(now time.Time, rows []*row, columns int) layout {
-	l := layout{now: now, columns: columns, bytes: len("100.0/999.9 MiB"), rate: len("99.9 MiB/s"), t: len("59m59s left")}
+	// The usual widths, so that columns do not jump about.
+	l := layout{now: now, columns: columns}
+	l.bytes, l.rate, l.t = len("100.0/999.9 MiB"), len("99.9 MiB/s"), len("59m59s left")
 	for _, r := range rows {
 		l.label = max(l.label, width(r.Label))
 		if r.Phase != resticv1.PhaseInProgress {

@@ -29,10 +29,14 @@ func busy() (*Board, time.Time) {
 	}
 	for _, volume := range []Volume{
 		{Key: "2", Label: "shop/web-1/data", Message: "waiting for its turn on the node", Phase: resticv1.PhaseNew},
-		{Key: "3", Label: "shop/db-0/db", Phase: resticv1.PhaseCompleted, Done: 3 * mib, Total: 3 * mib, Stored: mib,
-			Started: start(), Completed: at(5), Warnings: 2},
-		{Key: "4", Label: "shop/db-1/db", Phase: resticv1.PhaseFailed, Message: "restic was killed, most likely for " +
-			"want of memory", Total: 5 * mib},
+		{
+			Key: "3", Label: "shop/db-0/db", Phase: resticv1.PhaseCompleted, Done: 3 * mib, Total: 3 * mib, Stored: mib,
+			Started: start(), Completed: at(5), Warnings: 2,
+		},
+		{
+			Key: "4", Label: "shop/db-1/db", Phase: resticv1.PhaseFailed, Total: 5 * mib,
+			Message: "restic was killed, most likely for want of memory",
+		},
 		{Key: "5", Label: "shop/db-1/host", Phase: resticv1.PhaseSkipped, Message: "HostPath: it is a hostPath volume"},
 	} {
 		b.Set(at(30), volume)

@@ -81,6 +81,9 @@ func (j *Journal) Progress(b *Board, now time.Time) []string {
 	if running > maxProgress {
 		lines = append(lines, fmt.Sprintf("... and %d more at work", running-maxProgress))
 	}
+	if len(b.rows) == 0 {
+		return nil
+	}
 	return append(lines, b.Sum(now))
 }
 

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package watch follows a backup or restore of Velero on the screen: a bar for each volume on a terminal, lines
+// elsewhere. What is to be seen is decided in package board; this one reads the cluster and draws.
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/watch/board"
+)
+
+// options are the flags.
+type options struct {
+	plain    bool
+	timeout  time.Duration
+	interval time.Duration
+}
+
+// Backup returns the command `backup`.
+func Backup(env *command.Environment) *cobra.Command {
+	return command.Group(&cobra.Command{
+		Use:   "backup",
+		Short: "Follow backups",
+		Long: `Follow backups on their way. To make, describe and delete them, use Velero's own command,
+velero backup.`,
+	}, newCommand(env, backups()))
+}
+
+// Restore returns the command `restore`.
+func Restore(env *command.Environment) *cobra.Command {
+	return command.Group(&cobra.Command{
+		Use:   "restore",
+		Short: "Follow restores",
+		Long: `Follow restores on their way. To make, describe and delete them, use Velero's own command,
+velero restore.`,
+	}, newCommand(env, restores()))
+}
+
+func newCommand(env *command.Environment, k kind) *cobra.Command {
+	o := options{interval: 10 * time.Second}
+	cmd := &cobra.Command{
+		Use:   "watch NAME",
+		Short: "Show each volume of a " + k.name + " while it runs",
+		Long: fmt.Sprintf(`Show each volume of a %[1]s while it runs: how much of it is done, how fast it goes, how
+long it will take, and what it waits for. It ends with the %[1]s, and shows what became of each volume. One that has
+ended already is shown at once.
+
+On a terminal that is a picture which is drawn over itself; volumes that do not fit are counted in the last line.
+Elsewhere, and with --plain, it is a line for each change, and for the progress every ten seconds.
+
+Stopping it, by Ctrl-C or --timeout, does not stop the %[1]s.
+
+Exit codes: 0 the %[1]s is Completed; 3 it is not, or a volume failed; 4 --timeout has passed; 1 the %[1]s does not
+exist, or the API server was away for more than three minutes.`, k.name),
+		Example: fmt.Sprintf(`  # Look on
+  velero-restic %[1]s watch NAME
+
+  # In a script: at most an hour, and lines for the log
+  velero-restic %[1]s watch NAME --plain --timeout 1h`, k.name),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return command.Misused(fmt.Errorf("it takes the name of one %s, and there are %d", k.name, len(args)))
+			}
+			return nil
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return complete(cmd.Context(), env, k, args), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), env, k, args[0]) },
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.plain, "plain", o.plain, "lines instead of a picture, also on a terminal")
+	flags.DurationVar(&o.timeout, "timeout", o.timeout, "stop looking after so long, with exit code 4; 0: never")
+	flags.DurationVar(&o.interval, "interval", o.interval, "how often lines tell of progress")
+	return cmd
+}
+
+func (o options) run(ctx context.Context, env *command.Environment, k kind, name string) error {
+	switch {
+	case o.timeout < 0:
+		return command.Misused(errors.New("--timeout must not be negative"))
+	case o.interval <= 0:
+		return command.Misused(errors.New("--interval must be more than 0"))
+	}
+	c, err := env.Client()
+	if err != nil {
+		return err
+	}
+	if o.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, errLate)
+		defer cancel()
+	}
+	s := &session{
+		kind: k, namespace: env.Namespace(), name: name, client: c, clock: env.Clock, board: board.New(),
+		program: env.Program, objects: map[string]client.Object{},
+	}
+	s.view = &lines{
+		board: s.board, journal: board.NewJournal(), out: env.Out, err: env.ErrOut, every: o.interval,
+	}
+	if env.Screen.Terminal && !o.plain {
+		s.view = &picture{
+			board: s.board, out: env.Out, err: env.ErrOut, size: env.Screen.Size, palette: env.Palette(),
+		}
+	}
+	return s.run(ctx)
+}
+
+// complete returns the names that may stand on the command line.
+func complete(ctx context.Context, env *command.Environment, k kind, args []string) []string {
+	if len(args) > 0 {
+		return nil
+	}
+	c, err := env.Client()
+	if err != nil {
+		return nil
+	}
+	names, err := namesOf(ctx, c, k, env.Namespace())
+	if err != nil {
+		return nil
+	}
+	return names
+}

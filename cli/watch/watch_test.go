@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package watch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+)
+
+// stream is what a command writes to, while a test reads.
+type stream struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *stream) Write(text []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(text)
+}
+
+func (s *stream) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// world is a cluster, and a person who watches it.
+type world struct {
+	t           *testing.T
+	client      client.WithWatch
+	env         *command.Environment
+	out, errOut *stream
+	code        chan command.Code
+}
+
+func newWorld(t *testing.T, screen command.Screen, funcs interceptor.Funcs, objects ...client.Object) *world {
+	t.Helper()
+	scheme, err := command.NewScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := func(object client.Object) []string { return []string{object.GetName()} }
+	w := &world{
+		t: t, out: &stream{}, errOut: &stream{}, code: make(chan command.Code, 1),
+		client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+			WithIndex(&velerov1.Backup{}, "metadata.name", byName).
+			WithIndex(&velerov1.Restore{}, "metadata.name", byName).
+			WithInterceptorFuncs(funcs).Build(),
+	}
+	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: w.out, ErrOut: w.errOut}
+	w.env = command.NewEnvironment(streams, screen, "velero")
+	server := "http://127.0.0.1:1"
+	w.env.Kube.APIServer = &server
+	w.env.NewClient = func(*rest.Config) (client.WithWatch, error) { return w.client, nil }
+	return w
+}
+
+// start runs `backup watch` or `restore watch` beside the test.
+func (w *world) start(ctx context.Context, args ...string) {
+	root := Backup(w.env)
+	if args[0] == "restore" {
+		root = Restore(w.env)
+	}
+	go func() { w.code <- command.Execute(ctx, w.env, root, args[1:]) }()
+}
+
+func (w *world) wantEnd(want command.Code) {
+	w.t.Helper()
+	select {
+	case code := <-w.code:
+		if code != want {
+			w.t.Errorf("exit code %d, want %d\n%s%s", code, want, w.out, w.errOut)
+		}
+	case <-time.After(time.Minute):
+		w.t.Fatalf("it does not end\n%s%s", w.out, w.errOut)
+	}
+}
+
+// waitFor waits until the stream has the texts, in that order.
+func (w *world) waitFor(s *stream, texts ...string) {
+	w.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		rest, found := s.String(), true
+		for _, text := range texts {
+			_, rest, found = strings.Cut(rest, text)
+			if !found {
+				break
+			}
+		}
+		if found {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%q was not said:\n%s%s", texts, w.out, w.errOut)
+		}
+	}
+}
+
+func (w *world) update(object client.Object) {
+	w.t.Helper()
+	if err := w.client.Update(w.t.Context(), object); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) create(object client.Object) {
+	w.t.Helper()
+	if err := w.client.Create(w.t.Context(), object); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func named(name string, labels map[string]string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: "velero", Name: name, UID: types.UID(name + "-uid"), Labels: labels}
+}
+
+func aBackup(name string, phase velerov1.BackupPhase) *velerov1.Backup {
+	return &velerov1.Backup{ObjectMeta: named(name, nil), Status: velerov1.BackupStatus{Phase: phase}}
+}
+
+func aVolume(name, backup, volume string, phase resticv1.VolumePhase) *resticv1.PodVolumeBackup {
+	object := &resticv1.PodVolumeBackup{
+		ObjectMeta: named(name, map[string]string{
+			contract.LabelBackupName: contract.LabelValue(backup), contract.LabelBackupUID: contract.LabelValue(backup + "-uid"),
+		}),
+		Spec: resticv1.PodVolumeBackupSpec{
+			Pod: corev1.ObjectReference{Namespace: "foo", Name: "web"}, Volume: volume, Node: "n1",
+		},
+	}
+	object.Status.Phase = phase
+	return object
+}
+
+func TestWatchLines(t *testing.T) {
+	long := "a-backup-whose-name-is-longer-than-any-label-may-be-and-is-shortened-in-it"
+	backup := aBackup(long, velerov1.BackupPhaseInProgress)
+	w := newWorld(t, command.Screen{}, interceptor.Funcs{}, backup,
+		aVolume("other", "another", "other", resticv1.PhaseInProgress))
+	w.start(t.Context(), "backup", "watch", long, "--interval=1s")
+	w.waitFor(w.out, "backup "+long+": InProgress\n")
+
+	volume := aVolume("1", long, "data", resticv1.PhaseNew)
+	w.create(volume)
+	w.waitFor(w.out, "foo/web/data: waiting for the agent on node n1\n", "1 volume: 1 waiting")
+	volume.Status.Phase, volume.Status.Progress.TotalBytes = resticv1.PhaseInProgress, 4<<20
+	w.update(volume)
+	w.waitFor(w.out, "foo/web/data: InProgress on node n1\n", "foo/web/data: 0%, 0.0/4.0 MiB\n")
+	volume.Status.Progress.BytesDone = 3 << 20
+	w.update(volume)
+	w.waitFor(w.out, "foo/web/data: 75%, 3.0/4.0 MiB")
+	volume.Status.Phase, volume.Status.Progress.BytesDone, volume.Status.WarningCount = resticv1.PhaseCompleted, 4<<20, 1
+	w.update(volume)
+	w.waitFor(w.out, "foo/web/data: Completed: 4.0 MiB, 1 warning\n")
+	backup.Status.Phase = velerov1.BackupPhaseCompleted
+	w.update(backup)
+	w.waitFor(w.out, "backup "+long+": Completed, 0 errors, 0 warnings\n", "1 volume: 1 done; 1 warning of volumes; 4.0 MiB\n")
+	w.wantEnd(command.OK)
+	if text := w.out.String(); strings.Contains(text, "other") || strings.Contains(text, "\x1b") {
+		t.Errorf("another backup's volumes or control characters are in:\n%s", text)
+	}
+	stamp := regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ `)
+	for line := range strings.Lines(w.out.String()) {
+		if !stamp.MatchString(line) {
+			t.Errorf("a line without its time: %q", line)
+		}
+	}
+}
+
+func TestWatchPicture(t *testing.T) {
+	restore := &velerov1.Restore{
+		ObjectMeta: named("r", nil), Status: velerov1.RestoreStatus{Phase: velerov1.RestorePhaseInProgress},
+	}
+	volume := &resticv1.PodVolumeRestore{
+		ObjectMeta: named("1", map[string]string{
+			contract.LabelRestoreName: "r", contract.LabelRestoreUID: "r-uid",
+		}),
+		Spec: resticv1.PodVolumeRestoreSpec{Pod: corev1.ObjectReference{Namespace: "foo", Name: "web"}, Volume: "data"},
+	}
+	volume.Status.Phase = resticv1.PhaseInProgress
+	volume.Status.Progress = resticv1.VolumeProgress{TotalBytes: 4 << 20, BytesDone: 2 << 20}
+	columns := 90
+	screen := command.Screen{Terminal: true, Color: true, Size: func() (int, int) { return columns, 10 }}
+	w := newWorld(t, screen, interceptor.Funcs{}, restore, volume)
+	w.start(t.Context(), "restore", "watch", "r")
+	w.waitFor(w.out, hideCursor, "\x1b[1mrestore r\x1b[0m", "=>\x1b[0m", " 50%", "2.0/4.0 MiB", startWrap, "\x1b[3A")
+
+	volume.Status.Phase, volume.Status.Message = resticv1.PhaseFailed, "no room \x1b[5mleft"
+	w.update(volume)
+	w.waitFor(w.out, "\x1b[31mFailed\x1b[0m  no room ?[5mleft")
+	restore.Status.Phase, restore.Status.Errors = velerov1.RestorePhasePartiallyFailed, 1
+	w.update(restore)
+	w.wantEnd(command.Bad)
+	_, last, _ := strings.Cut(w.out.String(), showCursor)
+	want := "\x1b[1mrestore r\x1b[0m  \x1b[31mPartiallyFailed\x1b[0m  \x1b[31m1 error\x1b[0m  0 warnings\n" +
+		"\x1b[31m1 volume: 1 failed\x1b[0m\nfoo/web/data  \x1b[31mFailed\x1b[0m  no room ?[5mleft\n"
+	if last != want {
+		t.Errorf("in the end there is\n%q, want\n%q", last, want)
+	}
+	if said := w.errOut.String(); !strings.Contains(said, "velero -n velero restore describe r --details") {
+		t.Errorf("it does not say where to look: %q", said)
+	}
+}
+
+// TestPictureOnANarrowerTerminal makes the terminal narrower, which breaks the lines that are on it.
+func TestPictureOnANarrowerTerminal(t *testing.T) {
+	p := &picture{drawn: []int{90, 20, 0}}
+	for columns, want := range map[int]string{100: "\r\x1b[3A", 45: "\r\x1b[4A", 44: "\r\x1b[5A", 10: "\r\x1b[12A"} {
+		if got := p.back(columns); got != want {
+			t.Errorf("on %d columns it goes back by %q, want %q", columns, got, want)
+		}
+	}
+}
+
+func TestWatchEnds(t *testing.T) {
+	backup := func(phase velerov1.BackupPhase) []client.Object { return []client.Object{aBackup("b", phase)} }
+	with := func(objects []client.Object, more ...client.Object) []client.Object { return append(objects, more...) }
+	orphan := aVolume("2", "b", "old", resticv1.PhaseFailed)
+	orphan.Labels[contract.LabelBackupUID] = "of-another-one"
+	forgotten := aVolume("3", "b", "forgotten", resticv1.PhaseFailed)
+	forgotten.Spec.Forget = true
+	for name, test := range map[string]struct {
+		objects []client.Object
+		args    []string
+		code    command.Code
+		out     []string
+		err     []string
+	}{
+		"one that is done is shown at once": {
+			objects: with(backup(velerov1.BackupPhaseCompleted), aVolume("1", "b", "data", resticv1.PhaseCompleted), orphan,
+				forgotten),
+			args: []string{"b"}, out: []string{"backup b  Completed", "1 volume: 1 done", "foo/web/data  Completed"},
+		},
+		"one that Velero found in the bucket has another UID": {
+			objects: with(backup(velerov1.BackupPhaseCompleted), orphan, forgotten),
+			args:    []string{"b"}, code: command.Bad, out: []string{"1 volume: 1 failed", "foo/web/old  Failed"},
+		},
+		"one that failed": {
+			objects: backup(velerov1.BackupPhaseFailedValidation), args: []string{"b"}, code: command.Bad,
+			out: []string{"FailedValidation"}, err: []string{"velero -n velero backup logs b"},
+		},
+		"one without volumes": {
+			objects: backup(velerov1.BackupPhaseCompleted), args: []string{"b"},
+			out: []string{"0 volumes"}, err: []string{"velero-restic plan NAMESPACE"},
+		},
+		"one that is being deleted": {
+			objects: backup(velerov1.BackupPhaseDeleting), args: []string{"b"}, code: command.Bad, out: []string{"Deleting"},
+		},
+		"one that goes on for longer than one cares to wait": {
+			objects: backup(velerov1.BackupPhaseInProgress), args: []string{"b", "--timeout=1s"}, code: command.Late,
+			err: []string{"backup b is still InProgress, and --timeout has passed", "the backup goes on", "backup watch b"},
+		},
+		"one that does not exist": {
+			objects: backup(velerov1.BackupPhaseCompleted), args: []string{"c"}, code: command.Unable,
+			err: []string{`there is no backup "c" in namespace velero`, "there are: b"},
+		},
+		"none at all": {args: []string{"c"}, code: command.Unable, err: []string{"there is none at all"}},
+		"two":         {args: []string{"b", "c"}, code: command.Usage, err: []string{"one backup, and there are 2"}},
+		"no time":     {args: []string{"b", "--interval=0s"}, code: command.Usage, err: []string{"--interval"}},
+		"less time than none": {
+			args: []string{"b", "--timeout=-1s"}, code: command.Usage, err: []string{"--timeout must not be negative"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, command.Screen{}, interceptor.Funcs{}, test.objects...)
+			w.start(t.Context(), append([]string{"backup", "watch"}, test.args...)...)
+			w.wantEnd(test.code)
+			w.waitFor(w.out, test.out...)
+			w.waitFor(w.errOut, test.err...)
+			if strings.Contains(w.out.String(), "forgotten") {
+				t.Errorf("a deleted backup's volume is shown:\n%s", w.out)
+			}
+		})
+	}
+}
+
+func TestWatchIsStopped(t *testing.T) {
+	screen := command.Screen{Terminal: true, Size: func() (int, int) { return 80, 24 }}
+	w := newWorld(t, screen, interceptor.Funcs{}, aBackup("b", velerov1.BackupPhaseInProgress))
+	ctx, stop := context.WithCancel(t.Context())
+	w.start(ctx, "backup", "watch", "b")
+	w.waitFor(w.out, "backup b")
+	stop()
+	w.wantEnd(command.Interrupted)
+	w.waitFor(w.errOut, "the backup goes on; to look at it again: velero-restic backup watch b")
+	if text := w.out.String(); !strings.HasSuffix(text, showCursor) {
+		t.Errorf("it leaves the terminal without its cursor: %q", text)
+	}
+}
+
+func TestWatchSeesTheDeletion(t *testing.T) {
+	backup := aBackup("b", velerov1.BackupPhaseInProgress)
+	w := newWorld(t, command.Screen{}, interceptor.Funcs{}, backup)
+	w.start(t.Context(), "backup", "watch", "b")
+	w.waitFor(w.out, "InProgress")
+	if err := w.client.Delete(t.Context(), backup); err != nil {
+		t.Fatal(err)
+	}
+	w.wantEnd(command.Unable)
+	w.waitFor(w.errOut, "backup b was deleted")
+}
+
+// TestWatchOutlivesTheAPIServer has every watch break and lists fail, after they had worked once.
+func TestWatchOutlivesTheAPIServer(t *testing.T) {
+	var mu sync.Mutex
+	away, watches := false, []apiwatch.Interface{}
+	funcs := interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if away {
+				return errors.New("connection refused")
+			}
+			return c.List(ctx, list, opts...)
+		},
+		Watch: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption,
+		) (apiwatch.Interface, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			watcher, err := c.Watch(ctx, list, opts...)
+			watches = append(watches, watcher)
+			return watcher, err
+		},
+	}
+	backup := aBackup("b", velerov1.BackupPhaseInProgress)
+	w := newWorld(t, command.Screen{}, funcs, backup)
+	w.start(t.Context(), "backup", "watch", "b")
+	w.waitFor(w.out, "InProgress")
+	for watching := false; !watching; time.Sleep(10 * time.Millisecond) {
+		mu.Lock()
+		if watching = len(watches) == 2; watching {
+			away = true
+			watches[0].Stop()
+			watches[1].Stop()
+		}
+		mu.Unlock()
+	}
+	w.waitFor(w.errOut, "the API server does not answer (connection refused); the backup goes on, trying again")
+	w.create(aVolume("1", "b", "data", resticv1.PhaseCompleted))
+	backup.Status.Phase = velerov1.BackupPhaseCompleted
+	w.update(backup)
+	mu.Lock()
+	away = false
+	mu.Unlock()
+	w.wantEnd(command.OK)
+	w.waitFor(w.errOut, "the API server answers again")
+	w.waitFor(w.out, "foo/web/data: Completed", "backup b: Completed")
+}
+
+func TestWatchWithoutRights(t *testing.T) {
+	forbidden := func(resource string) error {
+		return apierrors.NewForbidden(schema.GroupResource{Group: "x", Resource: resource}, "", fmt.Errorf(
+			"User %q cannot list resource %q in API group %q in the namespace %q", "u", resource, "x", "velero"))
+	}
+	for name, funcs := range map[string]interceptor.Funcs{
+		"to read Velero's objects": {Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object,
+			...client.GetOption,
+		) error {
+			return forbidden("backups")
+		}},
+		"to list ours": {List: func(_ context.Context, c client.WithWatch, list client.ObjectList,
+			opts ...client.ListOption,
+		) error {
+			if _, ours := list.(*resticv1.PodVolumeBackupList); ours {
+				return forbidden("podvolumebackups")
+			}
+			return c.List(t.Context(), list, opts...)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, command.Screen{}, funcs, aBackup("b", velerov1.BackupPhaseInProgress))
+			w.start(t.Context(), "backup", "watch", "b")
+			w.wantEnd(command.Unable)
+			w.waitFor(w.errOut, "forbidden", "next:", "the right to list resource")
+		})
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	w := newWorld(t, command.Screen{}, interceptor.Funcs{}, aBackup("b", ""), aBackup("c", ""))
+	w.start(t.Context(), "backup", "__complete", "watch", "")
+	w.wantEnd(command.OK)
+	w.waitFor(w.out, "b\nc\n:4\n")
+}
