@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/watch"
 )
 
 // newRoot wires the commands.
@@ -23,5 +24,5 @@ Exit codes: 0 done and well; 1 it could not be done; 2 wrong usage; 3 done, and 
 4 a deadline has passed; 130 stopped by Ctrl-C.`,
 	}
 	env.AddFlags(root.PersistentFlags())
-	return command.Group(root)
+	return command.Group(root, watch.Backup(env), watch.Restore(env))
 }

@@ -119,7 +119,8 @@ func TestFrameOfPhases(t *testing.T) {
 		want      string
 	}{
 		"before there is anything": {
-			Operation{Kind: "backup", Name: "b", Phase: "Queued", Detail: "position 2 in Velero's queue"}, nil,
+			Operation{Kind: "backup", Name: "b", Phase: "Queued", Detail: "position 2 in Velero's queue"},
+			nil,
 			"backup b  Queued  position 2 in Velero's queue\n0 volumes",
 		},
 		"a volume that no agent has seen": {
@@ -140,8 +141,10 @@ func TestFrameOfPhases(t *testing.T) {
 				"a/b/c  [                                      ]   ?%              0 B",
 		},
 		"a good end": {
-			Operation{Kind: "backup", Name: "b", Phase: "Completed", Final: true, Good: true, Started: start(),
-				Completed: at(61), Warnings: 1},
+			Operation{
+				Kind: "backup", Name: "b", Phase: "Completed", Final: true, Good: true, Started: start(),
+				Completed: at(61), Warnings: 1,
+			},
 			[]Volume{{Key: "1", Label: "a/b/c", Phase: resticv1.PhaseCompleted, Done: 5 * mib, Total: 5 * mib}},
 			"backup b  Completed  took 1m01s  0 errors  1 warning\n1 volume: 1 done  5.0 MiB\na/b/c  Completed  5.0 MiB",
 		},
