@@ -14,18 +14,11 @@ import (
 	"path/filepath"
 	"testing"
 
-	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	"github.com/vmware-tanzu/velero/pkg/plugin/framework"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
-	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/host"
-	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/part"
+	"github.com/velero-restic/velero-plugin-for-restic/test/apiserver"
 )
 
 // server is the API server of all tests. Each test has namespaces of its own in it.
@@ -55,80 +48,31 @@ func TestMain(m *testing.M) {
 
 // run starts the API server and builds what is tested, and returns the tests' exit code.
 func run(m *testing.M) (code int, err error) {
-	if err := prepareAssets(context.Background()); err != nil {
-		return 0, err
-	}
 	dir, err := os.MkdirTemp("", "integration-")
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	environment, err := newEnvironment()
+	api, err := apiserver.Start(context.Background(), os.Stdout)
 	if err != nil {
 		return 0, err
 	}
-	config, err := environment.Start()
-	if err != nil {
-		return 0, fmt.Errorf("starting the API server: %w", err)
-	}
-	defer func() { err = errors.Join(err, environment.Stop()) }()
-	if shared, err = newServer(dir, config, environment); err != nil {
+	defer func() { err = errors.Join(err, api.Stop()) }()
+	if shared, err = newServer(dir, api); err != nil {
 		return 0, err
 	}
 	return m.Run(), nil
 }
 
-// prepareAssets tells envtest of the API server and etcd that the test cluster uses, and has them installed first.
-func prepareAssets(ctx context.Context) error {
-	if err := host.Prepare(ctx, os.Stdout); err != nil {
-		return err
-	}
-	etcd, err := host.Program("etcd")
-	if err != nil {
-		return err
-	}
-	cache, err := part.Find(ctx)
-	if err != nil {
-		return err
-	}
-	const apiServer = "kube-apiserver"
-	if err := cache.Build(ctx, os.Stdout, apiServer); err != nil {
-		return err
-	}
-	binary, err := cache.Binary(apiServer)
-	if err != nil {
-		return err
-	}
-	return errors.Join(os.Setenv("TEST_ASSET_ETCD", etcd), os.Setenv("TEST_ASSET_KUBE_APISERVER", binary))
-}
-
-// newEnvironment returns an API server with our custom resources and Velero's.
-func newEnvironment() (*envtest.Environment, error) {
-	velero, err := command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/vmware-tanzu/velero")
-	if err != nil {
-		return nil, err
-	}
-	return &envtest.Environment{
-		CRDDirectoryPaths: []string{
-			filepath.Join("..", "..", "examples", "base", "crds"),
-			filepath.Join(velero, "config", "crd", "v1", "bases"),
-		},
-		ErrorIfCRDPathMissing: true,
-	}, nil
-}
-
 // newServer builds the binaries and writes what they find the API server by.
-func newServer(dir string, config *rest.Config, environment *envtest.Environment) (server, error) {
+func newServer(dir string, api *apiserver.Server) (server, error) {
 	s := server{
-		config: config, plugin: filepath.Join(dir, "velero-plugin-for-restic"), kubeconfig: filepath.Join(dir, "kubeconfig"),
+		config: api.Config, plugin: filepath.Join(dir, "velero-plugin-for-restic"),
+		kubeconfig: filepath.Join(dir, "kubeconfig"),
 	}
-	user, err := environment.AddUser(envtest.User{Name: "velero", Groups: []string{"system:masters"}}, config)
+	kubeconfig, err := api.Kubeconfig("velero")
 	if err != nil {
-		return s, fmt.Errorf("making Velero's user: %w", err)
-	}
-	kubeconfig, err := user.KubeConfig()
-	if err != nil {
-		return s, fmt.Errorf("making Velero's kubeconfig: %w", err)
+		return s, err
 	}
 	if err := os.WriteFile(s.kubeconfig, kubeconfig, 0o600); err != nil {
 		return s, err
@@ -136,15 +80,11 @@ func newServer(dir string, config *rest.Config, environment *envtest.Environment
 	if _, err := command("go", "build", "-o", s.plugin, "../../plugins"); err != nil {
 		return s, err
 	}
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{
-		corev1.AddToScheme, appsv1.AddToScheme, velerov1.AddToScheme, resticv1.AddToScheme,
-	} {
-		if err := add(scheme); err != nil {
-			return s, err
-		}
+	scheme, err := apiserver.Scheme()
+	if err != nil {
+		return s, err
 	}
-	s.client, err = client.New(config, client.Options{Scheme: scheme})
+	s.client, err = client.New(s.config, client.Options{Scheme: scheme})
 	return s, err
 }
 

@@ -13,9 +13,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
+	"github.com/velero-restic/velero-plugin-for-restic/test/apiserver"
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/part"
 	"github.com/velero-restic/velero-plugin-for-restic/test/page"
 )
@@ -43,25 +43,16 @@ func openshiftServer(t *testing.T) (*page.Desk, client.Client) {
 // platformServer is an API server for one test, with the definitions in those files, and a desk at it.
 func platformServer(t *testing.T, definitions ...string) (*page.Desk, client.Client) {
 	t.Helper()
-	environment, err := newEnvironment()
-	if err != nil {
-		t.Fatal(err)
-	}
-	environment.CRDDirectoryPaths = append(environment.CRDDirectoryPaths, definitions...)
-	config, err := environment.Start()
+	api, err := apiserver.Start(t.Context(), t.Output(), definitions...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := environment.Stop(); err != nil {
+		if err := api.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	user, err := environment.AddUser(envtest.User{Name: "reader", Groups: []string{"system:masters"}}, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kubeconfig, err := user.KubeConfig()
+	kubeconfig, err := api.Kubeconfig("reader")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +60,7 @@ func platformServer(t *testing.T, definitions ...string) (*page.Desk, client.Cli
 	if err := os.WriteFile(file, kubeconfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kube, err := client.New(config, client.Options{Scheme: shared.client.Scheme()})
+	kube, err := client.New(api.Config, client.Options{Scheme: shared.client.Scheme()})
 	if err != nil {
 		t.Fatal(err)
 	}
