@@ -35,6 +35,9 @@ const (
 // of rules. As long as the two are equal the names are the rules'; else a person has written them.
 const AnnotationVolumesByRule = "restic.velero.io/backup-volumes-by-rule"
 
+// AnnotationRule, on a PodVolumeBackup, names the rule that selected the volume.
+const AnnotationRule = "restic.velero.io/rule"
+
 // LabelClaimed, with value "true", is put on a PersistentVolumeClaim whose data this project takes. The base volume
 // policy in examples/base matches it and so makes Velero's core leave the volume alone.
 const LabelClaimed = "restic.velero.io/backup"

@@ -216,7 +216,7 @@ func TestDependsOnRules(t *testing.T) {
 		"what a person excludes":          {[]change{only("data"), excluded("data")}, false},
 		"what a policy asks for":          {[]change{only("data"), withPolicies(entryRestic + "{storageClass: [gold]}\n")}, false},
 		"what a policy skips":             {[]change{only("data"), withPolicies("- action: {type: skip}\n")}, false},
-		"the claim of a pod that is done": {[]change{only("data"), pod(succeeded)}, false},
+		"the claim of a pod that is done": {[]change{only("data"), pod(succeeded)}, true},
 		"the claim of a pod that waits":   {[]change{only("data"), pod(pending)}, true},
 	} {
 		t.Run(sentence, func(t *testing.T) {

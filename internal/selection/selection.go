@@ -151,11 +151,8 @@ func ClaimsToRelease(in Input) []*corev1.PersistentVolumeClaim {
 }
 
 // DependsOnRules says whether rules, if there were any, would decide about a volume of the pod: one that Velero does
-// not pass over, and about which neither a policy nor a person says anything. Of a pod that is done there is none.
+// not pass over, and about which neither a policy nor a person says anything.
 func DependsOnRules(in Input) bool {
-	if in.Pod.Status.Phase == corev1.PodSucceeded || in.Pod.Status.Phase == corev1.PodFailed {
-		return false
-	}
 	d := newDecider(in)
 	return slices.ContainsFunc(in.Pod.Spec.Volumes, func(volume corev1.Volume) bool {
 		return d.dependsOnRules(d.subject(&volume))

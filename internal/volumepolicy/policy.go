@@ -5,7 +5,11 @@
 // Velero's own core does (velero v1.18.3, internal/resourcepolicies, which cannot be imported). It makes no calls.
 package volumepolicy
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
 
 // ActionType is what a policy does with a volume.
 type ActionType string
@@ -89,6 +93,11 @@ func (p *Policies) Match(v Volume) (Action, bool) {
 		}
 	}
 	return Action{}, false
+}
+
+// AskForRestic says whether any policy asks this project for volumes: see Action.ForRestic.
+func (p *Policies) AskForRestic() bool {
+	return p != nil && slices.ContainsFunc(p.policies, func(p policy) bool { return p.action.ForRestic() })
 }
 
 // Merge returns the policies of all of them, the first one's first. This is how Velero adds the cluster-wide ones

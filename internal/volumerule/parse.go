@@ -4,6 +4,7 @@
 package volumerule
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,9 +25,9 @@ const (
 	KeyOriginal = "config.yml"
 )
 
-// document is the content under KeyRules.
+// document is the content under KeyRules. Rules are read one by one, so that a message can name the rule.
 type document struct {
-	Rules []entry `json:"rules"`
+	Rules []json.RawMessage `json:"rules"`
 }
 
 // entry is a rule as it is written.
@@ -61,9 +62,20 @@ func Parse(configMap *corev1.ConfigMap) (*Rules, error) {
 	}
 	rules, err := parseData(configMap.Data)
 	if err != nil {
-		return nil, fmt.Errorf("reading the rules in ConfigMap %s/%s: %w", configMap.Namespace, configMap.Name, err)
+		return nil, fmt.Errorf("reading the rules in ConfigMap %s/%s: %s",
+			configMap.Namespace, configMap.Name, inLine(err))
 	}
 	return rules, nil
+}
+
+// inLine returns the message in one line, for logs and Events, and without the steps in which YAML is decoded.
+func inLine(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		line = strings.ReplaceAll(line, "error unmarshaling JSON: while decoding JSON: ", "")
+		lines[i] = strings.TrimSpace(strings.ReplaceAll(line, "error converting YAML to JSON: ", ""))
+	}
+	return strings.ReplaceAll(strings.Join(lines, "; "), ":; ", ": ")
 }
 
 func parseData(data map[string]string) (*Rules, error) {
@@ -93,13 +105,13 @@ func parseRules(content string) (*Rules, error) {
 	var problems []error
 	seen := sets.New[string]()
 	for i := range doc.Rules {
-		parsed, err := doc.Rules[i].parse()
-		if doc.Rules[i].Name != "" && seen.Has(doc.Rules[i].Name) {
+		parsed, err := parseRule(doc.Rules[i])
+		if parsed.name != "" && seen.Has(parsed.name) {
 			err = errors.Join(err, errors.New("name: an earlier rule has it, too"))
 		}
-		seen.Insert(doc.Rules[i].Name)
+		seen.Insert(parsed.name)
 		if err != nil {
-			problems = append(problems, inRule(i, doc.Rules[i].Name, err))
+			problems = append(problems, inRule(i, parsed.name, err))
 		}
 		rules.rules = append(rules.rules, parsed)
 	}
@@ -109,11 +121,22 @@ func parseRules(content string) (*Rules, error) {
 	return rules, nil
 }
 
+// inRule has each line of the message name the rule.
 func inRule(index int, name string, err error) error {
-	if name == "" {
-		return fmt.Errorf("rules[%d]: %w", index, err)
+	where := fmt.Sprintf("rules[%d]", index)
+	if name != "" {
+		where = fmt.Sprintf("rules[%d] (%s)", index, name)
 	}
-	return fmt.Errorf("rules[%d] (%s): %w", index, name, err)
+	return fmt.Errorf("%s: %s", where, strings.ReplaceAll(err.Error(), "\n", "\n"+where+": "))
+}
+
+// parseRule returns the rule and all that is wrong with it. What cannot be decoded has its name all the same.
+func parseRule(content json.RawMessage) (rule, error) {
+	var e entry
+	if err := yaml.UnmarshalStrict(content, &e); err != nil {
+		return rule{name: e.Name}, err
+	}
+	return e.parse()
 }
 
 // parse returns the rule and all that is wrong with it.

@@ -153,7 +153,10 @@ func TestParseRefuses(t *testing.T) {
 	}{
 		"what is no YAML":         {"rules: [", []string{"rules.yaml"}},
 		"no rule":                 {"rules: []", []string{"rules is empty"}},
-		"a field that is none":    {"rules: [{name: a, action: include, namespace: x}]", []string{"namespace"}},
+		"a field that is none":    {"rules: [{name: a, action: include, namespace: x}]", []string{"rules[0] (a)", `unknown field "namespace"`}},
+		"a field of another kind": {"rules: [{name: a, action: include, namespaces: x}]", []string{"rules[0] (a)", "namespaces"}},
+		"a rule that is none":     {"rules: [a]", []string{"rules[0]"}},
+		"two errors in a rule":    {"rules: [{name: a, action: x, size: {}}]", []string{"rules[0] (a): action", "; rules[0] (a): size"}},
 		"no name":                 {"rules: [{action: include}]", []string{"rules[0]: name"}},
 		"a name twice":            {"rules: [{name: a, action: include}, {name: a, action: exclude}]", []string{"rules[1] (a): name"}},
 		"another action":          {"rules: [{name: a, action: take}]", []string{`rules[0] (a): action: it is "take"`, "include or exclude"}},

@@ -185,11 +185,11 @@ func (r *request) decide() ([]selection.Decision, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The label is read from the API server and not assumed: without it Velero's core takes the volume as well.
-	decisions, err := s.Decide(r.pod, false)
+	decisions, err := s.Decide(r.pod)
 	if err != nil {
 		return nil, err
 	}
+	r.reportRules(s.Rules())
 	for _, d := range decisions {
 		if d.Take {
 			repository, err := r.cluster.EnsureRepository(
@@ -204,6 +204,24 @@ func (r *request) decide() ([]selection.Decision, error) {
 	return decisions, nil
 }
 
+// reportRules logs at error level that rules cannot be read, for each pod that they may be about: a backup must not
+// look whole when nobody knows what was to be in it. Of a pod that is done nothing could be taken anyway.
+func (r *request) reportRules(rules survey.RulesReport) {
+	if warning := r.cluster.WarnOfRules(r.backup.UID); warning != "" {
+		r.log.Warn(warning)
+	}
+	phase := r.pod.Status.Phase
+	if rules.Problem == nil || phase == corev1.PodSucceeded || phase == corev1.PodFailed {
+		return
+	}
+	remedy := "try again, or see the API server's log"
+	if rules.ConfigMap != "" {
+		remedy = fmt.Sprintf("correct it with `kubectl -n %s edit configmap %s`", r.cluster.Namespace, rules.ConfigMap)
+	}
+	r.log.Errorf("pod %s/%s: volumes may be missing, since the rules that select them cannot be read. What "+
+		"annotations, volume policies and defaults ask for is backed up: %v: %s", r.pod.Namespace, r.pod.Name, rules.Problem, remedy)
+}
+
 // report logs what becomes of a volume. Velero counts warnings and errors of the log as the backup's
 // (velero v1.18.3, pkg/controller/backup_controller.go: logCounter).
 func (r *request) report(d selection.Decision) {
@@ -214,6 +232,11 @@ func (r *request) report(d selection.Decision) {
 	case selection.SeverityWarning:
 		log.Warn(d.Message)
 	case selection.SeverityInfo:
+		if d.Take && d.Rule != "" {
+			log.Infof("volume %s of pod %s/%s is backed up with restic for the sake of rule %q",
+				d.Volume, r.pod.Namespace, r.pod.Name, d.Rule)
+			return
+		}
 		log.Debug(d.Message)
 	}
 }

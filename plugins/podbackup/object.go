@@ -71,6 +71,9 @@ func (r *request) object(d selection.Decision) *resticv1.PodVolumeBackup {
 	if d.Claim != nil {
 		object.Annotations[contract.AnnotationPVCName] = d.Claim.Name
 	}
+	if d.Rule != "" {
+		object.Annotations[contract.AnnotationRule] = d.Rule
+	}
 	if !d.Take {
 		object.Spec.Skip = &resticv1.SkipReason{Reason: string(d.Reason), Message: d.Message}
 		return object

@@ -24,6 +24,10 @@ func claimed() map[string]string {
 	return map[string]string{contract.LabelClaimed: "true", "app": "web"}
 }
 
+func rules(action string) *corev1.ConfigMap {
+	return clustertest.Rules("rules", "rules: [{name: all, action: "+action+"}]")
+}
+
 func TestGetRelatedItems(t *testing.T) {
 	asks := func() *corev1.Pod { return clustertest.Pod("web", [2]string{"data-volume", "data"}) }
 	asksNot := func() *corev1.Pod {
@@ -50,6 +54,14 @@ func TestGetRelatedItems(t *testing.T) {
 		"a claim without any pod loses it":              {labels: claimed(), warns: "app/data"},
 		"a claim whose pod asks keeps it":               {labels: claimed(), others: []client.Object{asks()}, want: "true"},
 		"a claim without label and pod stays as it is":  {},
+		"a claim that a rule includes gets the label":   {item: asksNot(), others: []client.Object{rules("include")}, want: "true"},
+		"a claim that a rule includes keeps it":         {labels: claimed(), others: []client.Object{rules("include"), asksNot()}, want: "true"},
+		"a claim that a rule excludes loses it":         {item: asksNot(), labels: claimed(), others: []client.Object{rules("exclude")}, warns: "app/data"},
+		"a claim that a person names keeps it":          {item: asks(), labels: claimed(), others: []client.Object{rules("exclude")}, want: "true"},
+		"rules that cannot be read leave a label on":    {item: asksNot(), labels: claimed(), others: []client.Object{rules("wrong")}, want: "true"},
+		"they do so for another pod's claim, too":       {labels: claimed(), others: []client.Object{rules("wrong"), asksNot()}, want: "true"},
+		"but not for a claim without any pod":           {labels: claimed(), others: []client.Object{rules("wrong")}, warns: "app/data"},
+		"and they put none on":                          {item: asksNot(), others: []client.Object{rules("wrong")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			claim, volume := clustertest.Claim("data", test.labels)

@@ -31,9 +31,13 @@ const (
 // addHelper puts the init container first, so that the pod's own find the data. It returns what of the configuration
 // was not used, for people.
 func (r *request) addHelper(pod *unstructured.Unstructured, volumes []string) ([]string, error) {
-	config, warning, err := r.cluster.PluginConfig(contract.PluginKindRestore)
+	configMap, warning, err := r.cluster.PluginConfig(contract.PluginKindRestore)
 	if err != nil {
 		return nil, err
+	}
+	var config map[string]string
+	if configMap != nil {
+		config = configMap.Data
 	}
 	var warnings []string
 	if warning != "" {

@@ -4,6 +4,7 @@
 package reprovision
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,6 +25,22 @@ import (
 
 func claimed() map[string]string { return map[string]string{contract.LabelClaimed: "true"} }
 
+// byPolicy has the backup's volume policies ask for local volumes.
+func byPolicy() *corev1.ConfigMap {
+	policy := clustertest.Policy()
+	policy.Data["policy.yaml"] = "version: v1\nvolumePolicies:\n- conditions: {volumeTypes: [local]}\n" +
+		"  action: {type: custom, parameters: {uploader: restic}}\n"
+	return policy
+}
+
+// noPolicy has them say nothing of claims.
+func noPolicy() *corev1.ConfigMap {
+	policy := clustertest.Policy()
+	policy.Data["policy.yaml"] = "version: v1\nvolumePolicies:\n- conditions: {volumeTypes: [nfs]}\n" +
+		"  action: {type: custom}\n"
+	return policy
+}
+
 func TestBackup(t *testing.T) {
 	pod := func(change func(*corev1.Pod)) *corev1.Pod {
 		pod := clustertest.Pod("web", [2]string{"data-volume", "data"})
@@ -35,8 +52,23 @@ func TestBackup(t *testing.T) {
 	for name, test := range map[string]struct {
 		labels map[string]string // of the claim in the cluster; Velero's copy has none
 		pod    *corev1.Pod
+		others []client.Object
 		want   bool
 	}{
+		"a claim that a volume policy selects, without the label": {
+			pod: pod(func(p *corev1.Pod) { p.Annotations = nil }), others: []client.Object{byPolicy()}, want: true,
+		},
+		"a claim that a rule selects": {
+			labels: claimed(), pod: pod(func(p *corev1.Pod) { p.Annotations = nil }),
+			others: []client.Object{clustertest.Rules("r", "rules: [{name: all, action: include}]")}, want: true,
+		},
+		"a claim that a rule selects and Velero takes": {
+			pod: pod(nil), others: []client.Object{clustertest.Rules("r", "rules: [{name: all, action: include}]")},
+		},
+		"a claim that a rule selects, where no policy knows the label": {
+			pod: pod(func(p *corev1.Pod) { p.Annotations = nil }), want: true,
+			others: []client.Object{noPolicy(), clustertest.Rules("r", "rules: [{name: all, action: include}]")},
+		},
 		"a claim that is taken":                                {labels: claimed(), pod: pod(nil), want: true},
 		"a claim that is Velero's, although it is asked for":   {pod: pod(nil)},
 		"a claim that carries the label for another backup":    {labels: claimed(), pod: pod(func(p *corev1.Pod) { p.Annotations = nil })},
@@ -46,7 +78,10 @@ func TestBackup(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			claim, volume := clustertest.Claim("data", test.labels)
-			objects := []client.Object{clustertest.Policy(), claim, volume}
+			objects := append([]client.Object{claim, volume}, test.others...)
+			if !slices.ContainsFunc(objects, func(o client.Object) bool { return o.GetName() == "policy" }) {
+				objects = append(objects, clustertest.Policy())
+			}
 			if test.pod != nil {
 				objects = append(objects, test.pod)
 			}

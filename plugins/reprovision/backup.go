@@ -90,9 +90,6 @@ func (a *BackupAction) takes(backup *velerov1.Backup, namespace, name string) (b
 	if err != nil {
 		return false, fmt.Errorf("reading PersistentVolumeClaim %s/%s: %w", namespace, name, err)
 	}
-	if claim.Labels[contract.LabelClaimed] != "true" {
-		return false, nil
-	}
 	s, err := survey.New(a.cluster, backup)
 	if err != nil {
 		return false, err

@@ -2,7 +2,7 @@
 // Copyright the velero-plugin-for-restic authors.
 
 // Package cluster is the API server as the plugin's actions see it: one client, which reads past every cache, since an
-// action decides on what is there now. Nothing is kept between two calls.
+// action decides on what is there now. Nothing is kept between two calls but the rules of a backup: see RulesOf.
 package cluster
 
 import (
@@ -36,6 +36,8 @@ type Cluster struct {
 	Namespace string
 	// Now tells the time.
 	Now func() time.Time
+
+	rules rulesOf
 }
 
 // Scheme returns the kinds that the actions read and write.

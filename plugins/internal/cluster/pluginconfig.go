@@ -14,9 +14,9 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// PluginConfig returns the data of the ConfigMap that configures the plugin's actions of this kind, nil without one.
+// PluginConfig returns the ConfigMap that configures the plugin's actions of this kind, nil without one.
 // Of several it takes the first by name; the second result says so for people, and is empty otherwise.
-func (c *Cluster) PluginConfig(kind string) (map[string]string, string, error) {
+func (c *Cluster) PluginConfig(kind string) (*corev1.ConfigMap, string, error) {
 	var list corev1.ConfigMapList
 	labels := client.MatchingLabels{contract.LabelPluginConfig: "", contract.LabelPluginName: kind}
 	err := c.Retry(func() error {
@@ -36,5 +36,5 @@ func (c *Cluster) PluginConfig(kind string) (map[string]string, string, error) {
 			"the other",
 			list.Items[0].Name, list.Items[1].Name, c.Namespace, contract.LabelPluginName, kind, list.Items[0].Name)
 	}
-	return list.Items[0].Data, warning, nil
+	return &list.Items[0], warning, nil
 }

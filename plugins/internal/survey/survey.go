@@ -25,6 +25,16 @@ type Survey struct {
 	cluster  *cluster.Cluster
 	backup   *velerov1.Backup
 	policies *volumepolicy.Policies
+	rules    RulesReport
+}
+
+// RulesReport is what there is to say about the rules that select volumes, as far as pods that were looked at depend
+// on them.
+type RulesReport struct {
+	// Problem says why they cannot be read; nil when they can or need not be.
+	Problem error
+	// ConfigMap is the name of the ConfigMap that is to be mended, if there is one.
+	ConfigMap string
 }
 
 // New returns the survey of a backup. It fails if the backup's volume policies cannot be read.
@@ -61,13 +71,13 @@ func (s *Survey) read(name string) (*volumepolicy.Policies, error) {
 	return policies, nil
 }
 
-// Decide returns what becomes of the volumes of a pod. AssumeClaimed is selection.Input's.
-func (s *Survey) Decide(pod *corev1.Pod, assumeClaimed bool) ([]selection.Decision, error) {
+// Decide returns what becomes of the volumes of a pod. The labels of claims are read from the API server and not
+// assumed: without them Velero's core takes the volumes as well.
+func (s *Survey) Decide(pod *corev1.Pod) ([]selection.Decision, error) {
 	in, err := s.Input(pod)
 	if err != nil {
 		return nil, err
 	}
-	in.AssumeClaimed = assumeClaimed
 	decisions := selection.Decide(in)
 	if !slices.ContainsFunc(decisions, func(d selection.Decision) bool { return d.Asked }) {
 		return decisions, nil
@@ -98,8 +108,27 @@ func (s *Survey) Input(pod *corev1.Pod) (selection.Input, error) {
 			return selection.Input{}, err
 		}
 	}
+	s.addRules(&in)
 	return in, nil
 }
+
+// addRules reads the rules, for a pod that has a volume about which they may decide. Rules that cannot be read keep
+// nothing out of the backup that else is asked for.
+func (s *Survey) addRules(in *selection.Input) {
+	if !selection.DependsOnRules(*in) {
+		return
+	}
+	rules, err := s.cluster.RulesOf(s.backup.UID)
+	if err != nil {
+		s.rules.Problem, in.RulesInvalid = err, true
+		return
+	}
+	s.rules.Problem, s.rules.ConfigMap = rules.Invalid, rules.ConfigMap
+	in.Rules, in.RulesInvalid = rules.Rules, rules.Invalid != nil
+}
+
+// Rules returns what there is to say about the rules, after Input or Decide.
+func (s *Survey) Rules() RulesReport { return s.rules }
 
 // addClaim reads a claim and the volume that it is bound to. What does not exist is left out: it has a reason there.
 func (s *Survey) addClaim(in *selection.Input, name string) error {
@@ -168,23 +197,37 @@ func (s *Survey) Users(claim *corev1.PersistentVolumeClaim) ([]corev1.Pod, error
 	}), nil
 }
 
-// Labels says whether any pod in the backup needs the claim to carry contract.LabelClaimed.
+// Labels says whether any pod in the backup needs a claim that carries contract.LabelClaimed to carry it further, or
+// may need it for the sake of rules that cannot be read.
 func (s *Survey) Labels(claim *corev1.PersistentVolumeClaim) (bool, error) {
 	return s.anyUser(claim, func(pod *corev1.Pod) (bool, error) {
 		in, err := s.Input(pod)
-		return err == nil && slices.ContainsFunc(selection.ClaimsToLabel(in),
+		return err == nil && !slices.ContainsFunc(selection.ClaimsToRelease(in),
 			func(c *corev1.PersistentVolumeClaim) bool { return c.Name == claim.Name }), err
 	})
 }
 
-// Takes says whether the content of the claim goes into this backup with restic, through any pod.
+// Takes says whether the content of the claim goes into this backup with restic, through any pod. What keeps Velero's
+// core from it is contract.LabelClaimed as it stands in the API server; without it only a volume policy of the backup
+// or a rule can have it taken, and nobody is asked where there are none.
 func (s *Survey) Takes(claim *corev1.PersistentVolumeClaim) (bool, error) {
+	if claim.Labels[contract.LabelClaimed] != "true" && !s.takesUnlabelled() {
+		return false, nil
+	}
 	return s.anyUser(claim, func(pod *corev1.Pod) (bool, error) {
-		decisions, err := s.Decide(pod, true)
+		decisions, err := s.Decide(pod)
 		return err == nil && slices.ContainsFunc(decisions, func(d selection.Decision) bool {
 			return d.Take && d.Claim != nil && d.Claim.Name == claim.Name
 		}), err
 	})
+}
+
+func (s *Survey) takesUnlabelled() bool {
+	if s.policies.AskForRestic() {
+		return true
+	}
+	rules, err := s.cluster.RulesOf(s.backup.UID)
+	return err == nil && rules.Rules != nil
 }
 
 func (s *Survey) anyUser(claim *corev1.PersistentVolumeClaim, asks func(*corev1.Pod) (bool, error)) (bool, error) {

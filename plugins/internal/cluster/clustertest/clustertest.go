@@ -117,6 +117,19 @@ volumePolicies:
 	}
 }
 
+// Rules returns a ConfigMap with rules that select volumes.
+func Rules(name, content string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: Velero, Name: name,
+			Labels: map[string]string{
+				contract.LabelPluginConfig: "", contract.LabelPluginName: contract.PluginKindBackup,
+			},
+		},
+		Data: map[string]string{"rules.yaml": content},
+	}
+}
+
 // Claim returns a bound claim, and the volume that it is bound to.
 func Claim(name string, labels map[string]string) (*corev1.PersistentVolumeClaim, *corev1.PersistentVolume) {
 	mode := corev1.PersistentVolumeFilesystem
