@@ -26,7 +26,7 @@ import (
 type maintainOptions struct {
 	// repository is the name of the ResticRepository.
 	repository string
-	// operation is one of check, prune and unlock.
+	// operation is one of check, prune, unlock and snapshots.
 	operation string
 	// part is which part of the data a check reads, as n/t; empty for none.
 	part string
@@ -46,7 +46,7 @@ func maintainCommand(options *Options) *cobra.Command {
 	var asked maintainOptions
 	command := &cobra.Command{
 		Use:   "maintain",
-		Short: "Check, prune or unlock one repository, and tell the outcome in the termination message",
+		Short: "Check, prune or unlock one repository or list it, and tell the outcome in the termination message",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return maintain(command.Context(), options, asked)
@@ -54,7 +54,7 @@ func maintainCommand(options *Options) *cobra.Command {
 	}
 	flags := command.Flags()
 	flags.StringVar(&asked.repository, "repository", "", "name of the ResticRepository")
-	flags.StringVar(&asked.operation, "operation", "", "check, prune or unlock")
+	flags.StringVar(&asked.operation, "operation", "", "check, prune, unlock or snapshots")
 	flags.StringVar(&asked.part, "part", "", "part of the data that a check reads, as n/t; default: none")
 	flags.StringVar(&asked.maxUnused, "max-unused", "", "restic's option of a prune")
 	flags.StringVar(&asked.maxRepackSize, "max-repack-size", "", "restic's option of a prune")
@@ -113,6 +113,7 @@ func carryOut(ctx context.Context, options *Options, asked maintainOptions) (tra
 		// This pod has been given the name of one that is gone, and nobody else has it.
 		mover.SharedHost = mover.Host != asked.host
 	}
+	request.List = os.Stdout
 	start := time.Now()
 	outcome := mover.Maintain(ctx, request)
 	ctrl.Log.Info("restic has ended", "after", time.Since(start).Round(time.Millisecond).String())
@@ -128,14 +129,14 @@ func (o maintainOptions) request() (transfer.MaintainRequest, error) {
 		return request, errors.New("--repository is empty: it is the name of a ResticRepository")
 	}
 	for _, operation := range []resticv1.MaintenanceOperation{
-		resticv1.OperationCheck, resticv1.OperationPrune, resticv1.OperationUnlock,
+		resticv1.OperationCheck, resticv1.OperationPrune, resticv1.OperationUnlock, resticv1.OperationSnapshots,
 	} {
 		if o.operation == strings.ToLower(string(operation)) {
 			request.Operation = operation
 		}
 	}
 	if request.Operation == "" {
-		return request, fmt.Errorf("--operation is %q: it must be check, prune or unlock", o.operation)
+		return request, fmt.Errorf("--operation is %q: it must be check, prune, unlock or snapshots", o.operation)
 	}
 	if o.part != "" {
 		if n, err := fmt.Sscanf(o.part, "%d/%d", &request.Check.Part, &request.Check.Parts); n != 2 || err != nil {

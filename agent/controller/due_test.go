@@ -94,6 +94,17 @@ func TestNextDue(t *testing.T) {
 				r.Spec.Requests = resticv1.RepositoryRequests{Check: "now", Prune: "now", Unlock: "now"}
 			},
 		},
+		"a list by request, of a read-only location as well, before what takes longer": {
+			age: 100 * day, readOnly: true, want: resticv1.OperationSnapshots, request: "now",
+			change: func(r *resticv1.ResticRepository) {
+				r.Spec.Requests = resticv1.RepositoryRequests{Check: "now", Snapshots: "now"}
+			},
+		},
+		"no list that was taken up": {
+			restMin: 7 * day, restMax: 8 * day, change: func(r *resticv1.ResticRepository) {
+				r.Spec.Requests.Snapshots, r.Status.Served.Snapshots = "now", "now"
+			},
+		},
 		"an unlock of locks whose holder is gone": {
 			want: unlock, change: func(r *resticv1.ResticRepository) {
 				r.Status.Locks = []resticv1.RepositoryLock{{Host: "a", Time: *ago(now, 1)}, {Host: "b", Abandoned: true, Time: *ago(now, 1)}}

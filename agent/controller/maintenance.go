@@ -185,7 +185,7 @@ func (r *MaintenanceReconciler) obstacle(
 		}
 		return "", err
 	}
-	if next.operation == resticv1.OperationUnlock {
+	if !excludes(next.operation) {
 		return "", nil
 	}
 	if meta.IsStatusConditionFalse(repository.Status.Conditions, resticv1.ConditionUnlocked) {

@@ -250,6 +250,18 @@ func TestMaintenance(t *testing.T) {
 			m.end(job, "", exit(0, `{"result":"Succeeded"}`))
 			m.wantCondition(resticv1.ConditionUnlocked, metav1.ConditionFalse, "being looked at")
 		},
+		"snapshots are listed beside a backup, and nobody waits for the list": func(t *testing.T) {
+			busy := podVolumeBackup(pvb, "data")
+			busy.Status.Phase = resticv1.PhaseInProgress
+			m := newMaintained(t, agents(), busy)
+			m.request(resticv1.RepositoryRequests{Snapshots: "now"})
+			entry, job := m.running(resticv1.OperationSnapshots)
+			if entry.Request != "now" || maintainedNow(m.shopRepository()) != "" {
+				t.Errorf("the entry is %+v, and keeps out: %q", entry, maintainedNow(m.shopRepository()))
+			}
+			m.end(job, "", exit(0, `{"result":"Succeeded","message":"listed 3 of 3 snapshots"}`))
+			m.wantEvents("listed 3 of 3 snapshots")
+		},
 		"no more Jobs of a repository are kept than configured": func(t *testing.T) {
 			m := newMaintained(t, agents(), settingsMap(`{"keepLatestMaintenanceJobs": 2}`))
 			for i := range 4 {

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -34,6 +35,8 @@ const (
 	// jobDigest is how many hexadecimal digits end a Job's name: 64 bits over the UID of the repository's object, which
 	// no other cluster has, so that a host name in a lock tells which cluster's Job it was.
 	jobDigest = 16
+	// listTTL is how long a Job that has listed snapshots is kept: whoever asked reads its log at once.
+	listTTL = 10 * time.Minute
 )
 
 // jobName returns the name of the Job of an entry: the same for the same entry, and short enough for its pod's name to
@@ -82,6 +85,10 @@ func maintenanceJob(
 	template.ObjectMeta = jobPodMeta(daemonSet, repository, entry, settings)
 
 	none, owned, deadline := int32(0), true, int64(settings.deadline().Seconds())
+	var ttl *int32
+	if entry.Operation == resticv1.OperationSnapshots {
+		ttl = ptr.To(int32(listTTL.Seconds()))
+	}
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: repository.Namespace, Name: entry.Job, Labels: jobLabels(repository, entry),
@@ -90,7 +97,9 @@ func maintenanceJob(
 				UID: repository.UID, Controller: &owned,
 			}},
 		},
-		Spec: batchv1.JobSpec{BackoffLimit: &none, ActiveDeadlineSeconds: &deadline, Template: *template},
+		Spec: batchv1.JobSpec{
+			BackoffLimit: &none, ActiveDeadlineSeconds: &deadline, TTLSecondsAfterFinished: ttl, Template: *template,
+		},
 	}, nil
 }
 
@@ -148,6 +157,7 @@ func jobArguments(
 		if settings.MaxRepackSize != "" {
 			args = append(args, "--max-repack-size="+settings.MaxRepackSize)
 		}
+	case resticv1.OperationSnapshots:
 	case resticv1.OperationUnlock:
 		if entry.Host != "" {
 			args = append(args, "--host="+entry.Host)

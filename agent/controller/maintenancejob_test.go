@@ -73,7 +73,8 @@ func TestMaintenanceJob(t *testing.T) {
 				"priorityClassName":"low","podLabels":{"team":"storage"},"podAnnotations":{"example.com/note":"x"},
 				"tolerations":[{"key":"backup","operator":"Exists"}],"activeDeadline":"2h","maxUnused":"10%","maxRepackSize":"50G"}`,
 		},
-		"unlock": {entry: resticv1.Maintenance{Operation: resticv1.OperationUnlock, Host: "restic-dead1"}},
+		"snapshots": {entry: resticv1.Maintenance{Operation: resticv1.OperationSnapshots}},
+		"unlock":    {entry: resticv1.Maintenance{Operation: resticv1.OperationUnlock, Host: "restic-dead1"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

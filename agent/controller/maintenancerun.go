@@ -240,6 +240,7 @@ func (r *MaintenanceReconciler) conclude(
 ) {
 	now := metav1.NewTime(r.Clock.Now().Truncate(time.Second))
 	entry.Result, entry.Message, entry.CompletionTime = outcome.Result, strings.TrimSpace(outcome.Message), &now
+	entry.Damaged = entry.Operation == resticv1.OperationCheck && outcome.Damaged
 	entry.Duration = &metav1.Duration{Duration: now.Sub(entry.StartTime.Time)}
 	status := &repository.Status
 	succeeded := entry.Result == resticv1.MaintenanceSucceeded
@@ -281,7 +282,8 @@ func nextPart(repository *resticv1.ResticRepository, entry *resticv1.Maintenance
 	return entry.Part + 1
 }
 
-// clear deletes the Jobs that have ended but for the newest, which are kept for their logs.
+// clear deletes the Jobs that have ended but for the newest, which are kept for their logs. Those that have listed
+// snapshots go by themselves, and take nobody's place.
 func (r *MaintenanceReconciler) clear(
 	ctx context.Context, repository *resticv1.ResticRepository, settings jobSettings,
 ) error {
@@ -292,7 +294,7 @@ func (r *MaintenanceReconciler) clear(
 	}
 	ended := slices.DeleteFunc(jobs.Items, func(job batchv1.Job) bool {
 		_, over := jobEnd(&job)
-		return !over
+		return !over || job.Spec.TTLSecondsAfterFinished != nil
 	})
 	slices.SortFunc(ended, func(a, b batchv1.Job) int {
 		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))

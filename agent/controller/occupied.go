@@ -54,11 +54,16 @@ func (o *NodeOptions) occupied(
 // maintainedNow says which Job has the repository for itself; empty if none has.
 func maintainedNow(repository *resticv1.ResticRepository) string {
 	running := runningMaintenance(repository)
-	if running == nil || running.Operation == resticv1.OperationUnlock {
+	if running == nil || !excludes(running.Operation) {
 		return ""
 	}
 	return fmt.Sprintf("repository %s is being worked on by Job %s (%s), since %s", repository.Name, running.Job,
 		running.Operation, running.StartTime.UTC().Format(time.RFC3339))
+}
+
+// excludes says whether an operation wants the repository for itself.
+func excludes(operation resticv1.MaintenanceOperation) bool {
+	return operation != resticv1.OperationUnlock && operation != resticv1.OperationSnapshots
 }
 
 func runningMaintenance(repository *resticv1.ResticRepository) *resticv1.Maintenance {

@@ -17,11 +17,11 @@ func (s *Set) addMaintenance() {
 	repository := []string{"repository", "volume_namespace", "storage_location"}
 	s.maintained = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "maintenance_total",
-		Help: "Checks, prunes and unlocks of repositories that have ended, by result.",
+		Help: "Checks, prunes, unlocks and lists of repositories that have ended, by result.",
 	}, []string{"operation", "result"})
 	s.maintainSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "maintenance_seconds",
-		Help:    "How long checks, prunes and unlocks took, waiting for their pod included.",
+		Help:    "How long checks, prunes, unlocks and lists took, waiting for their pod included.",
 		Buckets: []float64{5, 15, 60, 300, 900, 3600, 14400, 43200, 86400},
 	}, []string{"operation"})
 	s.lastSuccess = prometheus.NewGaugeVec(prometheus.GaugeOpts{

@@ -129,6 +129,9 @@ type Maintenance struct {
 	// Host is whose locks an unlock removes; empty for those that restic itself takes for abandoned.
 	// +optional
 	Host string `json:"host,omitempty"`
+	// Damaged says that a check found the repository damaged, and not merely that it could not be done.
+	// +optional
+	Damaged bool `json:"damaged,omitempty"`
 	// Part is which part of the data a check read, from 1; 0 for none.
 	// +optional
 	Part int32 `json:"part,omitempty"`

@@ -73,7 +73,8 @@ func (e *Environment) AddFlags(flags *pflag.FlagSet) {
 	kube.Lookup("context").Usage = "context of the kubeconfig to use"
 	kube.Lookup("request-timeout").Usage = "how long one request to the API server may take, such as 30s; 0: no bound"
 	flags.AddFlagSet(kube)
-	flags.BoolVar(&e.NoColor, "no-color", e.NoColor, "no colours, also on a terminal; default: environment variable NO_COLOR")
+	flags.BoolVar(&e.NoColor, "no-color", e.NoColor,
+		"no colours, also on a terminal; default: environment variable NO_COLOR")
 }
 
 // Namespace returns Velero's.

@@ -65,6 +65,13 @@ func (c *Client) Snapshots(ctx context.Context, tags map[string]string) ([]Snaps
 	return snapshots, nil
 }
 
+// WithoutLock returns a client that only reads, and takes no lock for it.
+func (c *Client) WithoutLock() *Client {
+	other := *c
+	other.repository.ReadOnly = true
+	return &other
+}
+
 // Forget removes the snapshots. Those that are gone already count as removed. It fails with ErrForgetIncomplete when
 // one is still there afterwards, and removes nothing at all when an ID is none, or stands for several snapshots.
 func (c *Client) Forget(ctx context.Context, ids []string) error {
