@@ -176,7 +176,7 @@ func TestBlockVolume(t *testing.T) {
 	s.class = s.namespace
 	block := corev1.PersistentVolumeBlock
 	volume := localVolume(t, suite.node, "block-1", s.class)
-	volume.Spec.VolumeMode, volume.Spec.Local.Path = &block, loopDevice(t)
+	volume.Spec.VolumeMode, volume.Spec.Local.Path = &block, loopDevice(t, "block")
 	claim := s.claim("disk")
 	claim.Spec.VolumeMode = &block
 	pod := s.pod("db", "disk,cache", claimed("disk"), emptyDir("cache"))
@@ -192,10 +192,10 @@ func TestBlockVolume(t *testing.T) {
 	}.check(t, "block")
 }
 
-// loopDevice makes a block device of 16 MiB.
-func loopDevice(t *testing.T) string {
+// loopDevice makes a block device of 16 MiB, whose content is in a file of that name.
+func loopDevice(t *testing.T, name string) string {
 	t.Helper()
-	file := filepath.Join(suite.node.State(), "block")
+	file := filepath.Join(suite.node.State(), name)
 	if err := os.WriteFile(file, make([]byte, 16<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
