@@ -147,10 +147,13 @@ func (l *leader) lead(ctx context.Context) error {
 	if err := l.addSweep(mgr, recorder); err != nil {
 		return err
 	}
+	rules := &controller.RuleWatch{
+		Reader: mgr.GetAPIReader(), Recorder: recorder, Metrics: l.counters, Namespace: l.options.Namespace,
+	}
 	if err := errors.Join(
 		repositories.SetupWithManager(mgr, probes), forget.SetupWithManager(mgr, forgets),
 		maintenance.SetupWithManager(mgr), locks.SetupWithManager(mgr, looks),
-		stranded.SetupWithManager(mgr), addRunnables(mgr, probeJobs, forgetJobs, lookJobs),
+		stranded.SetupWithManager(mgr), addRunnables(mgr, probeJobs, forgetJobs, lookJobs, rules),
 	); err != nil {
 		return fmt.Errorf("preparing the leader role: %w", err)
 	}

@@ -5,7 +5,6 @@ package controller
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -71,18 +70,7 @@ func (r *repositories) probe(
 
 func (r *repositories) wantGauge(want string) {
 	r.t.Helper()
-	const name = "velero_restic_repository_ready"
-	families, err := r.registry.Gather()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	got := ""
-	for _, family := range families {
-		if family.GetName() == name {
-			got = fmt.Sprint(family.GetMetric()[0].GetGauge().GetValue())
-		}
-	}
-	if got != want {
+	if got := r.gauge("velero_restic_repository_ready"); got != want {
 		r.t.Errorf("the gauge is %q, want %q", got, want)
 	}
 }

@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -122,6 +123,21 @@ func (w *world) events() []string {
 			return all
 		}
 	}
+}
+
+// gauge returns the first value of a gauge, empty without one.
+func (w *world) gauge(name string) string {
+	w.t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			return fmt.Sprint(family.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	return ""
 }
 
 // get reads an object of Velero's namespace again.

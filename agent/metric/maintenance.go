@@ -43,8 +43,9 @@ func (s *Set) gauges() []*prometheus.GaugeVec {
 	return []*prometheus.GaugeVec{s.ready, s.orphans, s.lastSuccess, s.intact, s.lockedSince}
 }
 
-// LeaderGone drops the series of all repositories: from now on another agent tells of them.
+// LeaderGone drops the series of all repositories and of the rules: from now on another agent tells of them.
 func (s *Set) LeaderGone() {
+	s.RulesUnknown()
 	for _, gauge := range s.gauges() {
 		gauge.Reset()
 	}

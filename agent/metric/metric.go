@@ -38,6 +38,7 @@ type Set struct {
 	lastSuccess     *prometheus.GaugeVec
 	intact          *prometheus.GaugeVec
 	lockedSince     *prometheus.GaugeVec
+	rulesValid      *prometheus.GaugeVec
 }
 
 // New registers the metrics. It returns the registry's error, such as for a name that is taken.
@@ -78,9 +79,10 @@ func New(registry prometheus.Registerer) (*Set, error) {
 		}),
 	}
 	s.addMaintenance()
+	s.rulesValid = newRulesValid()
 	for _, collector := range []prometheus.Collector{
 		s.operations, s.warnings, s.bytes, s.seconds, s.ready, s.forgotten, s.orphans, s.swept,
-		s.maintained, s.maintainSeconds, s.lastSuccess, s.intact, s.lockedSince,
+		s.maintained, s.maintainSeconds, s.lastSuccess, s.intact, s.lockedSince, s.rulesValid,
 	} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err

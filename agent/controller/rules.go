@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
+)
+
+// rulesInterval is how often the leader looks at the rules.
+const rulesInterval = 15 * time.Second
+
+// RuleWatch tells of rules that cannot be read before a backup has to. It runs in the leader alone, as a
+// manager.Runnable. It asks the API server now and then instead of keeping a cache, so that an agent with permissions
+// from before there were rules goes on with the rest of its work.
+type RuleWatch struct {
+	// Reader reads from the API server.
+	Reader client.Reader
+	// Recorder takes Events on the ConfigMaps.
+	Recorder record.EventRecorder
+	// Metrics has the gauge.
+	Metrics *metric.Set
+	// Namespace is Velero's.
+	Namespace string
+
+	// told is what was said of each ConfigMap, by name and version.
+	told map[string]string
+}
+
+// Start looks at the rules until the context ends. It never fails: what goes wrong is logged and tried again.
+func (w *RuleWatch) Start(ctx context.Context) error {
+	ticker := time.NewTicker(rulesInterval)
+	defer ticker.Stop()
+	for {
+		if err := w.cycle(ctx); err != nil && ctx.Err() == nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Looking at the rules that select volumes")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// cycle looks once. A ConfigMap gets an Event for each of its versions that has something wrong.
+func (w *RuleWatch) cycle(ctx context.Context) error {
+	var list corev1.ConfigMapList
+	if err := w.Reader.List(ctx, &list, client.InNamespace(w.Namespace),
+		client.MatchingLabels(volumerule.Labels())); err != nil {
+		w.Metrics.RulesUnknown()
+		return fmt.Errorf("listing the ConfigMaps with rules: %w", err)
+	}
+	used := volumerule.Choose(list.Items)
+	_, problem := volumerule.Parse(used)
+	w.Metrics.RulesValid(problem == nil)
+	told := map[string]string{}
+	for i := range list.Items {
+		configMap := &list.Items[i]
+		message := ""
+		switch {
+		case configMap.Name != used.Name:
+			message = fmt.Sprintf("It is not used, since ConfigMap %s comes first by name: delete one of them, or take "+
+				"its labels off", used.Name)
+		case problem != nil:
+			message = "Nothing is selected by rules, and backups are PartiallyFailed: " + problem.Error()
+		}
+		key := strings.Join([]string{configMap.Name, string(configMap.UID), configMap.ResourceVersion, message}, "/")
+		told[configMap.Name] = key
+		if message != "" && w.told[configMap.Name] != key {
+			w.Recorder.Event(configMap, corev1.EventTypeWarning, resticv1.ReasonBadConfiguration, clip(message))
+		}
+	}
+	w.told = told
+	return nil
+}
