@@ -46,6 +46,7 @@ type leader struct {
 	options  *Options
 	mover    *transfer.Mover
 	counters *metric.Set
+	covered  *metric.Coverage
 }
 
 var _ manager.Runnable = &leader{}
@@ -144,7 +145,7 @@ func (l *leader) lead(ctx context.Context) error {
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: l.options.Namespace, Clock: clock.RealClock{},
 		Announcer: &controller.Announcer{Recorder: recorder, Metrics: l.counters},
 	}
-	if err := l.addSweep(mgr, recorder); err != nil {
+	if err := errors.Join(l.addSweep(mgr, recorder), l.addCoverage(mgr)); err != nil {
 		return err
 	}
 	rules := &controller.RuleWatch{

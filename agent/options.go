@@ -51,6 +51,10 @@ type Options struct {
 	OrphanGrace time.Duration
 	// MaintenanceConfig is the name of the ConfigMap that says how maintenance runs.
 	MaintenanceConfig string
+	// Coverage has the leader watch which claims are protected.
+	Coverage bool
+	// CoverageStaleAfter is how old the last success of a protected claim may be; 0 for two runs of its schedule.
+	CoverageStaleAfter time.Duration
 	// AllowStaticPassword permits new repositories with Velero's well-known password.
 	AllowStaticPassword bool
 	// MetricsAddress and HealthAddress are where the agent listens.
@@ -82,8 +86,8 @@ func NewOptions(environ []string) *Options {
 		Concurrency: 2, RetryLock: time.Minute, StopGrace: 8 * time.Second, RepositoryWait: time.Minute,
 		OrphanSweep: 24 * time.Hour, OrphanGrace: 7 * 24 * time.Hour,
 		ProgressInterval: 2 * time.Second, MetricsAddress: ":8085", HealthAddress: ":8086",
-		MaintenanceConfig: contract.MaintenanceConfigMap,
-		LogLevel:          "info", LogFormat: "text",
+		MaintenanceConfig: contract.MaintenanceConfigMap, Coverage: true,
+		LogLevel: "info", LogFormat: "text",
 	}
 }
 
@@ -117,6 +121,10 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"how long to report such a snapshot before it is removed")
 	flags.StringVar(&o.MaintenanceConfig, "maintenance-config", o.MaintenanceConfig,
 		"ConfigMap in Velero's namespace that says how checks and prunes run, if it exists")
+	flags.BoolVar(&o.Coverage, "coverage", o.Coverage,
+		"have the agent that leads watch all claims and pods, and show by metrics which claims are protected")
+	flags.DurationVar(&o.CoverageStaleAfter, "coverage-stale-after", o.CoverageStaleAfter,
+		"how old the last backup that succeeded may be for a claim to count as protected; 0: two runs of its schedule")
 	flags.BoolVar(&o.AllowStaticPassword, "allow-static-password", o.AllowStaticPassword,
 		"make new repositories with Velero's well-known password, if the Secret holds that")
 	flags.StringVar(&o.MetricsAddress, "metrics-address", o.MetricsAddress, "where to serve /metrics")
@@ -159,6 +167,9 @@ func (o *Options) Validate() error {
 	if o.OrphanSweep < 0 || o.OrphanGrace < 0 {
 		return fmt.Errorf("--orphan-sweep is %s and --orphan-grace is %s: they must not be negative", o.OrphanSweep,
 			o.OrphanGrace)
+	}
+	if o.CoverageStaleAfter < 0 {
+		return fmt.Errorf("--coverage-stale-after is %s: it must not be negative", o.CoverageStaleAfter)
 	}
 	if !slices.Contains(logLevels(), o.LogLevel) {
 		return fmt.Errorf("--log-level is %q: it must be one of %s", o.LogLevel, strings.Join(logLevels(), ", "))

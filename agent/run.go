@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -68,11 +69,16 @@ func run(ctx context.Context, options *Options) error {
 	if mover.Cluster, err = clusterID(ctx, node.GetAPIReader()); err != nil {
 		return err
 	}
+	covered := metric.NewCoverage(time.Now)
+	if err := metrics.Registry.Register(covered); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	announcer := &controller.Announcer{Recorder: node.GetEventRecorderFor(component), Metrics: counters}
 	if err := addNodeRole(node, options, mover, announcer); err != nil {
 		return err
 	}
-	if err := node.Add(&leader{config: config, options: options, mover: mover, counters: counters}); err != nil {
+	leads := &leader{config: config, options: options, mover: mover, counters: counters, covered: covered}
+	if err := node.Add(leads); err != nil {
 		return fmt.Errorf("adding the leader role: %w", err)
 	}
 	ctrl.Log.Info("Starting", "version", version.Version, "restic", version.Restic, "node", options.Node)

@@ -38,6 +38,10 @@ const AnnotationVolumesByRule = "restic.velero.io/backup-volumes-by-rule"
 // AnnotationRule, on a PodVolumeBackup, names the rule that selected the volume.
 const AnnotationRule = "restic.velero.io/rule"
 
+// AnnotationClaimIgnored on a PersistentVolumeClaim, with value "true", says that nobody misses its backup. The key is
+// that of velero-pvc-watcher.
+const AnnotationClaimIgnored = "backup.velero.io/backup-excluded"
+
 // LabelClaimed, with value "true", is put on a PersistentVolumeClaim whose data this project takes. The base volume
 // policy in examples/base matches it and so makes Velero's core leave the volume alone.
 const LabelClaimed = "restic.velero.io/backup"
@@ -109,3 +113,9 @@ const PluginPrefix = "velero.io/restic"
 // Host is the host name in every snapshot, as Velero <= 1.16 set it (pkg/restic/command_factory.go), so that
 // snapshots from before and from any node belong to one line.
 const Host = "velero"
+
+// VeleroDeployment is the name that `velero install` gives to the Deployment of Velero's server.
+const VeleroDeployment = "velero"
+
+// AdmissionPolicy is the name of the MutatingAdmissionPolicy of examples/base, and of its binding.
+const AdmissionPolicy = "velero-restic-volume-policy"

@@ -4,8 +4,6 @@
 package coverage
 
 import (
-	"slices"
-
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
 
@@ -29,20 +27,25 @@ const (
 	ReasonStale Reason = "Stale"
 	// ReasonLastFailed: the last backup of the claim failed.
 	ReasonLastFailed Reason = "LastFailed"
-	// ReasonRulesInvalid: nothing else asks for the claim, and the rules that might cannot be read.
-	ReasonRulesInvalid Reason = "RulesInvalid"
 	// ReasonPolicyInvalid: the volume policies of the schedule cannot be read, so that its backups fail.
 	ReasonPolicyInvalid Reason = "PolicyInvalid"
 )
 
 // Reasons returns all reasons, the one nearest to protection first. Of several pods and schedules the first one counts.
 func Reasons() []Reason {
-	return []Reason{
+	all := ordered()
+	return all[:]
+}
+
+// ordered is Reasons without an allocation, for each candidate is ranked by it.
+func ordered() [26]Reason {
+	return [...]Reason{
 		ReasonStale, ReasonLastFailed, ReasonNeverSucceeded,
 		Reason(selection.ReasonLeftToVelero), Reason(selection.ReasonNoPolicy),
 		Reason(selection.ReasonNoNode), Reason(selection.ReasonPodNotRunning), Reason(selection.ReasonNotMounted),
 		Reason(selection.ReasonClaimNotBound), Reason(selection.ReasonVolumeNotFound),
-		Reason(selection.ReasonClaimNotFound), ReasonPolicyInvalid, ReasonRulesInvalid, ReasonNoSnapshot,
+		Reason(selection.ReasonClaimNotFound), ReasonPolicyInvalid, Reason(selection.ReasonRulesInvalid),
+		ReasonNoSnapshot,
 		Reason(selection.ReasonWindows), Reason(selection.ReasonBlockVolume), Reason(selection.ReasonHostPath),
 		Reason(selection.ReasonOtherUploader), Reason(selection.ReasonPolicy), Reason(selection.ReasonExcluded),
 		Reason(selection.ReasonClaimsExcluded), Reason(selection.ReasonNotAsked), ReasonUnmounted,
@@ -52,9 +55,11 @@ func Reasons() []Reason {
 
 // rank is the place of a reason in Reasons, and their number for one that is not there.
 func rank(r Reason) int {
-	all := Reasons()
-	if i := slices.Index(all, r); i >= 0 {
-		return i
+	all := ordered()
+	for i := range all {
+		if all[i] == r {
+			return i
+		}
 	}
 	return len(all)
 }

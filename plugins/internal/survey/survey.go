@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster"
@@ -97,7 +98,7 @@ func (s *Survey) Input(pod *corev1.Pod) (selection.Input, error) {
 		Policies:       s.policies,
 		Claims:         map[string]*corev1.PersistentVolumeClaim{},
 		Volumes:        map[string]*corev1.PersistentVolume{},
-		ClaimsExcluded: !includes(s.backup, "persistentvolumeclaims", "persistentvolumeclaim", "pvc"),
+		ClaimsExcluded: !scope.Includes(&s.backup.Spec, scope.Claims()),
 	}
 	for i := range pod.Spec.Volumes {
 		name := selection.ClaimName(pod, &pod.Spec.Volumes[i])
@@ -180,7 +181,7 @@ func (s *Survey) addNode(in *selection.Input) error {
 // claim in the backup, whatever the backup's label selector says (velero v1.18.3, pkg/itemblock/actions/pvc_action.go),
 // unless pods are left out altogether.
 func (s *Survey) Users(claim *corev1.PersistentVolumeClaim) ([]corev1.Pod, error) {
-	if !includes(s.backup, "pods", "pod", "po") {
+	if !scope.Includes(&s.backup.Spec, scope.Pods()) {
 		return nil, nil
 	}
 	var pods corev1.PodList
@@ -261,20 +262,4 @@ func uses(pod *corev1.Pod, claim string) bool {
 	return slices.ContainsFunc(pod.Spec.Volumes, func(volume corev1.Volume) bool {
 		return selection.ClaimName(pod, &volume) == claim
 	})
-}
-
-// includes says whether the backup includes a namespaced resource, known by these names. Velero resolves names by the
-// API server's discovery (velero v1.18.3, pkg/util/collections/includes_excludes.go); these are all of the core ones.
-func includes(backup *velerov1.Backup, names ...string) bool {
-	listed := func(lists ...[]string) bool {
-		return slices.ContainsFunc(slices.Concat(lists...), func(entry string) bool {
-			return entry == "*" || slices.Contains(names, entry)
-		})
-	}
-	spec := &backup.Spec
-	if listed(spec.ExcludedResources, spec.ExcludedNamespaceScopedResources) {
-		return false
-	}
-	wanted := len(spec.IncludedResources) + len(spec.IncludedNamespaceScopedResources)
-	return wanted == 0 || listed(spec.IncludedResources, spec.IncludedNamespaceScopedResources)
 }

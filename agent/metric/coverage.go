@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package metric
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
+)
+
+// Inventory is where the states of claims come from.
+type Inventory interface {
+	// States returns the state of each claim at that time.
+	States(now time.Time) []coverage.State
+	// Evaluations returns how often a claim was decided about.
+	Evaluations() uint64
+	// Trouble returns what cannot be read at the moment, nil if all can.
+	Trouble() error
+}
+
+// Coverage collects how claims are covered. Each scrape asks for the states and makes its own series of them, so that
+// scrapes at the same time do not disturb each other, and no series outlives its claim. It may be used concurrently.
+type Coverage struct {
+	// Now tells the time.
+	Now func() time.Time
+
+	leading   atomic.Bool
+	inventory atomic.Pointer[Inventory]
+	series
+}
+
+// series are the descriptions of what is collected.
+type series struct {
+	up, evaluations, claim, claims, success, bytes, duration, missing *prometheus.Desc
+}
+
+var _ prometheus.Collector = &Coverage{}
+
+// NewCoverage returns a collector that has nothing until Show.
+func NewCoverage(now func() time.Time) *Coverage {
+	name := func(name string) string { return prometheus.BuildFQName(namespace, "", name) }
+	of := []string{"namespace", "persistentvolumeclaim"}
+	return &Coverage{Now: now, series: series{
+		up: prometheus.NewDesc(name("coverage_up"),
+			"1 if this agent leads and knows the state of every claim, 0 if it leads and does not.", nil, nil),
+		evaluations: prometheus.NewDesc(name("coverage_evaluations_total"),
+			"How often a claim was decided about since this agent leads.", nil, nil),
+		claim: prometheus.NewDesc(name("claim_protected"),
+			"1 if scheduled backups protect the data of the claim, else 0, and why.", append(of, "method", "reason"), nil),
+		claims: prometheus.NewDesc(name("claims"),
+			"Claims by whether, by what, and why not they are protected.", []string{"protected", "method", "reason"}, nil),
+		success: prometheus.NewDesc(name("claim_last_success_timestamp_seconds"),
+			"When the last backup of the claim with restic succeeded, in seconds since 1970.", of, nil),
+		bytes: prometheus.NewDesc(name("claim_last_success_bytes"),
+			"Bytes of the files of the claim in the last backup with restic that succeeded.", of, nil),
+		duration: prometheus.NewDesc(name("claim_last_success_duration_seconds"),
+			"How long the last backup of the claim with restic took that succeeded.", of, nil),
+		missing: prometheus.NewDesc("backupmonitor_missing",
+			"1 for each claim that is not protected: the gauge of velero-pvc-watcher.", []string{"namespace", "pvc_name"}, nil),
+	}}
+}
+
+// Lead says that this agent leads, so that coverage_up is there, 0 until Show.
+func (c *Coverage) Lead() { c.leading.Store(true) }
+
+// Show collects from an inventory that has synced.
+func (c *Coverage) Show(inventory Inventory) { c.inventory.Store(&inventory) }
+
+// Hide collects no states any more.
+func (c *Coverage) Hide() { c.inventory.Store(nil) }
+
+// LeaderGone collects nothing any more: another agent leads.
+func (c *Coverage) LeaderGone() {
+	c.Hide()
+	c.leading.Store(false)
+}
+
+// Describe sends what may be collected.
+func (c *Coverage) Describe(to chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{
+		c.up, c.evaluations, c.claim, c.claims, c.success, c.bytes, c.duration, c.missing,
+	} {
+		to <- desc
+	}
+}
+
+// Collect sends the series of this moment.
+func (c *Coverage) Collect(to chan<- prometheus.Metric) {
+	if !c.leading.Load() {
+		return
+	}
+	inventory := c.inventory.Load()
+	if inventory == nil {
+		to <- gauge(c.up, 0)
+		return
+	}
+	to <- gauge(c.up, number((*inventory).Trouble() == nil))
+	to <- prometheus.MustNewConstMetric(c.evaluations, prometheus.CounterValue, float64((*inventory).Evaluations()))
+	totals := map[total]int{}
+	for _, state := range (*inventory).States(c.Now()) {
+		totals[total{state.Protected, state.Method, state.Reason}]++
+		c.collect(to, state)
+	}
+	for t, count := range totals {
+		to <- gauge(c.claims, float64(count), truth(t.protected), string(t.method), string(t.reason))
+	}
+}
+
+// total is what claims are counted by.
+type total struct {
+	protected bool
+	method    coverage.Method
+	reason    coverage.Reason
+}
+
+func (c *Coverage) collect(to chan<- prometheus.Metric, s coverage.State) {
+	to <- gauge(c.claim, number(s.Protected), s.Namespace, s.Claim, string(s.Method), string(s.Reason))
+	if !s.Protected && !s.Ignored() {
+		to <- gauge(c.missing, 1, s.Namespace, s.Claim)
+	}
+	if !s.LastSuccess.IsZero() {
+		to <- gauge(c.success, float64(s.LastSuccess.Unix()), s.Namespace, s.Claim)
+		to <- gauge(c.bytes, float64(s.Bytes), s.Namespace, s.Claim)
+		to <- gauge(c.duration, s.Duration.Seconds(), s.Namespace, s.Claim)
+	}
+}
+
+func gauge(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+}
+
+func number(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+func truth(is bool) string {
+	if is {
+		return "true"
+	}
+	return "false"
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package coverage
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
+)
+
+// judge adds to the verdict what one plan, whose backups have the claim's namespace, does with the claim.
+func (d *decider) judge(v *Verdict, claim *corev1.PersistentVolumeClaim, p *Plan) {
+	if p.PolicyTrouble != "" {
+		v.consider(candidate{plan: p, reason: ReasonPolicyInvalid, message: fmt.Sprintf(
+			"Velero refuses the backups of %s: %s", p.title(), p.PolicyTrouble)})
+		return
+	}
+	why := d.reach(p).Claims[claim.Name]
+	if why != scope.In && !d.ephemeral(claim) {
+		v.consider(p.outside(claim, why))
+		return
+	}
+	snapshot := d.snapshot(claim, p)
+	v.consider(snapshot)
+	if snapshot.protected() {
+		return
+	}
+	for _, i := range d.relevant(claim) {
+		v.consider(d.through(i, claim, p))
+	}
+	if len(d.users[claim.Name]) == 0 {
+		v.consider(p.unused(claim))
+	}
+}
+
+// ephemeral says whether the claim is that of a generic ephemeral volume, whose data goes with the pod: a restore makes
+// the claim anew.
+func (d *decider) ephemeral(claim *corev1.PersistentVolumeClaim) bool {
+	return slices.ContainsFunc(d.users[claim.Name], func(i int) bool {
+		pod := d.group.Pods[i]
+		return slices.ContainsFunc(pod.Spec.Volumes, func(volume corev1.Volume) bool {
+			return volume.Ephemeral != nil && selection.ClaimName(pod.Pod, &volume) == claim.Name
+		})
+	})
+}
+
+// relevant returns the pods that decide on the claim: those that have not finished, or else all.
+func (d *decider) relevant(claim *corev1.PersistentVolumeClaim) []int {
+	users := d.users[claim.Name]
+	live := slices.DeleteFunc(slices.Clone(users), func(i int) bool { return d.group.Pods[i].finished() })
+	if len(live) > 0 {
+		return live
+	}
+	return users
+}
+
+// through says what becomes of the claim through one of its pods.
+func (d *decider) through(i int, claim *corev1.PersistentVolumeClaim, p *Plan) candidate {
+	pod := d.group.Pods[i]
+	if why := d.reach(p).Pods[pod.Name]; why != scope.In {
+		return p.podOutside(pod.Pod, claim, why)
+	}
+	choice := d.choose(i, p)
+	best := candidate{plan: p, reason: ReasonNoSchedule, pod: pod.Name}
+	for _, decision := range choice.decisions {
+		if decision.Claim == nil || decision.Claim.Name != claim.Name {
+			continue
+		}
+		c := candidate{
+			plan: p, pod: pod.Name, volume: decision.Volume, reason: Reason(decision.Reason), message: decision.Message,
+		}
+		switch {
+		case choice.cost != nil:
+			c.reason, c.message = Reason(choice.cost.Reason), choice.cost.Message
+		case decision.Take:
+			c.method = MethodRestic
+		case d.byNodeAgent(pod, decision, p):
+			c.method, c.reason, c.message = MethodNodeAgent, "", ""
+		case decision.Reason == selection.ReasonNotAsked:
+			c.message += ": name it in annotation " + contract.AnnotationVolumesToBackup +
+				" of the pod or of its template, or include it by a rule"
+		}
+		if c.method != "" || best.volume == "" || c.before(best) {
+			best = c
+		}
+	}
+	return best
+}
+
+// byNodeAgent says whether Velero's own file-system backup takes the volume.
+func (d *decider) byNodeAgent(pod Pod, decision selection.Decision, p *Plan) bool {
+	if !decision.LeftToVelero || !pod.NodeAgent || pod.Status.Phase != corev1.PodRunning {
+		return false
+	}
+	action, found := p.choice.merged.Match(volumepolicy.Volume{PVC: decision.Claim, PV: decision.PV})
+	return decision.Reason == selection.ReasonLeftToVelero || found && action.Type == volumepolicy.ActionFSBackup
+}
+
+// snapshot says whether Velero makes a snapshot of the claim. The zero candidate means that it does not want to.
+func (d *decider) snapshot(claim *corev1.PersistentVolumeClaim, p *Plan) candidate {
+	if d.reach(p).Claims[claim.Name] != scope.In {
+		return candidate{}
+	}
+	pods := make([]Pod, 0, len(d.users[claim.Name]))
+	labeled := false
+	for _, i := range d.users[claim.Name] {
+		pods = append(pods, d.group.Pods[i])
+		labeled = labeled || d.reach(p).Pods[d.group.Pods[i].Name] == scope.In && d.choose(i, p).labels[claim.Name]
+	}
+	pv := d.pv(claim)
+	wanted, byPolicy := p.wantsSnapshot(withLabel(claim, labeled), pv, pods)
+	if !wanted {
+		return candidate{}
+	}
+	obstacle := p.obstacle(claim, pv)
+	switch {
+	case obstacle == "":
+		return candidate{plan: p, method: MethodSnapshot}
+	case byPolicy:
+		return candidate{plan: p, reason: ReasonNoSnapshot, message: fmt.Sprintf("the volume policies of %s ask for "+
+			"a snapshot of claim %s/%s, and none can be made: %s", p.title(), claim.Namespace, claim.Name, obstacle)}
+	}
+	return candidate{}
+}
+
+// withLabel returns the claim as it is in the backup: the plugin sets its label, and takes it off.
+func withLabel(claim *corev1.PersistentVolumeClaim, labeled bool) *corev1.PersistentVolumeClaim {
+	if _, has := claim.Labels[contract.LabelClaimed]; has == labeled {
+		return claim
+	}
+	other := *claim
+	other.Labels = map[string]string{}
+	maps.Copy(other.Labels, claim.Labels)
+	delete(other.Labels, contract.LabelClaimed)
+	if labeled {
+		other.Labels[contract.LabelClaimed] = "true"
+	}
+	return &other
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package coverage
+
+import (
+	"fmt"
+	"slices"
+
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
+)
+
+// Plan is what backups of one kind do: those of a Schedule, or one that somebody thinks of.
+type Plan struct {
+	// Name is that of the Schedule, empty for a backup without one.
+	Name string
+	// Timetable is when backups are made, nil for a backup without a Schedule.
+	Timetable *Timetable
+	// Idle says for people why no backup is made at all; empty when backups are made.
+	Idle string
+	// Scope is what the backups reach; nil if Velero refuses their spec, which Idle says then.
+	Scope *scope.Scope
+	// PolicyTrouble says for people why the volume policies cannot be read, if so: Velero refuses the backup.
+	PolicyTrouble string
+
+	choice      choice
+	snapshots   bool // spec.snapshotVolumes is not false
+	moveData    bool
+	dataMover   string
+	providers   []string // of the VolumeSnapshotLocations that the backups use
+	annotations map[string]string
+	server      *Server
+	policyNames []string
+}
+
+// choice is what selection depends on beside the pod. Plans with the same choice decide alike.
+type choice struct {
+	defaultVolumes bool
+	policies       string // names of the ConfigMaps, in their order
+	merged         *volumepolicy.Policies
+	rules          *volumerule.Rules
+	rulesInvalid   bool
+	claimsExcluded bool
+}
+
+// Sources are what plans are made from.
+type Sources struct {
+	Server *Server
+	// Policies returns the volume policies of the ConfigMap of that name in Velero's namespace.
+	Policies func(name string) (*volumepolicy.Policies, error)
+	// Rules select volumes that no annotation names; nil when there are none. RulesInvalid says that there are some
+	// which cannot be read.
+	Rules        *volumerule.Rules
+	RulesInvalid bool
+}
+
+// NewPlan returns the plan of a backup with this spec and these annotations.
+func NewPlan(spec *velerov1.BackupSpec, annotations map[string]string, from Sources) *Plan {
+	isTrue := func(value *bool, otherwise bool) bool {
+		if value == nil {
+			return otherwise
+		}
+		return *value
+	}
+	p := &Plan{
+		snapshots: isTrue(spec.SnapshotVolumes, true),
+		moveData:  isTrue(spec.SnapshotMoveData, from.Server.MoveData), dataMover: spec.DataMover,
+		annotations: annotations, server: from.Server,
+	}
+	p.choice.defaultVolumes = isTrue(spec.DefaultVolumesToFsBackup, from.Server.DefaultVolumes)
+	// The older name of the field still counts when it is true (pkg/controller/backup_controller.go).
+	if isTrue(spec.DefaultVolumesToRestic, false) { //nolint:staticcheck // Velero reads it
+		p.choice.defaultVolumes = true
+	}
+	p.choice.rules, p.choice.rulesInvalid = from.Rules, from.RulesInvalid
+	p.choice.claimsExcluded = !scope.Includes(spec, scope.Claims())
+	p.readPolicies(spec, from)
+	reach, err := scope.New(spec)
+	if err == nil {
+		p.Scope = reach
+		p.providers, err = from.Server.providers(spec.VolumeSnapshotLocations)
+	}
+	if err != nil {
+		p.Idle = fmt.Sprintf("Velero refuses its backups: %v", err)
+	}
+	return p
+}
+
+// SchedulePlan returns the plan of a Schedule's backups.
+func SchedulePlan(schedule *velerov1.Schedule, from Sources) *Plan {
+	p := NewPlan(&schedule.Spec.Template, schedule.Annotations, from)
+	p.Name = schedule.Name
+	timetable, err := ParseTimetable(schedule.Spec.Schedule)
+	p.Timetable = timetable
+	switch {
+	case schedule.Spec.Paused:
+		p.Idle = "it is paused: `velero schedule unpause " + schedule.Name + "`"
+	case err != nil:
+		p.Idle = err.Error()
+	case schedule.Status.Phase == velerov1.SchedulePhaseFailedValidation:
+		p.Idle = "its phase is FailedValidation: `velero schedule describe " + schedule.Name + "`"
+	}
+	return p
+}
+
+// readPolicies merges the policies that hold for the backup: its own, or those that admission gives it, then the
+// cluster-wide ones.
+func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) {
+	own := from.Server.AdmittedPolicies
+	if spec.ResourcePolicy != nil {
+		own = spec.ResourcePolicy.Name
+	}
+	var all []*volumepolicy.Policies
+	for _, name := range []string{own, from.Server.GlobalPolicies} {
+		if name == "" {
+			continue
+		}
+		p.policyNames = append(p.policyNames, name)
+		policies, err := from.Policies(name)
+		if err != nil {
+			p.PolicyTrouble = err.Error()
+			return
+		}
+		all = append(all, policies)
+	}
+	p.choice.merged = volumepolicy.Merge(all...)
+	p.choice.policies = fmt.Sprint(p.policyNames)
+}
+
+// UsesPolicies says whether the plan was made from the ConfigMap of that name.
+func (p *Plan) UsesPolicies(name string) bool { return slices.Contains(p.policyNames, name) }
+
+// active says whether backups are made.
+func (p *Plan) active() bool { return p.Idle == "" && p.Scope != nil }
+
+// Reaches says whether backups would have anything of a namespace, were they made.
+func (p *Plan) Reaches(namespace string) bool {
+	return p.Scope != nil && p.Scope.Namespace(namespace, nil) == scope.In
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package inventory
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
+)
+
+// configuration is what people have configured: schedules, volume policies, rules and Velero's server. Its lock is the
+// inventory's, which callers hold.
+type configuration struct {
+	world      *world
+	schedules  map[string]*velerov1.Schedule
+	configMaps map[string]*corev1.ConfigMap
+	server     *coverage.Server // nil until it is known
+	rules      *volumerule.Rules
+	rulesError error
+	plans      map[string]*coverage.Plan // by schedule
+	order      []*coverage.Plan          // sorted by name
+}
+
+func newConfiguration(w *world) *configuration {
+	c := &configuration{
+		world: w, schedules: map[string]*velerov1.Schedule{}, configMaps: map[string]*corev1.ConfigMap{},
+		plans: map[string]*coverage.Plan{},
+	}
+	w.agentsChanged = c.planAll
+	return c
+}
+
+func (c *configuration) sources() coverage.Sources {
+	server := *c.server
+	server.NodeAgent = len(c.world.nodeAgents) > 0
+	return coverage.Sources{
+		Server: &server, Policies: c.policies, Rules: c.rules, RulesInvalid: c.rulesError != nil,
+	}
+}
+
+func (c *configuration) policies(name string) (*volumepolicy.Policies, error) {
+	configMap := c.configMaps[name]
+	if configMap == nil {
+		return nil, fmt.Errorf("there is no ConfigMap %s/%s, which holds its volume policies", c.world.namespace, name)
+	}
+	return volumepolicy.Parse(configMap)
+}
+
+func (c *configuration) scheduleChanged(before, after *velerov1.Schedule) {
+	if after != nil {
+		c.schedules[after.Name] = after
+		c.plan(after.Name)
+		return
+	}
+	delete(c.schedules, before.Name)
+	c.plan(before.Name)
+}
+
+// plan makes the plan of a schedule anew, and has what it reaches, and has reached, looked at again.
+func (c *configuration) plan(name string) {
+	if c.server == nil {
+		return // everything is planned when it is known
+	}
+	if before := c.plans[name]; before != nil {
+		c.touch(before)
+		delete(c.plans, name)
+	}
+	if schedule := c.schedules[name]; schedule != nil {
+		c.plans[name] = coverage.SchedulePlan(schedule, c.sources())
+		c.touch(c.plans[name])
+	}
+	c.order = c.order[:0:0]
+	for _, name := range slices.Sorted(maps.Keys(c.plans)) {
+		c.order = append(c.order, c.plans[name])
+	}
+}
+
+func (c *configuration) touch(p *coverage.Plan) {
+	for namespace := range c.world.spaces {
+		if p.Reaches(namespace) {
+			c.world.touchSpace(namespace)
+		}
+	}
+}
+
+// planAll makes all plans anew.
+func (c *configuration) planAll() {
+	for _, name := range slices.Sorted(maps.Keys(c.schedules)) {
+		c.plan(name)
+	}
+}
+
+func (c *configuration) configMapChanged(before, after *corev1.ConfigMap) {
+	name := ""
+	if after != nil {
+		name = after.Name
+		c.configMaps[name] = after
+	} else {
+		name = before.Name
+		delete(c.configMaps, name)
+	}
+	if holdsRules(before) || holdsRules(after) {
+		c.readRules()
+		c.planAll()
+		return
+	}
+	for _, schedule := range slices.Sorted(maps.Keys(c.plans)) {
+		if c.plans[schedule].UsesPolicies(name) {
+			c.plan(schedule)
+		}
+	}
+}
+
+// holdsRules says whether a ConfigMap is the plugin's configuration with rules.
+func holdsRules(c *corev1.ConfigMap) bool {
+	if c == nil {
+		return false
+	}
+	_, isPlugin := c.Labels[contract.LabelPluginConfig]
+	return isPlugin && c.Labels[contract.LabelPluginName] == contract.PluginKindBackup
+}
+
+// readRules reads the rules as the plugin does: from the first ConfigMap by name.
+func (c *configuration) readRules() {
+	c.rules, c.rulesError = nil, nil
+	for _, name := range slices.Sorted(maps.Keys(c.configMaps)) {
+		if holdsRules(c.configMaps[name]) {
+			c.rules, c.rulesError = volumerule.Parse(c.configMaps[name])
+			return
+		}
+	}
+}
+
+// serverChanged takes what is known of Velero's server, and says whether that is new.
+func (c *configuration) serverChanged(server *coverage.Server) {
+	if c.server != nil && reflect.DeepEqual(c.server, server) {
+		return
+	}
+	c.server = server
+	c.planAll()
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package inventory
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
+)
+
+// readServer finds out how Velero's server works. What does not exist has no effect there either.
+func readServer(ctx context.Context, c client.Client, namespace string) (*coverage.Server, error) {
+	server := &coverage.Server{}
+	arguments, err := serverArguments(ctx, c, namespace)
+	if err != nil {
+		return nil, err
+	}
+	if err := server.ReadArguments(arguments); err != nil {
+		return nil, err
+	}
+	if server.AdmittedPolicies, err = admittedPolicies(ctx, c); err != nil {
+		return nil, err
+	}
+	if server.SnapshotClasses, err = snapshotClasses(ctx, c); err != nil {
+		return nil, err
+	}
+	locations := &velerov1.VolumeSnapshotLocationList{}
+	if err := c.List(ctx, locations, client.InNamespace(namespace)); err != nil {
+		return nil, fmt.Errorf("listing volumesnapshotlocations: %w", err)
+	}
+	for i := range locations.Items {
+		location := &locations.Items[i]
+		server.SnapshotLocations = append(server.SnapshotLocations,
+			coverage.SnapshotLocation{Name: location.Name, Provider: location.Spec.Provider})
+	}
+	return server, nil
+}
+
+// serverArguments returns the arguments of Velero's server: `velero install` names its Deployment velero.
+func serverArguments(ctx context.Context, c client.Client, namespace string) ([]string, error) {
+	deployment := &appsv1.Deployment{}
+	err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: contract.VeleroDeployment}, deployment)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("getting deployment %s/%s: %w", namespace, contract.VeleroDeployment, err)
+	}
+	for i := range deployment.Spec.Template.Spec.Containers {
+		container := &deployment.Spec.Template.Spec.Containers[i]
+		words := slices.Concat(container.Command, container.Args)
+		if at := slices.Index(words, "server"); at >= 0 {
+			return words[at+1:], nil
+		}
+	}
+	return nil, nil
+}
+
+// find reads one object of a kind that need not exist; nil without.
+func find(
+	ctx context.Context, c client.Client, kind schema.GroupKind, name string,
+) (*unstructured.Unstructured, error) {
+	mapping, err := c.RESTMapper().RESTMapping(kind)
+	if meta.IsNoMatchError(err) {
+		return nil, nil //nolint:nilnil // nothing of that kind can be there
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking for the kind %s: %w", kind.Kind, err)
+	}
+	object := &unstructured.Unstructured{}
+	object.SetGroupVersionKind(mapping.GroupVersionKind)
+	if err := c.Get(ctx, client.ObjectKey{Name: name}, object); apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // it is not there
+	} else if err != nil {
+		return nil, fmt.Errorf("getting %s %s: %w", strings.ToLower(kind.Kind), name, err)
+	}
+	return object, nil
+}
+
+// policyName finds the ConfigMap that the expression of the admission policy names.
+func policyName(expression string) string {
+	found := regexp.MustCompile(`name:\s*"([^"]+)"`).FindStringSubmatch(expression)
+	if !strings.Contains(expression, "/spec/resourcePolicy") || found == nil {
+		return ""
+	}
+	return found[1]
+}
+
+// admittedPolicies returns which volume policies the admission policy of examples/base gives to a backup without any,
+// empty if it is not in effect.
+func admittedPolicies(ctx context.Context, c client.Client) (string, error) {
+	kind := schema.GroupKind{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicyBinding"}
+	binding, err := find(ctx, c, kind, contract.AdmissionPolicy)
+	if err != nil || binding == nil {
+		return "", err
+	}
+	kind.Kind = "MutatingAdmissionPolicy"
+	policy, err := find(ctx, c, kind, contract.AdmissionPolicy)
+	if err != nil || policy == nil {
+		return "", err
+	}
+	mutations, _, err := unstructured.NestedSlice(policy.Object, "spec", "mutations")
+	if err != nil {
+		return "", fmt.Errorf("reading mutatingadmissionpolicy %s: %w", contract.AdmissionPolicy, err)
+	}
+	for _, mutation := range mutations {
+		fields, _ := mutation.(map[string]any)
+		expression, _, err := unstructured.NestedString(fields, "jsonPatch", "expression")
+		if err != nil {
+			return "", fmt.Errorf("reading mutatingadmissionpolicy %s: %w", contract.AdmissionPolicy, err)
+		}
+		if name := policyName(expression); name != "" {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// snapshotClasses returns the VolumeSnapshotClasses, none where CSI snapshots are not installed.
+func snapshotClasses(ctx context.Context, c client.Client) ([]coverage.SnapshotClass, error) {
+	kind := schema.GroupKind{Group: "snapshot.storage.k8s.io", Kind: "VolumeSnapshotClass"}
+	mapping, err := c.RESTMapper().RESTMapping(kind)
+	if meta.IsNoMatchError(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking for the kind %s: %w", kind.Kind, err)
+	}
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(mapping.GroupVersionKind)
+	if err := c.List(ctx, list); err != nil {
+		return nil, fmt.Errorf("listing volumesnapshotclasses: %w", err)
+	}
+	var classes []coverage.SnapshotClass
+	for i := range list.Items {
+		item := &list.Items[i]
+		driver, _, err := unstructured.NestedString(item.Object, "driver")
+		if err != nil {
+			return nil, fmt.Errorf("reading volumesnapshotclass %s: %w", item.GetName(), err)
+		}
+		_, labeled := item.GetLabels()[velerov1.VolumeSnapshotClassSelectorLabel]
+		_, isDefault := item.GetAnnotations()[velerov1.VolumeSnapshotClassKubernetesAnnotation]
+		classes = append(classes, coverage.SnapshotClass{
+			Name: item.GetName(), Driver: driver, Preferred: labeled || isDefault,
+		})
+	}
+	return classes, nil
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package inventory
+
+import (
+	"slices"
+
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
+)
+
+// stripMeta returns what is needed of an object's metadata, with these of its annotations.
+func stripMeta(m *metav1.ObjectMeta, annotations ...string) metav1.ObjectMeta {
+	kept := metav1.ObjectMeta{
+		Name: m.Name, Namespace: m.Namespace, UID: m.UID, Labels: m.Labels, DeletionTimestamp: m.DeletionTimestamp,
+	}
+	for _, key := range annotations {
+		if value, found := m.Annotations[key]; found {
+			if kept.Annotations == nil {
+				kept.Annotations = map[string]string{}
+			}
+			kept.Annotations[key] = value
+		}
+	}
+	return kept
+}
+
+// stripPod keeps what packages scope, selection and volumerule look at.
+func stripPod(pod *corev1.Pod) {
+	owners := make([]metav1.OwnerReference, 0, len(pod.OwnerReferences))
+	for _, owner := range pod.OwnerReferences {
+		owners = append(owners, metav1.OwnerReference{
+			APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name, Controller: owner.Controller,
+		})
+	}
+	spec := corev1.PodSpec{NodeName: pod.Spec.NodeName, OS: pod.Spec.OS, Volumes: pod.Spec.Volumes}
+	for i := range spec.Volumes {
+		stripSource(&spec.Volumes[i].VolumeSource)
+	}
+	// Which container mounts a volume is all the same, so one stands for all.
+	all := corev1.Container{}
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		all.VolumeMounts = append(all.VolumeMounts, stripMounts(c.VolumeMounts)...)
+		all.VolumeDevices = append(all.VolumeDevices, c.VolumeDevices...)
+	}
+	for _, c := range pod.Spec.EphemeralContainers {
+		all.VolumeMounts = append(all.VolumeMounts, stripMounts(c.VolumeMounts)...)
+		all.VolumeDevices = append(all.VolumeDevices, c.VolumeDevices...)
+	}
+	spec.Containers = []corev1.Container{all}
+	kept := stripMeta(&pod.ObjectMeta, podAnnotations()...)
+	kept.OwnerReferences = owners
+	*pod = corev1.Pod{ObjectMeta: kept, Spec: spec, Status: corev1.PodStatus{Phase: pod.Status.Phase}}
+}
+
+// podAnnotations are the annotations of a pod that selection reads.
+func podAnnotations() []string {
+	return []string{
+		contract.AnnotationVolumesToBackup, contract.AnnotationVolumesToExclude, contract.AnnotationVolumesByRule,
+	}
+}
+
+func stripMounts(mounts []corev1.VolumeMount) []corev1.VolumeMount {
+	kept := make([]corev1.VolumeMount, 0, len(mounts))
+	for _, mount := range mounts {
+		kept = append(kept, corev1.VolumeMount{Name: mount.Name})
+	}
+	return kept
+}
+
+// stripSource keeps of sources with much content only their kind.
+func stripSource(source *corev1.VolumeSource) {
+	switch {
+	case source.Projected != nil:
+		source.Projected = &corev1.ProjectedVolumeSource{}
+	case source.ConfigMap != nil:
+		source.ConfigMap = &corev1.ConfigMapVolumeSource{}
+	case source.Secret != nil:
+		source.Secret = &corev1.SecretVolumeSource{}
+	case source.DownwardAPI != nil:
+		source.DownwardAPI = &corev1.DownwardAPIVolumeSource{}
+	case source.Ephemeral != nil:
+		source.Ephemeral = &corev1.EphemeralVolumeSource{}
+	}
+}
+
+// hasClaim says whether the pod uses any claim.
+func hasClaim(pod *corev1.Pod) bool { return len(claimsOf(pod)) > 0 }
+
+// claimsOf returns the names of the claims that the pod uses.
+func claimsOf(pod *corev1.Pod) []string {
+	if pod == nil {
+		return nil
+	}
+	var names []string
+	for i := range pod.Spec.Volumes {
+		if name := selection.ClaimName(pod, &pod.Spec.Volumes[i]); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func stripClaim(claim *corev1.PersistentVolumeClaim) {
+	*claim = corev1.PersistentVolumeClaim{
+		ObjectMeta: stripMeta(&claim.ObjectMeta, contract.AnnotationClaimIgnored,
+			velerov1.VolumeSnapshotClassDriverPVCAnnotation),
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: claim.Spec.AccessModes, Resources: claim.Spec.Resources, VolumeName: claim.Spec.VolumeName,
+			StorageClassName: claim.Spec.StorageClassName, VolumeMode: claim.Spec.VolumeMode,
+		},
+		Status: corev1.PersistentVolumeClaimStatus{Phase: claim.Status.Phase},
+	}
+}
+
+func stripVolume(pv *corev1.PersistentVolume) {
+	spec := corev1.PersistentVolumeSpec{
+		Capacity: pv.Spec.Capacity, PersistentVolumeSource: pv.Spec.PersistentVolumeSource,
+		AccessModes: pv.Spec.AccessModes, StorageClassName: pv.Spec.StorageClassName, VolumeMode: pv.Spec.VolumeMode,
+	}
+	if spec.CSI != nil {
+		spec.CSI = &corev1.CSIPersistentVolumeSource{
+			Driver: spec.CSI.Driver, VolumeAttributes: spec.CSI.VolumeAttributes,
+		}
+	}
+	if ref := pv.Spec.ClaimRef; ref != nil {
+		spec.ClaimRef = &corev1.ObjectReference{Namespace: ref.Namespace, Name: ref.Name}
+	}
+	*pv = corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pv.Name}, Spec: spec}
+}
+
+// stripSchedule leaves of the status only the phase: Velero writes the rest again and again.
+func stripSchedule(s *velerov1.Schedule) {
+	kept := stripMeta(&s.ObjectMeta)
+	kept.Annotations = s.Annotations // a backup gets them all
+	delete(kept.Annotations, corev1.LastAppliedConfigAnnotation)
+	s.ObjectMeta, s.Status = kept, velerov1.ScheduleStatus{Phase: s.Status.Phase}
+	s.Spec.SkipImmediately = nil
+	s.Spec.Template.Hooks = velerov1.BackupHooks{}
+}
+
+// stripConfigMap keeps the content only where it can be policies or rules, which are alone in their ConfigMap.
+func stripConfigMap(c *corev1.ConfigMap) {
+	data := c.Data
+	if len(data) > 1 {
+		data = make(map[string]string, len(c.Data))
+		for key := range c.Data {
+			data[key] = ""
+		}
+	}
+	*c = corev1.ConfigMap{ObjectMeta: stripMeta(&c.ObjectMeta), Data: data}
+}
+
+// stripNamed keeps labels, of which those of nodes are few enough.
+func stripNamed(m *metav1.PartialObjectMetadata, labels ...string) {
+	kept := map[string]string{}
+	for _, key := range labels {
+		if value, found := m.Labels[key]; found {
+			kept[key] = value
+		}
+	}
+	*m = metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: m.Name, Labels: kept}}
+}
