@@ -6,6 +6,7 @@ package restic_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,6 +42,29 @@ func TestForgetDoesNotAskWithoutIDs(t *testing.T) {
 		if cmd.Args[0] == "forget" {
 			t.Errorf("restic was called with %q", cmd.Args)
 		}
+	}
+}
+
+// TestAListThatIsNotThereIsNotEmpty has restic end well after it could not list: what is not seen is not gone.
+func TestAListThatIsNotThereIsNotEmpty(t *testing.T) {
+	runner, client := scripted("snapshots", restictest.Reply{
+		Lines: []string{`[]`}, Text: []string{"could not load snapshots: no route to host"},
+	})
+	_, listErr := client.Snapshots(t.Context(), nil)
+	_, _, viewErr := client.ViewSnapshots(t.Context())
+	forgetErr := client.Forget(t.Context(), []string{absentID})
+	for name, err := range map[string]error{"Snapshots": listErr, "ViewSnapshots": viewErr, "Forget": forgetErr} {
+		if !errors.Is(err, restic.ErrBadAnswer) || !strings.Contains(err.Error(), "no route to host") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for _, cmd := range runner.Commands() {
+		if cmd.Args[0] == "forget" {
+			t.Errorf("restic was called with %q", cmd.Args)
+		}
+	}
+	if args := runner.Commands()[1].Args; !slices.Contains(args, "--no-lock") {
+		t.Errorf("looking takes a lock: %q", args)
 	}
 }
 

@@ -43,9 +43,10 @@ const (
 	envProgress     = "RESTIC_PROGRESS_FPS"
 )
 
-// contradictingVariables are other ways to tell restic what Repository tells it. It refuses some together.
+// contradictingVariables are other ways to tell restic what Repository tells it, of which it refuses some together, and
+// one that would keep snapshots of other hosts out of every list (restic v0.19.1, cmd/restic/find.go).
 func contradictingVariables() []string {
-	return []string{"RESTIC_REPOSITORY_FILE", "RESTIC_PASSWORD", "RESTIC_PASSWORD_COMMAND"}
+	return []string{"RESTIC_REPOSITORY_FILE", "RESTIC_PASSWORD", "RESTIC_PASSWORD_COMMAND", "RESTIC_HOST"}
 }
 
 // progressPerSecond is how many status lines restic writes. One is as fast as a person can read; its own default of

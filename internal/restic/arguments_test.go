@@ -127,7 +127,7 @@ func TestEnvironment(t *testing.T) {
 		URL: "rest:https://u:p@h/", PasswordFile: "/p", CACertFile: "/ca", CacheDir: "/c",
 		Env: []string{
 			"Z=1", "RESTIC_PASSWORD=x", "RESTIC_PASSWORD_COMMAND=x", "RESTIC_REPOSITORY_FILE=x",
-			"RESTIC_REPOSITORY=other", "A=b=c",
+			"RESTIC_REPOSITORY=other", "RESTIC_HOST=laptop", "A=b=c",
 		},
 	}.environment()
 	want := []string{

@@ -25,7 +25,7 @@ type Repository struct {
 	// Options are extended options, each as key=value (restic's -o). They are visible to everybody on the node.
 	Options []string
 	// Env is the environment, as KEY=value, with credentials. Variables that this package sets itself win, and those
-	// that contradict them are left out: RESTIC_REPOSITORY_FILE, RESTIC_PASSWORD, RESTIC_PASSWORD_COMMAND.
+	// that contradict them are left out: RESTIC_REPOSITORY_FILE, RESTIC_PASSWORD, RESTIC_PASSWORD_COMMAND, RESTIC_HOST.
 	Env []string
 	// RetryLock is how long to wait for a lock that another process holds.
 	RetryLock time.Duration
@@ -76,7 +76,7 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 func (c *Client) CatConfig(ctx context.Context) (Config, error) {
 	var config Config
 	args := append(c.repository.arguments(argCat, "config"), flagNoLock)
-	if err := c.runJSON(ctx, args, &config); err != nil {
+	if err := c.runJSON(ctx, Command{Args: args}, &config); err != nil {
 		return Config{}, fmt.Errorf("opening the repository: %w", err)
 	}
 	if config.ID == "" {
@@ -110,10 +110,11 @@ func (c *Client) run(ctx context.Context, cmd Command, onLine func(line []byte))
 // all in one line.
 const maxDocument = 256 << 20
 
-// runJSON runs a command whose whole output is one JSON document.
-func (c *Client) runJSON(ctx context.Context, args []string, into any) error {
+// runJSON runs a command whose whole output is one JSON document. Of the command it sets MaxLine.
+func (c *Client) runJSON(ctx context.Context, cmd Command, into any) error {
 	var document []byte
-	err := c.run(ctx, Command{Args: args, MaxLine: maxDocument}, func(line []byte) {
+	cmd.MaxLine = maxDocument
+	err := c.run(ctx, cmd, func(line []byte) {
 		if len(document)+len(line) <= maxDocument {
 			document = append(append(document, line...), '\n')
 		}
@@ -122,7 +123,7 @@ func (c *Client) runJSON(ctx context.Context, args []string, into any) error {
 		return err
 	}
 	if err := json.Unmarshal(document, into); err != nil {
-		return fmt.Errorf("decoding the output of restic %s: %w: %w", args[0], ErrBadAnswer, err)
+		return fmt.Errorf("decoding the output of restic %s: %w: %w", cmd.Args[0], ErrBadAnswer, err)
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func (c *Client) Locks(ctx context.Context) ([]Lock, error) {
 	for _, id := range ids {
 		lock := Lock{ID: id}
 		args := append(c.repository.arguments(argCat, "lock", id), flagNoLock)
-		if err := c.runJSON(ctx, args, &lock); err != nil {
+		if err := c.runJSON(ctx, Command{Args: args}, &lock); err != nil {
 			now, listErr := c.lockIDs(ctx)
 			if listErr == nil && !slices.Contains(now, id) {
 				continue

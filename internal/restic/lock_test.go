@@ -129,6 +129,39 @@ func waitLocks(t *testing.T, client *restic.Client, wanted int) []restic.Lock {
 	return nil
 }
 
+// TestViewSnapshots looks at a repository that somebody works on, in which one snapshot is damaged.
+func TestViewSnapshots(t *testing.T) {
+	t.Parallel()
+	process, repository := restictest.Process(t), restictest.Repository(t)
+	client := restic.NewClient(process, repository)
+	if err := client.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first := backup(t, client, restic.BackupOptions{Dir: source(t), Tags: map[string]string{"pod": "web-1"}}).SnapshotID
+	second := backup(t, client, restic.BackupOptions{Dir: source(t)}).SnapshotID
+	damaged := backup(t, client, restic.BackupOptions{Dir: source(t)}).SnapshotID
+	path := filepath.Join(repository.URL, "snapshots", damaged)
+	if err := os.Truncate(path, 100); err != nil {
+		t.Fatal(err)
+	}
+	// A host name that the environment gives is none to select by.
+	repository.Env, repository.CacheDir = append(repository.Env, "RESTIC_HOST=elsewhere"), ""
+	client = restic.NewClient(process, repository)
+	holder, release := holdLock(t, process.Binary, repository)
+	before := waitLocks(t, client, 1)
+	snapshots, unreadable, err := client.ViewSnapshots(t.Context())
+	if err != nil || unreadable != 1 || len(snapshots) != 2 || snapshots[0].ID != first || snapshots[1].ID != second ||
+		snapshots[0].Tags["pod"] != "web-1" {
+		t.Errorf("got %+v, %d unreadable, %v", snapshots, unreadable, err)
+	}
+	if diff := cmp.Diff(before[0].ID, waitLocks(t, client, 1)[0].ID); diff != "" {
+		t.Errorf("the locks are others:\n%s", diff)
+	}
+	_ = holder.Process.Kill()
+	_ = release.Close() // the reader is gone already
+	_ = holder.Wait()   // killed
+}
+
 func TestCanceledBackupLeavesNoLock(t *testing.T) {
 	t.Parallel()
 	client, dir := restictest.Client(t), t.TempDir()

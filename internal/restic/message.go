@@ -58,6 +58,7 @@ func decodeMessage(line []byte) (message, bool) {
 // stderrReader sorts the lines of the standard error.
 type stderrReader struct {
 	onProblem func(Problem)
+	onText    func(string)
 	message   string
 	lines     []string
 	size      int
@@ -68,6 +69,9 @@ func (r *stderrReader) line(line []byte) {
 	switch {
 	case !ok:
 		r.keep(string(line))
+		if r.onText != nil {
+			r.onText(string(line))
+		}
 	case m.MessageType == messageExitError:
 		r.message = plainMessage(m.Message)
 	case m.MessageType == messageError:

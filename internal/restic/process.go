@@ -123,6 +123,10 @@ func newOutput(cmd Command, onLine func(line []byte)) *output {
 			problem.Message = o.redact.clean(problem.Message)
 			cmd.OnProblem(problem)
 		}
+	}, onText: func(line string) {
+		if cmd.OnText != nil {
+			cmd.OnText(o.redact.clean(line))
+		}
 	}}
 	if onLine == nil {
 		onLine = func([]byte) {}

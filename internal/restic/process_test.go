@@ -58,6 +58,10 @@ func fakeRestic(role string) int {
 				"\"during\":\"archival\",\"item\":\"/f%d\"}\n", fakeSecret, i)
 		}
 		return 3
+	case "texts":
+		fmt.Fprintln(os.Stderr, "Ignoring "+fakeSecret)
+		fmt.Fprintln(os.Stderr, `{"message_type":"error","error":{"message":"no"}}`)
+		fmt.Fprint(os.Stderr, "the last")
 	case "usage":
 		fmt.Fprintln(os.Stderr, "unknown flag: --bogus")
 		return 1
@@ -164,6 +168,18 @@ func TestRunTellsOfProblemsWithoutSecrets(t *testing.T) {
 	}
 	want := restic.Problem{Item: "/f24", During: "archival", Message: "open [SOME_PASSWORD]: no"}
 	if diff := cmp.Diff(want, problems[24]); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRunHandsOnTextsWithoutSecrets(t *testing.T) {
+	process, cmd := fake(t, "texts")
+	var texts []string
+	cmd.OnText = func(line string) { texts = append(texts, line) }
+	if err := process.Run(t.Context(), cmd, nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"Ignoring [SOME_PASSWORD]", "the last"}, texts); diff != "" {
 		t.Error(diff)
 	}
 }

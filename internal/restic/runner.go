@@ -22,6 +22,9 @@ type Command struct {
 	MaxLine int
 	// OnProblem, if set, is called for every problem with a single file or directory that restic tells of, in order.
 	OnProblem func(Problem)
+	// OnText, if set, is called for every line of the standard error that is no message, without its newline: what
+	// restic has only for people. Secrets are taken out.
+	OnText func(line string)
 }
 
 // DefaultMaxLine is how long a line may be, in bytes, unless the command says otherwise. A status line names the files
@@ -41,8 +44,8 @@ type Problem struct {
 // Runner runs one command to its end.
 //
 // Run calls onLine, if not nil, for each line of the standard output, in order and without its newline; the line is
-// only valid during the call. onLine and cmd.OnProblem are never called at the same time, and not after Run has
-// returned. Both must return soon: restic waits for them.
+// only valid during the call. onLine, cmd.OnProblem and cmd.OnText are never called at the same time, and not after
+// Run has returned. All must return soon: restic waits for them.
 //
 // When ctx ends, Run stops the process, first by asking it, and returns only when it is gone. A command that has
 // ended well by then counts as that. Every other end gives an *ExitError, or another error if the process could not

@@ -48,9 +48,43 @@ func (c *Client) Snapshots(ctx context.Context, tags map[string]string) ([]Snaps
 	if err != nil {
 		return nil, fmt.Errorf("listing snapshots: %w", err)
 	}
-	var objects []snapshotObject
-	if err := c.runJSON(ctx, args, &objects); err != nil {
-		return nil, fmt.Errorf("listing snapshots: %w", err)
+	snapshots, _, err := c.listSnapshots(ctx, args)
+	return snapshots, err
+}
+
+// ViewSnapshots returns all snapshots, the oldest first, and how many there are besides that cannot be read. It takes
+// no lock, and waits for none: it is for people to look at. A snapshot that is made or removed meanwhile may be there
+// or not, or count as one that cannot be read.
+func (c *Client) ViewSnapshots(ctx context.Context) (snapshots []Snapshot, unreadable int, err error) {
+	return c.listSnapshots(ctx, append(c.repository.arguments(argSnapshots), flagNoLock))
+}
+
+// What restic says of a list that it does not have in full. It ends well nevertheless (restic v0.19.1,
+// cmd/restic/find.go, FindFilteredSnapshots).
+const (
+	textNotListed  = "could not load snapshots: "
+	textPassedOver = "Ignoring "
+)
+
+func (c *Client) listSnapshots(ctx context.Context, args []string) (list []Snapshot, unreadable int, err error) {
+	var (
+		objects []snapshotObject
+		problem string
+	)
+	cmd := Command{Args: args, OnText: func(line string) {
+		switch {
+		case strings.HasPrefix(line, textNotListed):
+			problem = strings.TrimPrefix(line, textNotListed)
+		case strings.HasPrefix(line, textPassedOver):
+			unreadable++
+		}
+	}}
+	err = c.runJSON(ctx, cmd, &objects)
+	if err == nil && problem != "" {
+		err = fmt.Errorf("%w: %s", ErrBadAnswer, problem)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("listing snapshots: %w", err)
 	}
 	snapshots := make([]Snapshot, 0, len(objects))
 	for _, o := range objects {
@@ -62,7 +96,7 @@ func (c *Client) Snapshots(ctx context.Context, tags map[string]string) ([]Snaps
 	slices.SortStableFunc(snapshots, func(a, b Snapshot) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
 	})
-	return snapshots, nil
+	return snapshots, unreadable, nil
 }
 
 // WithoutLock returns a client that only reads, and takes no lock for it.

@@ -24,6 +24,8 @@ type Reply struct {
 	Lines []string
 	// Problems are handed to the command's OnProblem.
 	Problems []restic.Problem
+	// Text is handed to the command's OnText.
+	Text []string
 	// Wait makes the command last until the channel is closed or its context ends; nil for not at all.
 	Wait <-chan struct{}
 	// Err is how it ends.
@@ -68,6 +70,11 @@ func (r *Runner) Run(ctx context.Context, cmd restic.Command, onLine func(line [
 	for _, problem := range reply.Problems {
 		if cmd.OnProblem != nil {
 			cmd.OnProblem(problem)
+		}
+	}
+	for _, line := range reply.Text {
+		if cmd.OnText != nil {
+			cmd.OnText(line)
 		}
 	}
 	if reply.Wait != nil {
