@@ -40,6 +40,10 @@ func TestMaintainRequest(t *testing.T) {
 			options: maintainOptions{repository: "r", operation: "unlock", host: "restic-dead1"},
 			want:    transfer.MaintainRequest{Operation: resticv1.OperationUnlock, Host: "restic-dead1"},
 		},
+		"a list of snapshots": {
+			options: maintainOptions{repository: "r", operation: "snapshots"},
+			want:    transfer.MaintainRequest{Operation: resticv1.OperationSnapshots},
+		},
 		"no repository":          {options: maintainOptions{operation: "check"}, says: "--repository"},
 		"no such operation":      {options: maintainOptions{repository: "r", operation: "forget"}, says: "--operation"},
 		"a part of another form": {options: maintainOptions{repository: "r", operation: "check", part: "5%"}, says: "--part"},

@@ -43,7 +43,7 @@ func nextDue(repository *resticv1.ResticRepository, readOnly bool, now time.Time
 		candidates = append(candidates, due{operation: resticv1.OperationUnlock, host: host, since: since})
 	}
 	for _, operation := range []resticv1.MaintenanceOperation{
-		resticv1.OperationUnlock, resticv1.OperationSnapshots, resticv1.OperationPrune, resticv1.OperationCheck,
+		resticv1.OperationUnlock, resticv1.OperationPrune, resticv1.OperationCheck,
 	} {
 		if candidate, wanted := dueOperation(repository, operation, readOnly, now); wanted {
 			candidates = append(candidates, candidate)

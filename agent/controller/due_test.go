@@ -94,15 +94,9 @@ func TestNextDue(t *testing.T) {
 				r.Spec.Requests = resticv1.RepositoryRequests{Check: "now", Prune: "now", Unlock: "now"}
 			},
 		},
-		"a list by request, of a read-only location as well, before what takes longer": {
-			age: 100 * day, readOnly: true, want: resticv1.OperationSnapshots, request: "now",
-			change: func(r *resticv1.ResticRepository) {
-				r.Spec.Requests = resticv1.RepositoryRequests{Check: "now", Snapshots: "now"}
-			},
-		},
-		"no list that was taken up": {
+		"nothing for a list, which goes its own way": {
 			restMin: 7 * day, restMax: 8 * day, change: func(r *resticv1.ResticRepository) {
-				r.Spec.Requests.Snapshots, r.Status.Served.Snapshots = "now", "now"
+				r.Spec.Requests.Snapshots = "now"
 			},
 		},
 		"an unlock of locks whose holder is gone": {

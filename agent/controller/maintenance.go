@@ -35,7 +35,7 @@ const (
 	reviewInterval = time.Hour
 )
 
-// MaintenanceReconciler has repositories checked, pruned and unlocked by Jobs. It runs in the leader alone, and keeps
+// MaintenanceReconciler has repositories checked, pruned, unlocked and listed by Jobs. It runs in the leader alone, and keeps
 // nothing to itself: an entry in the status comes before its Job, so that whoever leads next goes on.
 type MaintenanceReconciler struct {
 	// Client reads from the cache, and writes.
@@ -109,6 +109,18 @@ func (r *MaintenanceReconciler) reconcile(
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	listed, err := r.list(ctx, repository, settings)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	maintained, err := r.maintain(ctx, repository, settings, problems)
+	return sooner(listed, maintained), err
+}
+
+// maintain does what is due, one operation after the other.
+func (r *MaintenanceReconciler) maintain(
+	ctx context.Context, repository *resticv1.ResticRepository, settings jobSettings, problems []string,
+) (ctrl.Result, error) {
 	if running := runningMaintenance(repository); running != nil {
 		return r.observe(ctx, repository, running, settings)
 	}
@@ -180,8 +192,7 @@ func (r *MaintenanceReconciler) obstacle(
 	}
 	if _, err := r.daemonSet(ctx, repository.Namespace); err != nil {
 		if apierrors.IsNotFound(err) {
-			return fmt.Sprintf("there is no DaemonSet %s/%s to make the Job from: install the agents again",
-				repository.Namespace, contract.DaemonSetName), nil
+			return noDaemonSet(repository.Namespace), nil
 		}
 		return "", err
 	}
@@ -195,6 +206,11 @@ func (r *MaintenanceReconciler) obstacle(
 		return user, err
 	}
 	return r.queue(ctx, repository.Namespace, ptr.Deref(settings.Concurrency, defaultConcurrency))
+}
+
+func noDaemonSet(namespace string) string {
+	return fmt.Sprintf("there is no DaemonSet %s/%s to make the Job from: install the agents again", namespace,
+		contract.DaemonSetName)
 }
 
 // user names an operation on a volume that is at work with the repository; empty if there is none.
@@ -289,47 +305,4 @@ func (r *MaintenanceReconciler) settings(
 	}
 	settings, problems := readSettings(config, repository)
 	return settings, problems, nil
-}
-
-// tell makes Events of what has changed.
-func (r *MaintenanceReconciler) tell(old, repository *resticv1.ResticRepository) {
-	for i := range repository.Status.Maintenance {
-		entry := &repository.Status.Maintenance[i]
-		before := entryOf(old, entry.Job)
-		if before != nil && before.Result == entry.Result {
-			continue
-		}
-		text := fmt.Sprintf("%s by Job %s: %s", entry.Operation, entry.Job, entry.Message)
-		switch entry.Result {
-		case resticv1.MaintenanceRunning:
-			r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonMaintenanceStarted,
-				clip(fmt.Sprintf("%s by Job %s begins", entry.Operation, entry.Job)))
-			continue
-		case resticv1.MaintenanceSucceeded:
-			r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonMaintained, clip(text))
-		case resticv1.MaintenanceLocked:
-			r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonLocked, clip(text))
-		case resticv1.MaintenanceFailed:
-			r.Recorder.Event(repository, corev1.EventTypeWarning, failureReason(repository, entry), clip(text))
-		}
-		r.Metrics.MaintenanceEnded(entry)
-	}
-}
-
-// failureReason tells damage from what merely could not be done.
-func failureReason(repository *resticv1.ResticRepository, entry *resticv1.Maintenance) string {
-	intact := meta.FindStatusCondition(repository.Status.Conditions, resticv1.ConditionIntact)
-	if entry.Operation == resticv1.OperationCheck && intact != nil && intact.Reason == resticv1.ReasonDamaged {
-		return resticv1.ReasonDamaged
-	}
-	return resticv1.ReasonMaintenanceFailed
-}
-
-func entryOf(repository *resticv1.ResticRepository, job string) *resticv1.Maintenance {
-	for i := range repository.Status.Maintenance {
-		if entry := &repository.Status.Maintenance[i]; entry.Job == job {
-			return entry
-		}
-	}
-	return nil
 }

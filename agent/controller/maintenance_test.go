@@ -97,6 +97,9 @@ func (m *maintained) running(operation resticv1.MaintenanceOperation) (*resticv1
 	m.t.Helper()
 	m.look()
 	running := runningMaintenance(m.shopRepository())
+	if operation == resticv1.OperationSnapshots {
+		running = runningList(m.shopRepository())
+	}
 	if running == nil || running.Operation != operation {
 		m.t.Fatalf("running is %+v, want %s; the status is %+v", running, operation, m.shopRepository().Status)
 	}

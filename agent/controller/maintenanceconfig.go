@@ -188,6 +188,14 @@ func (s *jobSettings) deadline() time.Duration {
 	return ptr.Deref(s.ActiveDeadline, metav1.Duration{Duration: defaultDeadline}).Duration
 }
 
+// jobDeadline bounds the Job of an operation. Nobody waits a day for a list.
+func (s *jobSettings) jobDeadline(operation resticv1.MaintenanceOperation) time.Duration {
+	if operation == resticv1.OperationSnapshots {
+		return min(s.deadline(), listDeadline)
+	}
+	return s.deadline()
+}
+
 func (s *jobSettings) startDeadline() time.Duration {
 	return ptr.Deref(s.StartDeadline, metav1.Duration{Duration: defaultStartDeadline}).Duration
 }

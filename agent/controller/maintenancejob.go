@@ -44,7 +44,7 @@ const (
 func jobName(repository *resticv1.ResticRepository, entry *resticv1.Maintenance) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%d", repository.UID, entry.Operation, entry.Host,
 		entry.StartTime.Unix()))
-	return fmt.Sprintf("restic-%s-%s", strings.ToLower(string(entry.Operation)), hex.EncodeToString(sum[:])[:jobDigest])
+	return fmt.Sprintf("restic-%s-%s", operationLabel(entry.Operation), hex.EncodeToString(sum[:])[:jobDigest])
 }
 
 // maintenanceJob makes the Job of an entry from the DaemonSet as it is in the cluster, so that image, registry
@@ -84,7 +84,7 @@ func maintenanceJob(
 	}
 	template.ObjectMeta = jobPodMeta(daemonSet, repository, entry, settings)
 
-	none, owned, deadline := int32(0), true, int64(settings.deadline().Seconds())
+	none, owned, deadline := int32(0), true, int64(settings.jobDeadline(entry.Operation).Seconds())
 	var ttl *int32
 	if entry.Operation == resticv1.OperationSnapshots {
 		ttl = ptr.To(int32(listTTL.Seconds()))
@@ -143,7 +143,7 @@ func jobArguments(
 	repository *resticv1.ResticRepository, entry *resticv1.Maintenance, settings jobSettings,
 ) []string {
 	args := []string{
-		"maintain", "--repository=" + repository.Name, "--operation=" + strings.ToLower(string(entry.Operation)),
+		"maintain", "--repository=" + repository.Name, "--operation=" + operationLabel(entry.Operation),
 	}
 	switch entry.Operation {
 	case resticv1.OperationCheck:
@@ -226,8 +226,13 @@ func jobLabels(repository *resticv1.ResticRepository, entry *resticv1.Maintenanc
 		contract.LabelExcludeFromBackup: "true",
 		contract.LabelRepositoryUID:     string(repository.UID),
 		contract.LabelRepository:        contract.LabelValue(repository.Name),
-		contract.LabelOperation:         strings.ToLower(string(entry.Operation)),
+		contract.LabelOperation:         operationLabel(entry.Operation),
 	}
+}
+
+// operationLabel is an operation as a label, an argument and a part of a name.
+func operationLabel(operation resticv1.MaintenanceOperation) string {
+	return strings.ToLower(string(operation))
 }
 
 // jobPodMeta inherits what cloud providers give identities by, but neither the labels by which pods are the

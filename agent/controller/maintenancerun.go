@@ -52,8 +52,10 @@ func (r *MaintenanceReconciler) observe(
 		r.conclude(repository, entry, r.outcome(job, pod, reason, settings))
 		return ctrl.Result{RequeueAfter: time.Second}, r.clear(ctx, repository, settings)
 	}
-	if restore, err := r.restore(ctx, repository); err != nil || (restore != "" && maintainedNow(repository) != "") {
-		return r.interrupt(ctx, repository, entry, restore, err)
+	if excludes(entry.Operation) {
+		if restore, err := r.restore(ctx, repository); err != nil || restore != "" {
+			return r.interrupt(ctx, repository, entry, restore, err)
+		}
 	}
 	if pod != nil && pod.Status.Phase != corev1.PodPending {
 		entry.Message = ""
@@ -180,6 +182,10 @@ func pendingReason(pod *corev1.Pod) string {
 func (r *MaintenanceReconciler) outcome(
 	job *batchv1.Job, pod *corev1.Pod, reason string, settings jobSettings,
 ) transfer.MaintainOutcome {
+	if reason == batchv1.JobReasonDeadlineExceeded && listJob(job) {
+		return failed(fmt.Sprintf("not done within %s: look whether the storage answers, and ask again",
+			settings.jobDeadline(resticv1.OperationSnapshots)))
+	}
 	if reason == batchv1.JobReasonDeadlineExceeded {
 		return failed(fmt.Sprintf("not done within %s: restic was stopped and goes on from there the next time; raise "+
 			"activeDeadline in ConfigMap %s/%s, or bound a prune by maxRepackSize", settings.deadline(), job.Namespace,
@@ -245,6 +251,8 @@ func (r *MaintenanceReconciler) conclude(
 	status := &repository.Status
 	succeeded := entry.Result == resticv1.MaintenanceSucceeded
 	switch {
+	case entry.Operation == resticv1.OperationSnapshots && !succeeded:
+		entry.Result = resticv1.MaintenanceFailed // whoever asked for a list asks again
 	case entry.Result == resticv1.MaintenanceLocked:
 		setCondition(repository, resticv1.ConditionUnlocked, metav1.ConditionFalse, resticv1.ReasonLocked,
 			entry.Message)
@@ -268,7 +276,9 @@ func (r *MaintenanceReconciler) conclude(
 	case entry.Operation == resticv1.OperationCheck && outcome.Damaged:
 		setCondition(repository, resticv1.ConditionIntact, metav1.ConditionFalse, resticv1.ReasonDamaged, entry.Message)
 	}
-	r.judge(repository)
+	if entry.Operation != resticv1.OperationSnapshots {
+		r.judge(repository)
+	}
 }
 
 // nextPart is the part that the next check reads: after the last one the first.
@@ -282,8 +292,8 @@ func nextPart(repository *resticv1.ResticRepository, entry *resticv1.Maintenance
 	return entry.Part + 1
 }
 
-// clear deletes the Jobs that have ended but for the newest, which are kept for their logs. Those that have listed
-// snapshots go by themselves, and take nobody's place.
+// clear deletes the Jobs that have ended but for the newest, which are kept for their logs. Those of lists are counted
+// by themselves, so that nobody's list pushes out the log of a prune: as many are kept as the history tells of.
 func (r *MaintenanceReconciler) clear(
 	ctx context.Context, repository *resticv1.ResticRepository, settings jobSettings,
 ) error {
@@ -292,17 +302,24 @@ func (r *MaintenanceReconciler) clear(
 		client.MatchingLabels{contract.LabelRepositoryUID: string(repository.UID)}); err != nil {
 		return fmt.Errorf("listing the Jobs of ResticRepository %s: %w", repository.Name, err)
 	}
-	ended := slices.DeleteFunc(jobs.Items, func(job batchv1.Job) bool {
-		_, over := jobEnd(&job)
-		return !over || job.Spec.TTLSecondsAfterFinished != nil
-	})
-	slices.SortFunc(ended, func(a, b batchv1.Job) int {
+	slices.SortFunc(jobs.Items, func(a, b batchv1.Job) int {
 		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
-	for i := min(len(ended), ptr.Deref(settings.KeepLatestMaintenanceJobs, defaultKeepJobs)); i < len(ended); i++ {
-		err := r.Client.Delete(ctx, &ended[i], client.PropagationPolicy(metav1.DeletePropagationBackground))
+	kept, keptLists := ptr.Deref(settings.KeepLatestMaintenanceJobs, defaultKeepJobs), resticv1.MaxMaintenance
+	for i := range jobs.Items {
+		job, left := &jobs.Items[i], &kept
+		if listJob(job) {
+			left = &keptLists
+		}
+		if _, over := jobEnd(job); !over {
+			continue
+		}
+		if *left--; *left >= 0 {
+			continue
+		}
+		err := r.Client.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground))
 		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("deleting Job %s: %w", ended[i].Name, err)
+			return fmt.Errorf("deleting Job %s: %w", job.Name, err)
 		}
 	}
 	return nil

@@ -63,12 +63,14 @@ func maintainedNow(repository *resticv1.ResticRepository) string {
 
 // excludes says whether an operation wants the repository for itself.
 func excludes(operation resticv1.MaintenanceOperation) bool {
-	return operation != resticv1.OperationUnlock && operation != resticv1.OperationSnapshots
+	return operation == resticv1.OperationCheck || operation == resticv1.OperationPrune
 }
 
+// runningMaintenance returns the operation that runs, other than a list of snapshots; nil if none does.
 func runningMaintenance(repository *resticv1.ResticRepository) *resticv1.Maintenance {
 	for i := range repository.Status.Maintenance {
-		if entry := &repository.Status.Maintenance[i]; entry.Result == resticv1.MaintenanceRunning {
+		entry := &repository.Status.Maintenance[i]
+		if entry.Operation != resticv1.OperationSnapshots && entry.Result == resticv1.MaintenanceRunning {
 			return entry
 		}
 	}

@@ -13,9 +13,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/session"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
-	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
-	"github.com/velero-restic/velero-plugin-for-restic/internal/snapshotlist"
 )
 
 // MaintainRequest is one operation on a repository as a whole.
@@ -29,7 +27,7 @@ type MaintainRequest struct {
 	// Host is whose locks an unlock removes: this process must have that host name. Empty for those that restic itself
 	// takes for abandoned.
 	Host string
-	// List is what a list of snapshots is written to.
+	// List is what a list of snapshots is written to, in the form of package snapshotlist.
 	List io.Writer
 }
 
@@ -164,43 +162,4 @@ func (m *Mover) unlock(ctx context.Context, repository *session.Session, host st
 			lock.Time.UTC().Format(time.RFC3339))
 	}
 	return message, nil
-}
-
-// list writes the snapshots. It takes no lock: a list is none the worse for a snapshot that comes or goes meanwhile, and
-// must not wait for a prune.
-func list(ctx context.Context, repository *session.Session, out io.Writer) (string, error) {
-	snapshots, err := repository.WithoutLock().Snapshots(ctx, nil)
-	if err != nil {
-		return "", err
-	}
-	listed := make([]snapshotlist.Snapshot, 0, len(snapshots))
-	for i := range snapshots {
-		listed = append(listed, listedSnapshot(&snapshots[i]))
-	}
-	leftOut, err := snapshotlist.Write(out, listed, 0)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("listed %d of %d snapshots", len(listed)-leftOut, len(listed)), nil
-}
-
-func listedSnapshot(snapshot *restic.Snapshot) snapshotlist.Snapshot {
-	tags := snapshot.Tags
-	listed := snapshotlist.Snapshot{
-		ID: snapshot.ID, Time: snapshot.Time, Hostname: snapshot.Hostname, Paths: snapshot.Paths,
-		Backup: tags[contract.TagBackup], BackupUID: tags[contract.TagBackupUID],
-		Namespace: tags[contract.TagNamespace], Pod: tags[contract.TagPod], PodUID: tags[contract.TagPodUID],
-		Volume: tags[contract.TagVolume], PVC: tags[contract.TagPVC], PVCUID: tags[contract.TagPVCUID],
-		Empty: tags[contract.TagEmpty] == "true", Cluster: tags[contract.TagCluster],
-	}
-	if listed.BackupUID == "" {
-		listed.Tags = snapshot.RawTags // somebody else's
-	}
-	if summary := snapshot.Summary; summary != nil {
-		listed.Size = &snapshotlist.Size{
-			Files: summary.TotalFilesProcessed, Bytes: summary.TotalBytesProcessed,
-			BytesAdded: summary.DataAdded, BytesStored: summary.DataAddedPacked,
-		}
-	}
-	return listed
 }

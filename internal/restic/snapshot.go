@@ -99,13 +99,6 @@ func (c *Client) listSnapshots(ctx context.Context, args []string) (list []Snaps
 	return snapshots, unreadable, nil
 }
 
-// WithoutLock returns a client that only reads, and takes no lock for it.
-func (c *Client) WithoutLock() *Client {
-	other := *c
-	other.repository.ReadOnly = true
-	return &other
-}
-
 // Forget removes the snapshots. Those that are gone already count as removed. It fails with ErrForgetIncomplete when
 // one is still there afterwards, and removes nothing at all when an ID is none, or stands for several snapshots.
 func (c *Client) Forget(ctx context.Context, ids []string) error {
