@@ -13,7 +13,7 @@ import (
 // stands.
 func Guides() []Guide {
 	return []Guide{
-		installation(), readme(), backup(), restore(), retention(), maintenance(), troubleshooting(), alerts(),
+		installation(), readme(), backup(), rules(), restore(), retention(), maintenance(), troubleshooting(), alerts(),
 		privileged(), platforms(),
 	}
 }
