@@ -145,7 +145,7 @@ func (l *leader) lead(ctx context.Context) error {
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: l.options.Namespace, Clock: clock.RealClock{},
 		Announcer: &controller.Announcer{Recorder: recorder, Metrics: l.counters},
 	}
-	if err := errors.Join(l.addSweep(mgr, recorder), l.addCoverage(mgr)); err != nil {
+	if err := errors.Join(l.addSweep(mgr, recorder), l.addCoverage(mgr), l.addAnnotator(mgr, recorder)); err != nil {
 		return err
 	}
 	rules := &controller.RuleWatch{

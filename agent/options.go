@@ -57,6 +57,8 @@ type Options struct {
 	CoverageStaleAfter time.Duration
 	// AllowStaticPassword permits new repositories with Velero's well-known password.
 	AllowStaticPassword bool
+	// AnnotatePods has the leader name the volumes that the rules include in annotations of their pods.
+	AnnotatePods bool
 	// MetricsAddress and HealthAddress are where the agent listens.
 	MetricsAddress, HealthAddress string
 	// LogLevel and LogFormat say what is logged, and how.
@@ -127,6 +129,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"how old the last backup that succeeded may be for a claim to count as protected; 0: two runs of its schedule")
 	flags.BoolVar(&o.AllowStaticPassword, "allow-static-password", o.AllowStaticPassword,
 		"make new repositories with Velero's well-known password, if the Secret holds that")
+	flags.BoolVar(&o.AnnotatePods, "annotate-pods", o.AnnotatePods,
+		"write annotation "+contract.AnnotationVolumesToBackup+" on the pods whose volumes the rules include")
 	flags.StringVar(&o.MetricsAddress, "metrics-address", o.MetricsAddress, "where to serve /metrics")
 	flags.StringVar(&o.HealthAddress, "health-address", o.HealthAddress, "where to serve /healthz and /readyz")
 	flags.StringVar(&o.LogLevel, "log-level", o.LogLevel, "one of "+strings.Join(logLevels(), ", "))

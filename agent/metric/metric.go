@@ -39,6 +39,7 @@ type Set struct {
 	intact          *prometheus.GaugeVec
 	lockedSince     *prometheus.GaugeVec
 	rulesValid      *prometheus.GaugeVec
+	annotated       *prometheus.CounterVec
 }
 
 // New registers the metrics. It returns the registry's error, such as for a name that is taken.
@@ -79,10 +80,11 @@ func New(registry prometheus.Registerer) (*Set, error) {
 		}),
 	}
 	s.addMaintenance()
+	s.addAnnotation()
 	s.rulesValid = newRulesValid()
 	for _, collector := range []prometheus.Collector{
 		s.operations, s.warnings, s.bytes, s.seconds, s.ready, s.forgotten, s.orphans, s.swept,
-		s.maintained, s.maintainSeconds, s.lastSuccess, s.intact, s.lockedSince, s.rulesValid,
+		s.maintained, s.maintainSeconds, s.lastSuccess, s.intact, s.lockedSince, s.rulesValid, s.annotated,
 	} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err
@@ -103,6 +105,9 @@ func (s *Set) begin() {
 		}
 		s.warnings.WithLabelValues(string(kind))
 		s.bytes.WithLabelValues(string(kind))
+	}
+	for _, result := range []Annotation{AnnotationWritten, AnnotationRefused} {
+		s.annotated.WithLabelValues(string(result))
 	}
 	for _, operation := range []resticv1.MaintenanceOperation{
 		resticv1.OperationCheck, resticv1.OperationPrune, resticv1.OperationUnlock,

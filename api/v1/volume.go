@@ -60,6 +60,7 @@ const (
 	ReasonSharedRepository   = "SharedRepository"
 	ReasonForgotten          = "SnapshotForgotten"
 	ReasonForgetFailed       = "ForgetFailed"
+	ReasonAnnotateFailed     = "AnnotateFailed"
 )
 
 // VolumeProgress counts the bytes of one transfer.

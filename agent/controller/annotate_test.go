@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
+)
+
+const (
+	named  = contract.AnnotationVolumesToBackup
+	byRule = contract.AnnotationVolumesByRule
+	// claimsOnly and everything are rules that include the shop's claims, and all its volumes.
+	claimsOnly = "rules: [{name: shop, action: include, namespaces: [shop], volumeTypes: [persistentVolumeClaim]}]"
+	everything = "rules: [{name: shop, action: include, namespaces: [shop]}]"
+	nothing    = "rules: [{name: other, action: include, namespaces: [other]}]"
+)
+
+// annotations are pairs of keys and values.
+func annotations(pairs ...string) map[string]string {
+	all := map[string]string{"person.example.com/note": "stays"}
+	for i := 0; i < len(pairs); i += 2 {
+		all[pairs[i]] = pairs[i+1]
+	}
+	return all
+}
+
+func rulesConfigMap(name, rules string) *corev1.ConfigMap {
+	object := &corev1.ConfigMap{
+		ObjectMeta: objectMeta(velero, name), Data: map[string]string{volumerule.KeyRules: rules},
+	}
+	object.Labels, object.UID = volumerule.Labels(), types.UID(name)
+	return object
+}
+
+func annotator(w *world) *AnnotateReconciler {
+	return &AnnotateReconciler{Client: w.client, Recorder: w.recorder, Metrics: w.metrics, Namespace: velero}
+}
+
+// annotateWeb looks at the pod "web" and returns it.
+func annotateWeb(w *world, r *AnnotateReconciler) (*corev1.Pod, ctrl.Result) {
+	w.t.Helper()
+	key := client.ObjectKey{Namespace: shop, Name: "web"}
+	result, err := r.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: key})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	after := &corev1.Pod{}
+	if err := w.client.Get(w.t.Context(), key, after); err != nil {
+		w.t.Fatal(err)
+	}
+	return after, result
+}
+
+func TestAnnotate(t *testing.T) {
+	in := func(phase corev1.PodPhase) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Status.Phase = phase }
+	}
+	with := func(key, value string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Annotations[key] = value }
+	}
+	cases := map[string]struct {
+		rules  string // no ConfigMap without any
+		now    map[string]string
+		change func(*corev1.Pod)
+		want   map[string]string // as now, if nil
+	}{
+		"a rule includes the claim": {
+			rules: claimsOnly, now: annotations(), want: annotations(named, "data", byRule, "data"),
+		},
+		"a rule includes all volumes, in the order of the spec, and none that is the node's": {
+			rules: everything, now: annotations(), want: annotations(named, "cache,data", byRule, "cache,data"),
+		},
+		"the pod is not yet running": {
+			rules: claimsOnly, now: annotations(), change: in(corev1.PodPending),
+			want: annotations(named, "data", byRule, "data"),
+		},
+		"the pod is starting again":                 {rules: claimsOnly, now: annotations(named, "data", byRule, "data"), change: in(corev1.PodPending)},
+		"it is there already":                       {rules: claimsOnly, now: annotations(named, "data", byRule, "data")},
+		"no rule includes anything":                 {rules: nothing, now: annotations()},
+		"there are no rules":                        {now: annotations()},
+		"a person has named the same":               {rules: claimsOnly, now: annotations(named, "data")},
+		"a person has named another volume":         {rules: claimsOnly, now: annotations(named, "cache")},
+		"a person has named nothing":                {rules: claimsOnly, now: annotations(named, "")},
+		"a person has named one and rules are gone": {now: annotations(named, "data")},
+		"a person has excluded the volume":          {rules: claimsOnly, now: annotations(contract.AnnotationVolumesToExclude, "data")},
+		"a person has excluded one of the volumes": {
+			rules: everything, now: annotations(contract.AnnotationVolumesToExclude, "cache"),
+			want: annotations(contract.AnnotationVolumesToExclude, "cache", named, "data", byRule, "data"),
+		},
+		"a person has excluded what was written": {
+			rules: claimsOnly, now: annotations(contract.AnnotationVolumesToExclude, "data", named, "data", byRule, "data"),
+			want: annotations(contract.AnnotationVolumesToExclude, "data"),
+		},
+		"a person has changed what was written": {
+			rules: claimsOnly, now: annotations(named, "data,cache", byRule, "data"), want: annotations(named, "data,cache"),
+		},
+		"a person has emptied what was written": {
+			rules: claimsOnly, now: annotations(named, "", byRule, "data"), want: annotations(named, ""),
+		},
+		"a person has removed what was written": {rules: claimsOnly, now: annotations(byRule, "data")},
+		"a person has removed it, and rules are gone": {
+			now: annotations(byRule, "data"), want: annotations(),
+		},
+		"other volumes are included now": {
+			rules: everything, now: annotations(named, "data", byRule, "data"),
+			want: annotations(named, "cache,data", byRule, "cache,data"),
+		},
+		"nothing is included any more": {
+			rules: nothing, now: annotations(named, "data", byRule, "data"), want: annotations(),
+		},
+		"a rule excludes what was written": {
+			rules: "rules: [{name: shop, action: exclude}]", now: annotations(named, "data", byRule, "data"), want: annotations(),
+		},
+		"the rules are gone":            {now: annotations(named, "data", byRule, "data"), want: annotations()},
+		"rules that cannot be read":     {rules: "rules: [{}]", now: annotations(named, "data", byRule, "data")},
+		"and nothing was written":       {rules: "rules: [{}]", now: annotations()},
+		"a mirror of a static pod":      {rules: claimsOnly, now: annotations(), change: with(corev1.MirrorPodAnnotationKey, "hash")},
+		"a pod that has ended":          {rules: claimsOnly, now: annotations(), change: in(corev1.PodSucceeded)},
+		"a pod that has failed":         {rules: nothing, now: annotations(named, "data", byRule, "data"), change: in(corev1.PodFailed)},
+		"a pod that is in no backup":    {rules: claimsOnly, now: annotations(), change: func(p *corev1.Pod) { p.Labels = map[string]string{contract.LabelExcludeFromBackup: "true"} }},
+		"a pod that is being deleted":   {rules: claimsOnly, now: annotations(), change: func(p *corev1.Pod) { p.DeletionTimestamp, p.Finalizers = ptr.To(metav1.Now()), []string{"a/b"} }},
+		"a rule about the claim's size": {rules: "rules: [{name: small, action: include, size: {atMost: 1Gi}}]", now: annotations(), want: annotations(named, "data", byRule, "data")},
+		"the claim is too large for it": {rules: "rules: [{name: small, action: include, size: {atMost: 1Mi}}]", now: annotations()},
+		"a block volume": {rules: claimsOnly, now: annotations(), change: func(p *corev1.Pod) {
+			p.Spec.Containers = []corev1.Container{{VolumeDevices: []corev1.VolumeDevice{{Name: "data"}}}}
+		}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			before := pod("web")
+			before.Annotations, before.Status.Phase = c.now, corev1.PodRunning
+			before.Spec.Volumes = append(before.Spec.Volumes,
+				corev1.Volume{Name: "logs", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{}}},
+				corev1.Volume{Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}})
+			if c.change != nil {
+				c.change(before)
+			}
+			want := c.want
+			if want == nil {
+				want = before.Annotations
+			}
+			w := newWorld(t, append(boundStorage(), before)...)
+			if c.rules != "" {
+				w.create(rulesConfigMap("rules", c.rules))
+			}
+			created := podNow(w, before)
+			r := annotator(w)
+			after, _ := annotateWeb(w, r)
+			if diff := cmp.Diff(want, after.Annotations); diff != "" {
+				t.Error("the annotations:", diff)
+			}
+			if touched := after.ResourceVersion != created.ResourceVersion; touched != (c.want != nil) {
+				t.Errorf("that the pod was written is %v", touched)
+			}
+			if again, _ := annotateWeb(w, r); again.ResourceVersion != after.ResourceVersion {
+				t.Error("a second look has written the pod again")
+			}
+		})
+	}
+}
+
+// boundStorage is that of the shop, with a size.
+func boundStorage() []client.Object {
+	objects := storage()
+	if claim, ok := objects[0].(*corev1.PersistentVolumeClaim); ok {
+		claim.Status.Phase = corev1.ClaimBound
+		claim.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+	}
+	return objects
+}
+
+func podNow(w *world, object *corev1.Pod) *corev1.Pod {
+	w.t.Helper()
+	found := &corev1.Pod{}
+	if err := w.client.Get(w.t.Context(), client.ObjectKeyFromObject(object), found); err != nil {
+		w.t.Fatal(err)
+	}
+	return found
+}
+
+// TestAnnotateGoesByOneConfigMap has rules change under a reconciler that has read them.
+func TestAnnotateGoesByOneConfigMap(t *testing.T) {
+	w := newWorld(t, append(boundStorage(), pod("web"))...)
+	second := rulesConfigMap("b", claimsOnly)
+	w.create(second)
+	r := annotator(w)
+	expect := func(what, value string) {
+		t.Helper()
+		if after, _ := annotateWeb(w, r); after.Annotations[named] != value || after.Annotations[byRule] != value {
+			t.Errorf("%s: the annotations are %v, want %q", what, after.Annotations, value)
+		}
+	}
+	expect("one ConfigMap", "data")
+	first := rulesConfigMap("a", everything)
+	w.create(first)
+	expect("another one, earlier by its name", "cache,data")
+	first.Data[volumerule.KeyRules] = "rules: ["
+	w.update(first)
+	expect("its rules are broken", "cache,data")
+	first.Data[volumerule.KeyRules] = nothing
+	w.update(first)
+	expect("its rules are mended, and include nothing", "")
+	w.remove(first)
+	expect("it is gone", "data")
+	w.remove(second)
+	expect("both are", "")
+}
+
+func TestAnnotateRefused(t *testing.T) {
+	pods := schema.GroupResource{Resource: "pods"}
+	cases := map[string]struct {
+		answer  error
+		again   bool // after a while
+		fails   bool
+		refused float64
+	}{
+		"the pod has changed meanwhile": {answer: apierrors.NewConflict(pods, "web", errors.New("changed")), again: true},
+		"the pod is gone":               {answer: apierrors.NewNotFound(pods, "web")},
+		"the agent may not":             {answer: apierrors.NewForbidden(pods, "web", errors.New("no rights")), again: true, refused: 1},
+		"an admission policy refuses it": {
+			answer: apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web", nil), again: true, refused: 1,
+		},
+		"the API server is away": {answer: apierrors.NewInternalError(errors.New("away")), fails: true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, append(boundStorage(), pod("web"), rulesConfigMap("rules", claimsOnly))...)
+			r := annotator(w)
+			r.Client = interceptor.NewClient(w.client, interceptor.Funcs{Patch: func(
+				context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption,
+			) error {
+				return c.answer
+			}})
+			result, err := r.Reconcile(t.Context(), ctrl.Request{
+				NamespacedName: client.ObjectKey{Namespace: shop, Name: "web"},
+			})
+			if (err != nil) != c.fails || (result.RequeueAfter > 0) != c.again {
+				t.Errorf("the outcome is %+v, %v", result, err)
+			}
+			events := w.events()
+			if told := len(events) == 1 && strings.Contains(events[0], "AnnotateFailed") &&
+				strings.Contains(events[0], "shop/web") && strings.Contains(events[0], "examples/component/annotate"); told !=
+				(c.refused > 0) {
+				t.Errorf("the Events are %q", events)
+			}
+			if got := w.counted(t, "refused"); got != c.refused {
+				t.Errorf("%v refusals are counted, want %v", got, c.refused)
+			}
+		})
+	}
+}
+
+// counted returns how many changes to annotations had this result.
+func (w *world) counted(t *testing.T, result string) float64 {
+	t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "velero_restic_pod_annotations_total" && m.GetLabel()[0].GetValue() == result {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	t.Fatalf("there is no series with result %s", result)
+	return 0
+}
+
+// TestAnnotateReduces sees that what the cache keeps of objects is enough to decide as on the whole ones.
+func TestAnnotateReduces(t *testing.T) {
+	whole := pod("web")
+	whole.Annotations = annotations(contract.AnnotationVolumesToExclude, "cache", corev1.MirrorPodAnnotationKey, "x")
+	whole.Labels = map[string]string{"app": "shop"}
+	whole.OwnerReferences = []metav1.OwnerReference{{Kind: "Job", Name: "nightly", UID: "uid-of-job", APIVersion: "batch/v1"}}
+	whole.Spec.Containers = []corev1.Container{{
+		Name: "main", Image: "big", VolumeDevices: []corev1.VolumeDevice{{Name: "raw"}},
+		VolumeMounts: []corev1.VolumeMount{{Name: "data"}},
+	}, {Name: "other"}}
+	whole.Spec.Volumes = append(whole.Spec.Volumes, corev1.Volume{
+		Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{{}},
+		}},
+	})
+	want := whole.DeepCopy()
+	delete(want.Annotations, "person.example.com/note")
+	want.CreationTimestamp = metav1.Time{}
+	want.OwnerReferences = []metav1.OwnerReference{{Kind: "Job", Name: "nightly"}}
+	want.Spec.NodeName = ""
+	want.Spec.Containers = []corev1.Container{{VolumeDevices: []corev1.VolumeDevice{{Name: "raw"}}}}
+	want.Spec.Volumes[2].Projected.Sources = nil
+	got, err := reducePod(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error("the pod that the cache keeps:", diff)
+	}
+}
