@@ -63,7 +63,9 @@ func (f *feed) page(ctx context.Context, c client.Reader, options metav1.ListOpt
 		options.ResourceVersion = "" // the API server's cache would answer with everything at once
 	}
 	list := copyOf(f.list)
-	if err := c.List(ctx, list, &client.ListOptions{Namespace: f.namespace, Raw: &options}); err != nil {
+	if err := c.List(ctx, list, &client.ListOptions{
+		Namespace: f.namespace, Limit: options.Limit, Continue: options.Continue, Raw: &options,
+	}); err != nil {
 		return nil, err
 	}
 	err := meta.EachListItem(list, func(object runtime.Object) error {
