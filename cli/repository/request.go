@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+)
+
+// defaultTimeout bounds how long a command follows what it has asked for. The cluster goes on without it.
+const defaultTimeout = time.Hour
+
+// request is a command that asks the cluster for something and follows it.
+type request struct {
+	env       *command.Environment
+	operation resticv1.MaintenanceOperation
+	all       bool
+	noWait    bool
+	timeout   time.Duration
+}
+
+func (r *request) command(use *cobra.Command) *cobra.Command {
+	use.ValidArgsFunction = completeNames(r.env, true)
+	use.RunE = func(cobraCommand *cobra.Command, args []string) error {
+		return r.run(cobraCommand.Context(), args)
+	}
+	flags := use.Flags()
+	flags.BoolVar(&r.all, "all", false, "every repository of the cluster")
+	flags.BoolVar(&r.noWait, "no-wait", false, "ask for it, and do not follow it")
+	flags.DurationVar(&r.timeout, "timeout", defaultTimeout,
+		"how long to follow it, all repositories together; the cluster goes on with it afterwards")
+	return use
+}
+
+func checkCommand(env *command.Environment) *cobra.Command {
+	r := &request{env: env, operation: resticv1.OperationCheck}
+	return r.command(&cobra.Command{
+		Use:   "check NAME...",
+		Short: "Have repositories checked for damage",
+		Long: `Have repositories checked for damage, and follow it to its end.
+
+A check looks at the structure and reads the next part of the data: one of spec.checkParts of the repository. It is
+done by a Job in the cluster, which waits for backups and restores of the same repository.
+
+Exit code 3 says that a repository is damaged; docs/maintenance.md says what to do then.`,
+		Example: `  # Check the repository of namespace shop
+  velero-restic repo check shop
+
+  # Check all of them, and give up following after two hours
+  velero-restic repo check --all --timeout 2h
+
+  # Only ask for it
+  velero-restic repo check NAME --no-wait`,
+	})
+}
+
+func pruneCommand(env *command.Environment) *cobra.Command {
+	r := &request{env: env, operation: resticv1.OperationPrune}
+	return r.command(&cobra.Command{
+		Use:   "prune NAME...",
+		Short: "Have the space freed that deleted backups leave",
+		Long: `Have the space freed that deleted backups leave, and follow it to its end.
+
+It is done by a Job in the cluster, which waits for backups and restores of the same repository. Without this command,
+each repository is pruned every spec.maintenanceFrequency.`,
+		Example: `  # Prune the repository of namespace shop
+  velero-restic repo prune shop
+
+  # Prune all of them
+  velero-restic repo prune --all`,
+	})
+}
+
+func unlockCommand(env *command.Environment) *cobra.Command {
+	r := &request{env: env, operation: resticv1.OperationUnlock}
+	return r.command(&cobra.Command{
+		Use:   "unlock NAME...",
+		Short: "Have abandoned locks removed",
+		Long: `Have abandoned locks removed: those that restic takes for stale, and those whose holder was a pod of this cluster that
+is gone. Locks of those that live are left, and named in the result.`,
+		Example: `  # Remove what a killed pod has left
+  velero-restic repo unlock shop`,
+	})
+}
+
+func (r *request) run(ctx context.Context, names []string) error {
+	if r.timeout <= 0 {
+		return command.Misused(errors.New("--timeout must be more than 0"))
+	}
+	api, err := r.env.Client()
+	if err != nil {
+		return err
+	}
+	repositories, err := chosen(ctx, api, r.env.Namespace(), names, r.all)
+	if err != nil {
+		return err
+	}
+	agents := &agents{reader: api, namespace: r.env.Namespace(), clock: r.env.Clock}
+	if err := agents.ready(ctx); err != nil {
+		return err
+	}
+	follow := newFollower(r.env, api, agents, r.operation)
+	for _, repository := range repositories {
+		word, joined, err := ask(ctx, api, repository, r.operation, r.env.Clock.Now())
+		if err != nil {
+			return err
+		}
+		follow.add(repository.Name, word, joined)
+	}
+	if r.noWait {
+		fmt.Fprintf(r.env.Out, "What becomes of it: %s repo get NAME -o yaml, status.maintenance\n", r.env.Program)
+		return nil
+	}
+	return follow.run(ctx, r.timeout)
+}
+
+// asks bounds the attempts to write a request beside somebody who writes, too.
+const asks = 10
+
+// ask writes the request, unless the same one waits already: then it returns that one's word.
+func ask(
+	ctx context.Context, api client.Client, repository *resticv1.ResticRepository,
+	operation resticv1.MaintenanceOperation, now time.Time,
+) (word string, joined bool, err error) {
+	for range asks {
+		old := repository.DeepCopy()
+		wanted, served := wordOf(&repository.Spec.Requests, operation), wordOf(&repository.Status.Served, operation)
+		if *wanted != "" && *wanted != *served {
+			return *wanted, true, nil
+		}
+		const suffix = 5
+		*wanted = now.UTC().Format("20060102T150405Z") + "-" + rand.String(suffix)
+		err = api.Patch(ctx, repository, client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{}))
+		if err == nil {
+			return *wordOf(&repository.Spec.Requests, operation), false, nil
+		}
+		if !apierrors.IsConflict(err) {
+			break
+		}
+		if err := api.Get(ctx, client.ObjectKeyFromObject(old), repository); err != nil {
+			return "", false, fmt.Errorf("reading %s %s: %w", kind, old.Name, err)
+		}
+	}
+	return "", false, fmt.Errorf("asking for it in %s %s: %w", kind, repository.Name, err)
+}
+
+// wordOf returns the word of an operation, to be read and changed.
+func wordOf(requests *resticv1.RepositoryRequests, operation resticv1.MaintenanceOperation) *string {
+	switch operation {
+	case resticv1.OperationCheck:
+		return &requests.Check
+	case resticv1.OperationPrune:
+		return &requests.Prune
+	case resticv1.OperationUnlock:
+		return &requests.Unlock
+	case resticv1.OperationSnapshots:
+		return &requests.Snapshots
+	}
+	return new(string)
+}

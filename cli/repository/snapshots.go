@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package repository
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/snapshotlist"
+)
+
+// listTimeout bounds how long a list is waited for: a Job that maintains the repository comes first.
+const listTimeout = 10 * time.Minute
+
+// lister is the command repo snapshots.
+type lister struct {
+	env                *command.Environment
+	output             *command.Output
+	backup, pod, claim string
+	timeout            time.Duration
+}
+
+func snapshotsCommand(env *command.Environment) *cobra.Command {
+	l := &lister{env: env}
+	snapshots := &cobra.Command{
+		Use:     "snapshots NAME",
+		Aliases: []string{"snapshot"},
+		Short:   "List what is in a repository",
+		Long: `List the snapshots that are in a repository, the newest first.
+
+The list is made by a Job in the cluster, which has the credentials, and read from its log. It takes no lock, and nobody
+waits for it.`,
+		Example: `  # Everything in the repository of namespace shop
+  velero-restic repo snapshots shop
+
+  # What there is of one claim
+  velero-restic repo snapshots shop --claim data-postgres-0
+
+  # The IDs of a backup's snapshots
+  velero-restic repo snapshots shop --backup nightly-20261122 -o json | jq -r '.[].id'`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeNames(env, false),
+		RunE: func(cobraCommand *cobra.Command, args []string) error {
+			return l.run(cobraCommand.Context(), args[0])
+		},
+	}
+	l.output = command.AddOutput(snapshots, command.FormatTable, command.FormatJSON, command.FormatYAML)
+	flags := snapshots.Flags()
+	flags.StringVar(&l.backup, "backup", "", "only those of this Velero backup")
+	flags.StringVar(&l.pod, "pod", "", "only those of this pod's volumes")
+	flags.StringVar(&l.claim, "claim", "", "only those of this PersistentVolumeClaim")
+	flags.StringVar(&l.claim, "pvc", "", "the same as --claim")
+	flags.DurationVar(&l.timeout, "timeout", listTimeout, "how long to wait for the list")
+	snapshots.MarkFlagsMutuallyExclusive("claim", "pvc")
+	return snapshots
+}
+
+func (l *lister) run(ctx context.Context, name string) error {
+	if l.timeout <= 0 {
+		return command.Misused(errors.New("--timeout must be more than 0"))
+	}
+	api, err := l.env.Client()
+	if err != nil {
+		return err
+	}
+	repository, err := find(ctx, api, l.env.Namespace(), name)
+	if err != nil {
+		return err
+	}
+	agents := &agents{reader: api, namespace: l.env.Namespace(), clock: l.env.Clock}
+	if err := agents.ready(ctx); err != nil {
+		return err
+	}
+	follow := newFollower(l.env, api, agents, resticv1.OperationSnapshots)
+	follow.quiet = true
+	word, joined, err := ask(ctx, api, repository, resticv1.OperationSnapshots, l.env.Clock.Now())
+	if err != nil {
+		return err
+	}
+	follow.add(repository.Name, word, joined)
+	if err := follow.run(ctx, l.timeout); err != nil {
+		return err
+	}
+	listed, err := l.read(ctx, api, follow.tracks[0].result.Job)
+	var partial *snapshotlist.PartialError
+	if err != nil && !errors.As(err, &partial) {
+		return err
+	}
+	if listed, err = l.filter(ctx, api, repository, listed); err != nil {
+		return err
+	}
+	if err := l.print(listed); err != nil {
+		return err
+	}
+	return l.judge(partial)
+}
+
+// judge tells of what is not in the list. What cannot be read is damage.
+func (l *lister) judge(partial *snapshotlist.PartialError) error {
+	switch {
+	case partial == nil:
+		return nil
+	case partial.Unreadable > 0:
+		return command.Verdict(partial)
+	}
+	fmt.Fprintln(l.env.ErrOut, "warning:", partial)
+	return nil
+}
+
+// read takes the list from the log of a Job's pod.
+func (l *lister) read(ctx context.Context, api client.Reader, job string) ([]snapshotlist.Snapshot, error) {
+	pods := &corev1.PodList{}
+	if err := api.List(ctx, pods, client.InNamespace(l.env.Namespace()),
+		client.MatchingLabels{batchv1.JobNameLabel: job}); err != nil {
+		return nil, fmt.Errorf("looking for the pod of Job %s: %w", job, err)
+	}
+	if len(pods.Items) == 0 {
+		return nil, command.Fail(fmt.Errorf("the pod of Job %s is gone, and the list with its log", job),
+			"ask again")
+	}
+	clientset, err := l.env.Clientset()
+	if err != nil {
+		return nil, err
+	}
+	log, err := clientset.CoreV1().Pods(l.env.Namespace()).GetLogs(pods.Items[0].Name,
+		&corev1.PodLogOptions{Container: contract.DaemonSetName}).Stream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the list in the log of pod %s: %w", pods.Items[0].Name, err)
+	}
+	listed, err := snapshotlist.Read(log)
+	if closeErr := log.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("reading the list in the log of pod %s: %w", pods.Items[0].Name, closeErr)
+	}
+	if errors.Is(err, snapshotlist.ErrCut) {
+		return nil, command.Fail(err, "ask again")
+	}
+	return listed, err
+}
+
+// filter keeps what was asked for. A claim is known by its name, and snapshots that Velero <= 1.16 made have its UID
+// alone.
+func (l *lister) filter(
+	ctx context.Context, api client.Reader, repository *resticv1.ResticRepository, listed []snapshotlist.Snapshot,
+) ([]snapshotlist.Snapshot, error) {
+	uid := ""
+	if l.claim != "" {
+		claim := &corev1.PersistentVolumeClaim{}
+		key := client.ObjectKey{Namespace: repository.Spec.VolumeNamespace, Name: l.claim}
+		if err := api.Get(ctx, key, claim); err == nil {
+			uid = string(claim.UID)
+		} else if ctx.Err() != nil {
+			return nil, fmt.Errorf("reading PersistentVolumeClaim %s: %w", key, err)
+		}
+	}
+	kept := slices.DeleteFunc(listed, func(s snapshotlist.Snapshot) bool {
+		return (l.backup != "" && s.Backup != l.backup) || (l.pod != "" && s.Pod != l.pod) ||
+			(l.claim != "" && s.PVC != l.claim && (s.PVC != "" || uid == "" || s.PVCUID != uid))
+	})
+	return kept, nil
+}
+
+func (l *lister) print(listed []snapshotlist.Snapshot) error {
+	if l.output.Object() {
+		if listed == nil {
+			listed = []snapshotlist.Snapshot{}
+		}
+		content, err := json.MarshalIndent(listed, "", "    ")
+		if err == nil && l.output.Format == command.FormatYAML {
+			content, err = yaml.JSONToYAML(content)
+		}
+		if err != nil {
+			return fmt.Errorf("encoding the list: %w", err)
+		}
+		fmt.Fprintln(l.env.Out, strings.TrimSpace(string(content)))
+		return nil
+	}
+	if len(listed) == 0 {
+		fmt.Fprintln(l.env.ErrOut, "There are no such snapshots.")
+		return nil
+	}
+	table := &command.Table{Header: []string{"Snapshot", "Time", "Backup", "Pod", "Volume", "Claim", "Size"}}
+	for i := range listed {
+		s := &listed[i]
+		const short = 8 // restic's own
+		size := "unknown"
+		if s.Size != nil {
+			size = command.Bytes(s.Size.Bytes)
+		}
+		table.Add(command.Text(s.ID[:min(len(s.ID), short)]), command.Text(s.Time.Local().Format(timeFormat)),
+			command.Text(s.Backup), command.Text(s.Pod), command.Text(s.Volume), command.Text(s.PVC), command.Text(size))
+	}
+	return table.Write(l.env.Out, l.env.Palette())
+}
