@@ -8,6 +8,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/repository"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/version"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/watch"
 )
 
@@ -26,5 +27,6 @@ Exit codes: 0 done and well; 1 it could not be done; 2 wrong usage; 3 done, and 
 4 a deadline has passed; 130 stopped by Ctrl-C.`,
 	}
 	env.AddFlags(root.PersistentFlags())
-	return command.Group(root, watch.Backup(env), watch.Restore(env))
+	return command.Group(root, repository.Command(env), watch.Backup(env), watch.Restore(env),
+		version.Command(env))
 }

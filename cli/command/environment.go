@@ -7,7 +7,6 @@ package command
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -84,7 +83,7 @@ func (e *Environment) Namespace() string { return *e.Kube.Namespace }
 func (e *Environment) Config() (*rest.Config, error) {
 	config, err := e.Kube.ToRESTConfig()
 	if err != nil {
-		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+		return nil, &configError{err}
 	}
 	config.UserAgent = Program + "/" + version.Version
 	// The commands' own limits bound the load; client-go's would only delay it.

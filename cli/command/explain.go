@@ -17,7 +17,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
@@ -37,10 +36,11 @@ func (e *Environment) explain(err error) (code Code, said, next string) {
 	}
 	var request *url.Error
 	var network net.Error
+	var kubeconfig *configError
 	switch {
 	case code == Interrupted:
 		return code, "stopped before the end", ""
-	case clientcmd.IsEmptyConfig(err), clientcmd.IsContextNotFound(err), clientcmd.IsConfigurationInvalid(err):
+	case errors.As(err, &kubeconfig):
 		return code, firstLine(err), e.configNext()
 	case apierrors.IsUnauthorized(err):
 		return code, err.Error(), "the API server does not know you" + e.contextText() +
@@ -53,10 +53,17 @@ func (e *Environment) explain(err error) (code Code, said, next string) {
 		return code, err.Error(), ""
 	case errors.As(err, &request), errors.As(err, &network):
 		return Unable, err.Error(), "the API server cannot be reached" + e.contextText() +
-			": see whether 'kubectl cluster-info' works, or choose another context with --context"
+			": see whether 'kubectl cluster-info' works; " + e.configNext()
 	}
 	return code, err.Error(), ""
 }
+
+// configError is a kubeconfig that cannot be used.
+type configError struct{ err error }
+
+func (e *configError) Error() string { return "reading the kubeconfig: " + e.err.Error() }
+
+func (e *configError) Unwrap() error { return e.err }
 
 // firstLine leaves out kubectl's advice of several lines, which names commands that this program has not.
 func firstLine(err error) string {
@@ -74,30 +81,27 @@ func (e *Environment) configNext() string {
 
 // contextText says which cluster it is about.
 func (e *Environment) contextText() string {
-	raw, err := e.Kube.ToRawKubeConfigLoader().RawConfig()
+	config, err := e.Config()
 	if err != nil {
 		return ""
 	}
-	name := raw.CurrentContext
+	name := ""
+	if raw, err := e.Kube.ToRawKubeConfigLoader().RawConfig(); err == nil {
+		name = raw.CurrentContext
+	}
 	if chosen := e.Kube.Context; chosen != nil && *chosen != "" {
 		name = *chosen
 	}
 	if name == "" {
-		return ""
+		return " (" + config.Host + ")"
 	}
-	text := fmt.Sprintf(" (context %s", name)
-	if kubeContext := raw.Contexts[name]; kubeContext != nil {
-		if cluster := raw.Clusters[kubeContext.Cluster]; cluster != nil {
-			text += ", " + cluster.Server
-		}
-	}
-	return text + ")"
+	return fmt.Sprintf(" (context %s, %s)", name, config.Host)
 }
 
 // forbiddenNext names the right that is missing, in the words of a Role.
 func (e *Environment) forbiddenNext(err error) string {
-	const role = "examples/cli/ has roles for the users of this program; give one with\n" +
-		"kubectl create clusterrolebinding NAME --clusterrole=velero-restic-user --user=USER"
+	role := "examples/cli has roles for the users of this program:\nkubectl apply -k examples/cli\nkubectl -n " +
+		e.Namespace() + " create rolebinding NAME --clusterrole=velero-restic-operator --user=USER"
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return role

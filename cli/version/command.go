@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package version has the command that says which builds work together.
+package version
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
+)
+
+// viewer is the command version.
+type viewer struct {
+	env        *command.Environment
+	output     *command.Output
+	clientOnly bool
+}
+
+// Command returns the command version.
+func Command(env *command.Environment) *cobra.Command {
+	v := &viewer{env: env}
+	show := &cobra.Command{
+		Use:   "version",
+		Short: "Show the versions of this program, Velero, the plugin, the agents and restic",
+		Long: `Show the versions of this program, Velero, the plugin, the agents and restic, and say where they do not fit.
+
+Each agent tells its own, and that of its restic. Of Velero and of the plugin, which runs inside it, the cluster knows
+the image: an image without a tag tells no version.`,
+		Example: `  velero-restic version
+
+  # For scripts
+  velero-restic version -o json | jq -r '.agents[].restic'
+
+  # Without a cluster
+  velero-restic version --client-only`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cobraCommand *cobra.Command, _ []string) error { return v.run(cobraCommand.Context()) },
+	}
+	v.output = command.AddOutput(show, command.FormatTable, command.FormatJSON, command.FormatYAML)
+	show.Flags().BoolVar(&v.clientOnly, "client-only", false, "only this program's, without asking the cluster")
+	return show
+}
+
+// report is what is shown, and its form as JSON and YAML.
+type report struct {
+	Client client `json:"client"`
+	// Velero and Plugin are nil where there is no Velero, or no plugin in it.
+	Velero *image `json:"velero,omitempty"`
+	Plugin *image `json:"plugin,omitempty"`
+	// Agents has one for each pod of the DaemonSet.
+	Agents []agent `json:"agents,omitempty"`
+	// Warnings say what does not fit together, for people.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// client is this program.
+type client struct {
+	Version  string `json:"version"`
+	Platform string `json:"platform"`
+}
+
+// image is what is known by its image alone.
+type image struct {
+	Image string `json:"image"`
+	// Version is the image's tag; empty for an image without one.
+	Version string `json:"version,omitempty"`
+}
+
+// agent is one pod of the DaemonSet.
+type agent struct {
+	Pod    string `json:"pod"`
+	Node   string `json:"node"`
+	Image  string `json:"image"`
+	Ready  bool   `json:"ready"`
+	Leader bool   `json:"leader,omitempty"`
+	// Version and Restic are what the agent itself tells; empty as long as it has not.
+	Version string `json:"version,omitempty"`
+	Restic  string `json:"restic,omitempty"`
+}
+
+func (v *viewer) run(ctx context.Context) error {
+	told := &report{Client: client{Version: version.Version, Platform: runtime.GOOS + "/" + runtime.GOARCH}}
+	var failure error
+	if !v.clientOnly {
+		failure = v.ask(ctx, told)
+		told.judge(v.env.Namespace(), failure)
+	}
+	if err := v.print(told); err != nil {
+		return err
+	}
+	return failure
+}
+
+func (v *viewer) print(told *report) error {
+	if v.output.Object() {
+		content, err := json.MarshalIndent(told, "", "    ")
+		if err == nil && v.output.Format == command.FormatYAML {
+			content, err = yaml.JSONToYAML(content)
+		}
+		if err != nil {
+			return fmt.Errorf("encoding the versions: %w", err)
+		}
+		fmt.Fprintln(v.env.Out, strings.TrimSpace(string(content)))
+		return nil
+	}
+	v.line("Client", told.Client.Version, told.Client.Platform)
+	if told.Velero != nil {
+		v.line("Velero", orUnknown(told.Velero.Version), "image "+told.Velero.Image)
+	}
+	if told.Plugin != nil {
+		v.line("Plugin", orUnknown(told.Plugin.Version), "image "+told.Plugin.Image)
+	}
+	for _, group := range grouped(told.Agents) {
+		v.line("Agents", orUnknown(group.version), group.text())
+	}
+	for _, warning := range told.Warnings {
+		fmt.Fprintln(v.env.ErrOut, v.env.Palette().Paint(command.Warn, "warning: ")+warning)
+	}
+	return nil
+}
+
+func (v *viewer) line(what, version, more string) {
+	fmt.Fprintf(v.env.Out, "%s %s (%s)\n", v.env.Palette().Paint(command.Strong, what+":"), version, more)
+}
+
+func orUnknown(version string) string {
+	if version == "" {
+		return "unknown"
+	}
+	return version
+}
