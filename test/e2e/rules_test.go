@@ -134,7 +134,7 @@ func checkOneRule(t *testing.T) {
 }
 
 func checkOriginal(t *testing.T) {
-	kubectl(t, "-n", velero.Namespace, "delete", "configmap", "ruled")
+	kubectl(t, "-n", velero.Namespace, "delete", "configmap", "ruled", "--ignore-not-found")
 	s := newScene(t, "test", 3)
 	before := s.ruledPod()
 	s.nightly()
