@@ -35,8 +35,8 @@ type environment struct {
 	node *node.Node
 	// store is the bucket, empty on a user's cluster.
 	store node.Store
-	// repository is the folder of go.mod, and fixture the program of test/fixture/cmd.
-	repository, fixture string
+	// repository is the folder of go.mod, fixture the program of test/fixture/cmd, and program velero-restic.
+	repository, fixture, program string
 }
 
 // suite is set once, before the first test.
@@ -59,7 +59,8 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	if err := buildFixture(ctx, folder); err != nil {
+	suite.fixture, suite.program = filepath.Join(folder, "fixture"), filepath.Join(folder, "velero-restic")
+	if err := errors.Join(build(ctx, suite.fixture, "./test/fixture/cmd"), build(ctx, suite.program, "./cli")); err != nil {
 		return 1, err
 	}
 	own, err := existing.Chosen(os.Getenv("CLUSTER"))
@@ -154,13 +155,12 @@ func installProduct(ctx context.Context, images string) error {
 	return install.Install(ctx, suite.cluster, options, os.Stdout)
 }
 
-func buildFixture(ctx context.Context, folder string) error {
-	suite.fixture = filepath.Join(folder, "fixture")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", suite.fixture, "./test/fixture/cmd")
+func build(ctx context.Context, file, source string) error {
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", file, source)
 	build.Dir = suite.repository
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the fixture program: %w: %s", err, said)
+		return fmt.Errorf("building %s: %w: %s", source, err, said)
 	}
 	return nil
 }

@@ -155,18 +155,33 @@ func wrap(pieces []Line, columns int) []Line {
 		case current != nil:
 			current = append(current, Span{"  ", Plain})
 		}
-		current = append(current, fitPiece(piece, columns)...)
+		parts := broken(piece, columns)
+		for _, part := range parts[:len(parts)-1] {
+			lines = append(lines, part)
+		}
+		current = append(current, parts[len(parts)-1]...)
 	}
 	flush()
 	return lines
 }
 
-// fitPiece shortens what is too long for any line: a name in the middle, else at the end.
-func fitPiece(piece Line, columns int) Line {
-	if len(piece) == 1 && piece[0].Style == Bold {
-		return Line{{shorten(piece[0].Text, columns), Bold}}
+// broken makes several of a piece of one span that is too long for any line. A name is shortened instead, and a list
+// is broken behind a comma where there is one.
+func broken(piece Line, columns int) []Line {
+	text, style := piece[0].Text, piece[0].Style
+	if style == Bold {
+		return []Line{{{shorten(text, columns), style}}}
 	}
-	return piece.fit(columns)
+	var parts []Line
+	for width(text) > columns {
+		at := strings.LastIndex(head(text, columns+1), ", ")
+		if at < 0 {
+			break
+		}
+		parts = append(parts, Line{{text[:at+1], style}})
+		text = text[at+2:]
+	}
+	return append(parts, Line{{cut(text, columns), style}})
 }
 
 func summaryOf(rows []*row) Line {
@@ -219,7 +234,7 @@ func (l layout) leftOf(r *row) string {
 		return "finishing"
 	}
 	if silent := l.now.Sub(r.meter.at); r.meter.stalled(l.now) > 0 {
-		return "stuck " + durationText(silent)
+		return "idle " + durationText(silent)
 	}
 	left, known := r.meter.left(l.now)
 	if !known {

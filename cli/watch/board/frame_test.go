@@ -77,7 +77,8 @@ shop/db-0/db     Completed  3.0 MiB in 5s, 1.0 MiB stored, 2 warnings`},
 		"a narrow one": {40, 20, `
 backup nightly  InProgress  30s so far
 deadline in 3h59m
-5 volumes: 1 done, 1 running, 1 waiti...
+5 volumes: 1 done, 1 running, 1 waiting,
+1 failed, 1 skipped
 2 warnings of volumes
 63.0 MiB so far, 2.0 MiB/s
 shop/web-0/data           60.0/150.0 MiB

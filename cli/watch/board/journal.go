@@ -137,7 +137,10 @@ func phaseText(r *row) string {
 func progressText(r *row, now time.Time) string {
 	l := layout{now: now}
 	parts := []string{fmt.Sprintf("%d%%", percent(r.Done, r.Total)), ratioText(r.Done, r.Total)}
-	if r.Total == 0 {
+	switch {
+	case r.Total == 0 && r.Done == 0:
+		parts = []string{"not counted yet"}
+	case r.Total == 0:
 		parts = parts[1:]
 	}
 	for _, part := range []string{l.rateOf(r), l.leftOf(r)} {

@@ -19,7 +19,7 @@ const (
 	stall = 30 * time.Second
 	// settling is for how long the total must have been the same before it is believed: restic counts while it
 	// already reads.
-	settling = 4 * time.Second
+	settling = 3 * time.Second
 	// farthest is the longest time left that is worth a number.
 	farthest = 99 * time.Hour
 )

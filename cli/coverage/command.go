@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package coverage is the command that tells which PersistentVolumeClaims are protected, and why the others are not.
+package coverage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
+)
+
+// options are the flags.
+type options struct {
+	unprotected bool
+	reasons     []string
+	methods     []string
+	exitCode    bool
+	staleAfter  time.Duration
+	timeout     time.Duration
+	output      *command.Output
+}
+
+// source gives the state of every claim: takeStock, unless a test has its own.
+type source func(
+	ctx context.Context, env *command.Environment, staleAfter, timeout time.Duration,
+) ([]coverage.State, error)
+
+// Command returns the command `coverage`.
+func Command(env *command.Environment) *cobra.Command { return newCommand(env, takeStock) }
+
+func newCommand(env *command.Environment, states source) *cobra.Command {
+	o := options{timeout: time.Minute}
+	cmd := &cobra.Command{
+		Use:   "coverage [NAMESPACE...]",
+		Short: "Tell which claims are protected by scheduled backups, and why the others are not",
+		Long: `Tell for each PersistentVolumeClaim whether scheduled backups take its data, by restic, by a snapshot or by
+Velero's node-agent, and whether the last one that restic took has succeeded and is fresh. Of a claim that is not
+protected it says why, in one word, and with -o wide in a sentence with what to do about it.
+
+It decides as the plugin does at a backup, from the schedules, the volume policies, the rules, the pods and their
+annotations as they are now. The agent's metrics say the same. Without arguments it is about all namespaces; the flag -n
+chooses Velero's. A claim with the annotation backup.velero.io/backup-excluded=true is ignored.
+
+Exit codes: 0; with --exit-code 3 when a claim that is listed is not protected; 4 when --timeout has passed;
+1 when it could not be found out.`,
+		Example: `  # All claims
+  velero-restic coverage
+
+  # What is wrong in two namespaces, and what to do about it
+  velero-restic coverage foo bar --unprotected -o wide
+
+  # In a script: fail when a claim has never been backed up, or not lately
+  velero-restic coverage --reason NeverSucceeded,Stale --exit-code`,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return namespaces(cmd.Context(), env, args), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), env, states, args) },
+	}
+	o.output = command.AddOutput(cmd, command.FormatTable, command.FormatWide, command.FormatJSON, command.FormatYAML)
+	flags := cmd.Flags()
+	flags.BoolVar(&o.unprotected, "unprotected", o.unprotected, "only claims that are not protected, nor ignored")
+	flags.StringSliceVar(&o.reasons, "reason", nil, "only claims that are not protected for one of these reasons")
+	flags.StringSliceVar(&o.methods, "method", nil, "only claims whose data is taken so: "+list(methods()))
+	flags.BoolVar(&o.exitCode, "exit-code", o.exitCode, "end with exit code 3 when a claim that is listed is not protected")
+	flags.DurationVar(&o.staleAfter, "stale-after", 0,
+		"how old the last success may be, such as 36h; 0: two runs of the schedule")
+	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long finding out may take")
+	fixed := map[string][]string{"reason": words(coverage.Reasons()), "method": words(methods())}
+	for name, choices := range fixed {
+		complete := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return choices, cobra.ShellCompDirectiveNoFileComp
+		}
+		_ = cmd.RegisterFlagCompletionFunc(name, complete) // it fails only for a flag that is not there
+	}
+	return cmd
+}
+
+func methods() []coverage.Method {
+	return []coverage.Method{coverage.MethodRestic, coverage.MethodSnapshot, coverage.MethodNodeAgent}
+}
+
+func words[W ~string](values []W) []string {
+	texts := make([]string, 0, len(values))
+	for _, value := range values {
+		texts = append(texts, string(value))
+	}
+	return texts
+}
+
+func list[W ~string](values []W) string { return strings.Join(words(values), ", ") }
+
+func (o *options) validate() error {
+	switch {
+	case o.timeout <= 0:
+		return command.Misused(errors.New("--timeout must be more than 0"))
+	case o.staleAfter < 0:
+		return command.Misused(errors.New("--stale-after must not be negative"))
+	}
+	for _, reason := range o.reasons {
+		if !slices.Contains(coverage.Reasons(), coverage.Reason(reason)) {
+			return command.Misused(fmt.Errorf("--reason: there is no reason %q; there are %s", reason,
+				list(coverage.Reasons())))
+		}
+	}
+	for _, method := range o.methods {
+		if !slices.Contains(methods(), coverage.Method(method)) {
+			return command.Misused(fmt.Errorf("--method: there is no method %q; there are %s", method, list(methods())))
+		}
+	}
+	return nil
+}
+
+func (o *options) run(ctx context.Context, env *command.Environment, all source, wanted []string) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	states, err := all(ctx, env, o.staleAfter, o.timeout)
+	if err != nil {
+		return err
+	}
+	if err := known(ctx, env, states, wanted); err != nil {
+		return err
+	}
+	report := newReport(slices.DeleteFunc(states, func(state coverage.State) bool {
+		return !o.chooses(state, wanted)
+	}))
+	if err := o.print(env, report); err != nil {
+		return err
+	}
+	if o.exitCode && report.Summary.Unprotected > 0 {
+		return &command.Error{Code: command.Bad}
+	}
+	return nil
+}
+
+// known fails for a namespace without claims that does not exist: a typing error must not look like a good answer.
+func known(ctx context.Context, env *command.Environment, states []coverage.State, wanted []string) error {
+	for _, name := range wanted {
+		if slices.ContainsFunc(states, func(state coverage.State) bool { return state.Namespace == name }) {
+			continue
+		}
+		c, err := env.Client()
+		if err != nil {
+			return err
+		}
+		err = c.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{})
+		if apierrors.IsNotFound(err) {
+			return command.NotThere("namespace", "", name, namespaces(ctx, env, nil))
+		}
+		if err != nil {
+			return fmt.Errorf("reading namespace %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// namespaces returns the names of all but some; none where they cannot be read.
+func namespaces(ctx context.Context, env *command.Environment, but []string) []string {
+	c, err := env.Client()
+	if err != nil {
+		return nil
+	}
+	found := &corev1.NamespaceList{}
+	if err := c.List(ctx, found); err != nil {
+		return nil
+	}
+	var names []string
+	for i := range found.Items {
+		if name := found.Items[i].Name; !slices.Contains(but, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (o *options) chooses(state coverage.State, wanted []string) bool {
+	switch {
+	case len(wanted) > 0 && !slices.Contains(wanted, state.Namespace),
+		o.unprotected && (state.Protected || state.Ignored()),
+		len(o.reasons) > 0 && !slices.Contains(o.reasons, string(state.Reason)),
+		len(o.methods) > 0 && !slices.Contains(o.methods, string(state.Method)):
+		return false
+	}
+	return true
+}
+
+func (o *options) print(env *command.Environment, report Report) error {
+	if o.output.Object() {
+		return o.output.PrintValue(env, report)
+	}
+	if len(report.Claims) > 0 {
+		table := report.table(env.Clock.Now(), o.output.Format == command.FormatWide)
+		if err := table.Write(env.Out, env.Palette()); err != nil {
+			return err
+		}
+		fmt.Fprintln(env.Out)
+	}
+	fmt.Fprintln(env.Out, report.Summary)
+	return nil
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package coverage
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+	testclock "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
+)
+
+func now() time.Time { return time.Date(2026, 11, 22, 22, 0, 0, 0, time.UTC) }
+
+func claims() []coverage.State {
+	return []coverage.State{
+		{
+			Namespace: "bar", Claim: "data", Reason: coverage.ReasonNoSchedule, Message: "no schedule has namespace bar",
+		},
+		{
+			Namespace: "foo", Claim: "data", Protected: true, Method: coverage.MethodRestic, Schedule: "nightly",
+			Pod: "web", Volume: "data", LastSuccess: now().Add(-5 * time.Hour), Bytes: 1234, Duration: 90 * time.Second,
+		},
+		{Namespace: "foo", Claim: "old", Method: coverage.MethodRestic, Reason: coverage.ReasonStale, Schedule: "nightly"},
+		{Namespace: "foo", Claim: "scratch", Reason: coverage.ReasonIgnored},
+		{Namespace: "foo", Claim: "snap", Protected: true, Method: coverage.MethodSnapshot, Schedule: "nightly"},
+	}
+}
+
+// run is the command on a cluster with these claims.
+func run(t *testing.T, states source, args ...string) (code command.Code, out, errOut string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr}
+	env := command.NewEnvironment(streams, command.Screen{}, "velero")
+	server := "http://127.0.0.1:1"
+	env.Kube.APIServer = &server
+	env.Clock = testclock.NewFakeClock(now())
+	scheme, err := command.NewScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := fake.NewClientBuilder().WithScheme(scheme).WithObjects(
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "foo"}},
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "empty"}}).Build()
+	env.NewClient = func(*rest.Config) (client.WithWatch, error) { return cluster, nil }
+	code = command.Execute(t.Context(), env, newCommand(env, states), args)
+	return code, stdout.String(), stderr.String()
+}
+
+func fixed(context.Context, *command.Environment, time.Duration, time.Duration) ([]coverage.State, error) {
+	return claims(), nil
+}
+
+func TestTable(t *testing.T) {
+	code, out, _ := run(t, fixed)
+	want := `NAMESPACE   CLAIM     STATE         REASON       METHOD     SCHEDULE   LAST SUCCESS   BYTES
+bar         data      Unprotected   NoSchedule   <none>     <none>     <none>         <none>
+foo         data      Protected     <none>       restic     nightly    5h ago         1234
+foo         old       Unprotected   Stale        restic     nightly    <none>         <none>
+foo         scratch   Ignored       Ignored      <none>     <none>     <none>         <none>
+foo         snap      Protected     <none>       snapshot   nightly    <none>         <none>
+
+2 of 4 claims protected (1 restic, 1 snapshot), 2 not: 1 NoSchedule, 1 Stale; 1 ignored
+`
+	if diff := cmp.Diff(want, out); diff != "" || code != command.OK {
+		t.Errorf("exit code %d, table (-want +got):\n%s", code, diff)
+	}
+	_, out, _ = run(t, fixed, "-o", "wide")
+	for _, part := range []string{"TOOK", "MESSAGE", "no schedule has namespace bar", "90s", "web   "} {
+		if !strings.Contains(out, part) {
+			t.Errorf("the wide table does not say %q:\n%s", part, out)
+		}
+	}
+}
+
+func TestFilters(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		want []string
+		code command.Code
+	}{
+		"all":                      {nil, []string{"bar/data", "foo/data", "foo/old", "foo/scratch", "foo/snap"}, 0},
+		"one namespace":            {[]string{"bar"}, []string{"bar/data"}, 0},
+		"two namespaces":           {[]string{"bar", "foo", "--unprotected"}, []string{"bar/data", "foo/old"}, 0},
+		"a namespace without any":  {[]string{"empty"}, nil, 0},
+		"a reason":                 {[]string{"--reason=Stale,LastFailed"}, []string{"foo/old"}, 0},
+		"a method":                 {[]string{"--method", "snapshot"}, []string{"foo/snap"}, 0},
+		"something is unprotected": {[]string{"foo", "--method=restic", "--exit-code"}, []string{"foo/data", "foo/old"}, command.Bad},
+		"all are protected or ignored": {
+			[]string{"--exit-code", "--reason=Ignored"}, []string{"foo/scratch"}, 0,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, errOut := run(t, fixed, append(test.args, "-o", "json")...)
+			var report Report
+			if err := json.Unmarshal([]byte(out), &report); err != nil {
+				t.Fatalf("%v: %s%s", err, out, errOut)
+			}
+			var got []string
+			for _, state := range report.Claims {
+				got = append(got, state.Namespace+"/"+state.Claim)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" || code != test.code || report.Summary.Total != len(got) {
+				t.Errorf("exit code %d, %d in the summary, claims (-want +got):\n%s", code, report.Summary.Total, diff)
+			}
+		})
+	}
+	_, out, _ := run(t, fixed, "empty", "-o", "yaml")
+	if !strings.HasPrefix(out, "claims: []\nsummary:\n") {
+		t.Errorf("no claims as YAML: %s", out)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	failing := func(err error) source {
+		return func(context.Context, *command.Environment, time.Duration, time.Duration) ([]coverage.State, error) {
+			return nil, err
+		}
+	}
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "persistentvolumeclaims"}, "", errors.New(
+		`User "u" cannot list resource "persistentvolumeclaims" in API group "" at the cluster scope`))
+	for name, test := range map[string]struct {
+		states source
+		args   []string
+		code   command.Code
+		says   []string
+	}{
+		"a namespace that does not exist": {fixed, []string{"fo"}, command.Unable, []string{`no namespace "fo"`, "there are: foo"}},
+		"no such reason":                  {fixed, []string{"--reason=stale"}, command.Usage, []string{`no reason "stale"`, "Stale"}},
+		"no such method":                  {fixed, []string{"--method=kopia"}, command.Usage, []string{`no method "kopia"`, "node-agent"}},
+		"no time":                         {fixed, []string{"--timeout=0"}, command.Usage, []string{"--timeout"}},
+		"older than now":                  {fixed, []string{"--stale-after=-1h"}, command.Usage, []string{"--stale-after"}},
+		"a right is missing": {
+			failing(forbidden), nil, command.Unable, []string{"the right to list resource \"persistentvolumeclaims\""},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, errOut := run(t, test.states, test.args...)
+			if code != test.code || out != "" {
+				t.Errorf("exit code %d, want %d; it printed %q", code, test.code, out)
+			}
+			for _, part := range test.says {
+				if !strings.Contains(errOut, part) {
+					t.Errorf("it does not say %q: %s", part, errOut)
+				}
+			}
+		})
+	}
+}
+
+// stock is an inventory that syncs, or does not.
+type stock struct {
+	synced, ended chan struct{}
+}
+
+func (s *stock) Start(ctx context.Context) error {
+	<-ctx.Done()
+	close(s.ended)
+	return nil
+}
+
+func (s *stock) WaitForSync(ctx context.Context) error {
+	select {
+	case <-s.synced:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestSynced(t *testing.T) {
+	s := &stock{synced: make(chan struct{}), ended: make(chan struct{})}
+	asked := false
+	ask := func(context.Context) error { asked = true; return nil }
+	err := Synced(t.Context(), s, 10*time.Millisecond, ask)
+	if command.CodeOf(err) != command.Late || asked {
+		t.Errorf("without the cluster's answer: %v, asked %t", err, asked)
+	}
+	<-s.ended // it is not left running
+
+	s = &stock{synced: make(chan struct{}), ended: make(chan struct{})}
+	close(s.synced)
+	if err := Synced(t.Context(), s, time.Minute, ask); err != nil || !asked {
+		t.Errorf("with it: %v, asked %t", err, asked)
+	}
+	<-s.ended
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+// Package plan is the command that tells beforehand what a backup would take.
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/coverage"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
+)
+
+// options are the flags.
+type options struct {
+	filter
+	exitCode bool
+	timeout  time.Duration
+	output   *command.Output
+}
+
+// planner answers the question: look, unless a test has its own.
+type planner func(
+	ctx context.Context, env *command.Environment, request inventory.PlanRequest, timeout time.Duration,
+) ([]inventory.PodPlan, error)
+
+// Command returns the command `plan`.
+func Command(env *command.Environment) *cobra.Command { return newCommand(env, look) }
+
+func newCommand(env *command.Environment, ask planner) *cobra.Command {
+	o := options{timeout: time.Minute}
+	cmd := &cobra.Command{
+		Use:   "plan NAMESPACE|NAMESPACE/POD",
+		Short: "Tell what a backup would take of the volumes of pods, and why not the rest",
+		Long: `Tell for each volume of the pods of a namespace, or of one pod, whether a backup that began now would take its
+data with restic, and what asked for that: the pod's annotation, a rule, a volume policy, or the backup's default. Of a
+volume that restic does not take it says why, what to do about it, and whether a snapshot or Velero's node-agent takes
+it instead.
+
+It decides as the plugin does. The flags that choose are those of velero backup create; what they leave open, such as
+the volume policies, is what the cluster fills in. Nothing is changed.
+
+Exit codes: 0; with --exit-code 3 when a volume that was asked for is taken by nothing; 4 when --timeout has passed;
+1 when it could not be found out.`,
+		Example: `  # What a backup would take now
+  velero-restic plan foo
+
+  # One pod, with all volumes but those that it excludes
+  velero-restic plan foo/sample --default-volumes-to-fs-backup
+
+  # The next backup of a schedule; in a script, fail when something is asked for in vain
+  velero-restic plan foo --from-schedule NIGHTLY --exit-code`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return command.Misused(fmt.Errorf("it takes one argument, NAMESPACE or NAMESPACE/POD, and there are %d",
+					len(args)))
+			}
+			return nil
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return namespaces(cmd.Context(), env, args), cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	o.output = command.AddOutput(cmd, command.FormatTable, command.FormatWide, command.FormatJSON, command.FormatYAML)
+	flags := cmd.Flags()
+	flags.AddFlagSet(o.flags())
+	flags.BoolVar(&o.exitCode, "exit-code", o.exitCode, "end with exit code 3 when a volume is asked for in vain")
+	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long finding out may take")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		request, err := o.request(args[0], cmd.Flags())
+		if err != nil {
+			return err
+		}
+		return o.run(cmd.Context(), env, ask, request)
+	}
+	return cmd
+}
+
+// namespaces returns the names that may stand on the command line; none where they cannot be read.
+func namespaces(ctx context.Context, env *command.Environment, args []string) []string {
+	c, err := env.Client()
+	if err != nil || len(args) > 0 {
+		return nil
+	}
+	found := &corev1.NamespaceList{}
+	if err := c.List(ctx, found); err != nil {
+		return nil
+	}
+	names := make([]string, 0, len(found.Items))
+	for i := range found.Items {
+		names = append(names, found.Items[i].Name)
+	}
+	return names
+}
+
+// look asks the cluster.
+func look(
+	ctx context.Context, env *command.Environment, request inventory.PlanRequest, timeout time.Duration,
+) (pods []inventory.PodPlan, err error) {
+	config, err := env.Config()
+	if err != nil {
+		return nil, err
+	}
+	stock, err := inventory.New(config, inventory.Options{Namespace: env.Namespace(), Log: logr.Discard()})
+	if err != nil {
+		return nil, err
+	}
+	err = coverage.Synced(ctx, stock, timeout, func(ctx context.Context) error {
+		pods, err = stock.Plan(ctx, request)
+		return err
+	})
+	return pods, err
+}
+
+func (o *options) run(
+	ctx context.Context, env *command.Environment, ask planner, request inventory.PlanRequest,
+) error {
+	if o.timeout <= 0 {
+		return command.Misused(errors.New("--timeout must be more than 0"))
+	}
+	pods, err := ask(ctx, env, request, o.timeout)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return command.Fail(err, "kubectl get namespaces; kubectl -n "+request.Namespace+" get pods; kubectl -n "+
+			env.Namespace()+" get schedules.velero.io")
+	}
+	if err != nil {
+		return err
+	}
+	report := newReport(pods, o.output.Format != command.FormatTable)
+	if err := o.print(env, request, report); err != nil {
+		return err
+	}
+	if o.exitCode && report.Summary.Refused > 0 {
+		return &command.Error{Code: command.Bad}
+	}
+	return nil
+}
+
+func (o *options) print(env *command.Environment, request inventory.PlanRequest, report Report) error {
+	if o.output.Object() {
+		return o.output.PrintValue(env, report)
+	}
+	if len(report.Pods) == 0 {
+		fmt.Fprintf(env.Out, "there is no pod in namespace %s\n", request.Namespace)
+		return nil
+	}
+	table := report.table(o.output.Format == command.FormatWide)
+	if err := table.Write(env.Out, env.Palette()); err != nil {
+		return err
+	}
+	fmt.Fprintf(env.Out, "\n%s\n", report.Summary)
+	return nil
+}

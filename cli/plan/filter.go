@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	"github.com/vmware-tanzu/velero/pkg/cmd/util/flag"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
+)
+
+// filter are those flags of `velero backup create` that decide which volumes are taken. Names, forms and defaults are
+// Velero's (velero v1.18.3, pkg/cmd/cli/backup/create.go).
+type filter struct {
+	schedule                               string
+	includeNamespaces, excludeNamespaces   flag.StringArray
+	includeResources, excludeResources     flag.StringArray
+	includeClusterScoped                   flag.StringArray
+	excludeClusterScoped                   flag.StringArray
+	includeNamespaced, excludeNamespaced   flag.StringArray
+	selector                               flag.LabelSelector
+	orSelector                             flag.OrLabelSelector
+	clusterResources                       flag.OptionalBool
+	snapshotVolumes, moveData, defaultToFS flag.OptionalBool
+	location                               string
+	snapshotLocations                      []string
+	policies                               string
+}
+
+// names are the flags that a schedule leaves no place for.
+func (f *filter) names() []string {
+	var names []string
+	f.flags().VisitAll(func(each *pflag.Flag) {
+		if each.Name != "from-schedule" {
+			names = append(names, each.Name)
+		}
+	})
+	return names
+}
+
+func (f *filter) flags() *pflag.FlagSet {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.includeNamespaces = flag.NewStringArray("*")
+	flags.StringVar(&f.schedule, "from-schedule", "", "the next backup of this schedule; takes no other of these flags")
+	flags.Var(&f.includeNamespaces, "include-namespaces", "namespaces in the backup")
+	flags.Var(&f.excludeNamespaces, "exclude-namespaces", "namespaces not in the backup")
+	flags.Var(&f.includeResources, "include-resources", "resources in the backup, such as pods")
+	flags.Var(&f.excludeResources, "exclude-resources", "resources not in the backup")
+	flags.Var(&f.includeClusterScoped, "include-cluster-scoped-resources", "resources without a namespace in the backup")
+	flags.Var(&f.excludeClusterScoped, "exclude-cluster-scoped-resources", "those not in the backup")
+	flags.Var(&f.includeNamespaced, "include-namespace-scoped-resources", "resources with a namespace in the backup")
+	flags.Var(&f.excludeNamespaced, "exclude-namespace-scoped-resources", "those not in the backup")
+	flags.VarP(&f.selector, "selector", "l", "only what has these labels")
+	flags.Var(&f.orSelector, "or-selector", "only what has the labels of one of several selectors, with ' or ' between them")
+	flags.StringVar(&f.location, "storage-location", "", "storage location of the backup")
+	flags.StringSliceVar(&f.snapshotLocations, "volume-snapshot-locations", nil, "where snapshots are stored")
+	flags.StringVar(&f.policies, "resource-policies-configmap", "", "ConfigMap with the volume policies of the backup")
+	for name, optional := range map[string]struct {
+		value *flag.OptionalBool
+		usage string
+	}{
+		"include-cluster-resources":    {&f.clusterResources, "whether resources without a namespace are in the backup"},
+		"snapshot-volumes":             {&f.snapshotVolumes, "whether snapshots are made"},
+		"snapshot-move-data":           {&f.moveData, "whether the data of snapshots is moved"},
+		"default-volumes-to-fs-backup": {&f.defaultToFS, "whether all volumes are taken that no pod excludes"},
+	} {
+		flags.VarPF(optional.value, name, "", optional.usage).NoOptDefVal = "true"
+	}
+	return flags
+}
+
+// request turns the flags and the argument NAMESPACE or NAMESPACE/POD into the question.
+func (f *filter) request(argument string, flags *pflag.FlagSet) (inventory.PlanRequest, error) {
+	var none inventory.PlanRequest
+	namespace, pod, given := strings.Cut(argument, "/")
+	if namespace == "" || given && pod == "" || strings.Contains(pod, "/") {
+		return none, command.Misused(fmt.Errorf("%q is neither NAMESPACE nor NAMESPACE/POD", argument))
+	}
+	request := inventory.PlanRequest{Namespace: namespace, Pod: pod, Schedule: strings.TrimSpace(f.schedule)}
+	if flags.Changed("from-schedule") {
+		if request.Schedule == "" {
+			return none, command.Misused(errors.New("--from-schedule names no schedule"))
+		}
+		for _, name := range f.names() {
+			if flags.Changed(name) {
+				return none, command.Misused(fmt.Errorf("--from-schedule and --%s cannot be used together: a backup "+
+					"from a schedule is made as that says", name))
+			}
+		}
+		return request, nil
+	}
+	if err := f.validate(); err != nil {
+		return none, command.Misused(err)
+	}
+	request.Spec = f.spec()
+	return request, nil
+}
+
+// validate refuses what `velero backup create` refuses.
+func (f *filter) validate() error {
+	if f.selector.LabelSelector != nil && len(f.orSelector.OrLabelSelectors) > 0 {
+		return errors.New("--selector and --or-selector cannot be used together")
+	}
+	old := len(f.includeResources)+len(f.excludeResources) > 0 || f.clusterResources.Value != nil
+	if old && len(slices.Concat(f.includeClusterScoped, f.excludeClusterScoped, f.includeNamespaced,
+		f.excludeNamespaced)) > 0 {
+		return errors.New("--include-resources, --exclude-resources and --include-cluster-resources cannot be used " +
+			"together with the flags for resources by their scope")
+	}
+	return nil
+}
+
+func (f *filter) spec() velerov1.BackupSpec {
+	spec := velerov1.BackupSpec{
+		IncludedNamespaces: f.includeNamespaces, ExcludedNamespaces: f.excludeNamespaces,
+		IncludedResources: f.includeResources, ExcludedResources: f.excludeResources,
+		IncludedClusterScopedResources: f.includeClusterScoped, ExcludedClusterScopedResources: f.excludeClusterScoped,
+		IncludedNamespaceScopedResources: f.includeNamespaced, ExcludedNamespaceScopedResources: f.excludeNamespaced,
+		LabelSelector: f.selector.LabelSelector, OrLabelSelectors: f.orSelector.OrLabelSelectors,
+		StorageLocation: f.location, VolumeSnapshotLocations: f.snapshotLocations,
+		IncludeClusterResources: f.clusterResources.Value, SnapshotVolumes: f.snapshotVolumes.Value,
+		SnapshotMoveData: f.moveData.Value, DefaultVolumesToFsBackup: f.defaultToFS.Value,
+	}
+	if f.policies != "" {
+		spec.ResourcePolicy = &corev1.TypedLocalObjectReference{Kind: "configmap", Name: f.policies}
+	}
+	return spec
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package plan
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
+)
+
+// run is the command on a cluster that answers so, and what the cluster was asked.
+func run(
+	t *testing.T, pods []inventory.PodPlan, failure error, args ...string,
+) (code command.Code, out, errOut string, asked *inventory.PlanRequest) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr}
+	env := command.NewEnvironment(streams, command.Screen{}, "velero")
+	cmd := newCommand(env, func(_ context.Context, _ *command.Environment, request inventory.PlanRequest, _ time.Duration,
+	) ([]inventory.PodPlan, error) {
+		asked = &request
+		return pods, failure
+	})
+	code = command.Execute(t.Context(), env, cmd, args)
+	return code, stdout.String(), stderr.String(), asked
+}
+
+func pods() []inventory.PodPlan {
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "web-claim"}}
+	volume := func(method coverage.Method, why string, decision selection.Decision) inventory.VolumePlan {
+		return inventory.VolumePlan{Decision: decision, Method: method, Why: why}
+	}
+	return []inventory.PodPlan{
+		{Namespace: "foo", Pod: "job", Message: "the pod has ended"},
+		{Namespace: "foo", Pod: "web", InBackup: true, Volumes: []inventory.VolumePlan{
+			volume(coverage.MethodRestic, "", selection.Decision{
+				Volume: "data", Asked: true, How: selection.HowAnnotation, Take: true, Claim: claim,
+			}),
+			volume(coverage.MethodRestic, "", selection.Decision{
+				Volume: "cache", Asked: true, How: selection.HowRule, Rule: "caches", Take: true,
+			}),
+			volume("", "", selection.Decision{
+				Volume: "host", Asked: true, How: selection.HowAnnotation, Reason: selection.ReasonHostPath,
+				Message: "it is a hostPath volume",
+			}),
+			volume(coverage.MethodSnapshot, "", selection.Decision{
+				Volume: "disk", Reason: selection.ReasonNotAsked, Message: "nothing asks for its backup",
+			}),
+			volume("", "", selection.Decision{
+				Volume: "kube-api-access-x7k2p", Reason: selection.ReasonNotAsked, Message: "nothing asks for its backup",
+			}),
+		}},
+	}
+}
+
+func TestTable(t *testing.T) {
+	code, out, _, _ := run(t, pods(), nil, "foo")
+	want := `POD   VOLUME   TAKEN BY   ASKED BY      REASON        MESSAGE
+job   <none>   nothing    <none>        NotInBackup   the pod has ended
+web   data     restic     annotation    <none>        <none>
+web   cache    restic     rule caches   <none>        <none>
+web   host     nothing    annotation    HostPath      it is a hostPath volume
+web   disk     snapshot   <none>        NotAsked      nothing asks for its backup
+
+restic takes 2 of 4 volumes, 1 are taken otherwise; 1 asked for and not taken
+`
+	if diff := cmp.Diff(want, out); diff != "" || code != command.OK {
+		t.Errorf("exit code %d, table (-want +got):\n%s", code, diff)
+	}
+	if code, _, _, _ := run(t, pods(), nil, "foo", "--exit-code"); code != command.Bad {
+		t.Errorf("with a volume asked for in vain the exit code is %d", code)
+	}
+	if code, _, _, _ := run(t, pods()[:1], nil, "foo", "--exit-code"); code != command.OK {
+		t.Errorf("with nothing asked for in vain the exit code is %d", code)
+	}
+	if _, out, _, _ := run(t, nil, nil, "foo"); out != "there is no pod in namespace foo\n" {
+		t.Errorf("without pods it says %q", out)
+	}
+	_, out, _, _ = run(t, pods(), nil, "foo", "-o", "wide")
+	if !strings.Contains(out, "web-claim") || !strings.Contains(out, "kube-api-access-x7k2p") {
+		t.Errorf("the wide table does not show everything:\n%s", out)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	_, out, _, _ := run(t, pods(), nil, "foo", "-o", "json")
+	var report Report
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(newReport(pods(), true), report); diff != "" {
+		t.Errorf("it does not come back (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(Summary{Volumes: 5, Restic: 2, Others: 1, Refused: 1}, report.Summary); diff != "" {
+		t.Errorf("summary (-want +got):\n%s", diff)
+	}
+}
+
+func TestRequest(t *testing.T) {
+	yes, no := true, false
+	for name, test := range map[string]struct {
+		args []string
+		want inventory.PlanRequest
+	}{
+		"as velero backup create does without flags": {
+			[]string{"foo"}, inventory.PlanRequest{Namespace: "foo", Spec: velerov1.BackupSpec{IncludedNamespaces: []string{"*"}}},
+		},
+		"a schedule": {
+			[]string{"foo/web", "--from-schedule", " nightly "},
+			inventory.PlanRequest{Namespace: "foo", Pod: "web", Schedule: "nightly"},
+		},
+		"every flag": {
+			[]string{
+				"foo", "--include-namespaces=foo,bar", "--exclude-namespaces=baz", "--include-resources=pods,pvc",
+				"--exclude-resources=secrets", "-l", "app=web", "--default-volumes-to-fs-backup", "--snapshot-volumes=false",
+				"--snapshot-move-data", "--include-cluster-resources", "--storage-location=cold",
+				"--volume-snapshot-locations=a,b", "--resource-policies-configmap=mine",
+			},
+			inventory.PlanRequest{Namespace: "foo", Spec: velerov1.BackupSpec{
+				IncludedNamespaces: []string{"foo", "bar"}, ExcludedNamespaces: []string{"baz"},
+				IncludedResources: []string{"pods", "pvc"}, ExcludedResources: []string{"secrets"},
+				LabelSelector:            &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
+				DefaultVolumesToFsBackup: &yes, SnapshotVolumes: &no, SnapshotMoveData: &yes, IncludeClusterResources: &yes,
+				StorageLocation: "cold", VolumeSnapshotLocations: []string{"a", "b"},
+				ResourcePolicy: &corev1.TypedLocalObjectReference{Kind: "configmap", Name: "mine"},
+			}},
+		},
+		"the flags by scope, and alternatives": {
+			[]string{
+				"foo", "--include-cluster-scoped-resources=a", "--exclude-cluster-scoped-resources=b",
+				"--include-namespace-scoped-resources=c", "--exclude-namespace-scoped-resources=d",
+				"--or-selector=app=web or app=db",
+			},
+			inventory.PlanRequest{Namespace: "foo", Spec: velerov1.BackupSpec{
+				IncludedNamespaces:             []string{"*"},
+				IncludedClusterScopedResources: []string{"a"}, ExcludedClusterScopedResources: []string{"b"},
+				IncludedNamespaceScopedResources: []string{"c"}, ExcludedNamespaceScopedResources: []string{"d"},
+				OrLabelSelectors: []*metav1.LabelSelector{
+					{MatchLabels: map[string]string{"app": "web"}}, {MatchLabels: map[string]string{"app": "db"}},
+				},
+			}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, errOut, asked := run(t, nil, nil, test.args...)
+			if code != command.OK {
+				t.Fatalf("exit code %d: %s", code, errOut)
+			}
+			if diff := cmp.Diff(test.want, *asked, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("request (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		args    []string
+		failure error
+		code    command.Code
+		says    string
+	}{
+		"no argument":           {nil, nil, command.Usage, "NAMESPACE or NAMESPACE/POD"},
+		"an argument too many":  {[]string{"a", "b"}, nil, command.Usage, "there are 2"},
+		"no pod":                {[]string{"foo/"}, nil, command.Usage, `"foo/" is neither`},
+		"no namespace":          {[]string{"/web"}, nil, command.Usage, `"/web" is neither`},
+		"too deep":              {[]string{"a/b/c"}, nil, command.Usage, `"a/b/c" is neither`},
+		"an empty schedule":     {[]string{"foo", "--from-schedule="}, nil, command.Usage, "names no schedule"},
+		"a schedule and a flag": {[]string{"foo", "--from-schedule=x", "-l", "a=b"}, nil, command.Usage, "--selector cannot"},
+		"two kinds of selector": {[]string{"foo", "-l", "a=b", "--or-selector=a=b"}, nil, command.Usage, "--or-selector"},
+		"old and new flags": {
+			[]string{"foo", "--include-resources=pods", "--exclude-namespace-scoped-resources=x"}, nil, command.Usage, "scope",
+		},
+		"a selector that is none": {[]string{"foo", "-l", "a b"}, nil, command.Usage, "selector"},
+		"no time":                 {[]string{"foo", "--timeout=0"}, nil, command.Usage, "--timeout"},
+		"what does not exist": {
+			[]string{"foo/web"}, fmt.Errorf("pod foo/web: %w", inventory.ErrNotFound), command.Unable, "pod foo/web: not found",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, errOut, _ := run(t, nil, test.failure, test.args...)
+			if code != test.code || out != "" || !strings.Contains(errOut, test.says) {
+				t.Errorf("exit code %d, want %d, printed %q, said %q, want %q", code, test.code, out, errOut, test.says)
+			}
+		})
+	}
+}
