@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/coverage"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/plan"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/repository"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/version"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/watch"
@@ -27,6 +29,6 @@ Exit codes: 0 done and well; 1 it could not be done; 2 wrong usage; 3 done, and 
 4 a deadline has passed; 130 stopped by Ctrl-C.`,
 	}
 	env.AddFlags(root.PersistentFlags())
-	return command.Group(root, repository.Command(env), watch.Backup(env), watch.Restore(env),
-		version.Command(env))
+	return command.Group(root, repository.Command(env), coverage.Command(env), plan.Command(env), watch.Backup(env),
+		watch.Restore(env), version.Command(env))
 }

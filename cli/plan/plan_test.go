@@ -79,7 +79,7 @@ web   cache    restic     rule caches   <none>        <none>
 web   host     nothing    annotation    HostPath      it is a hostPath volume
 web   disk     snapshot   <none>        NotAsked      nothing asks for its backup
 
-restic takes 2 of 4 volumes, 1 are taken otherwise; 1 asked for and not taken
+restic takes 2 of 4 volumes, something else 1; 1 asked for and not taken
 `
 	if diff := cmp.Diff(want, out); diff != "" || code != command.OK {
 		t.Errorf("exit code %d, table (-want +got):\n%s", code, diff)

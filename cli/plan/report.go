@@ -116,7 +116,7 @@ func (s *Summary) count(v Volume) {
 func (s Summary) String() string {
 	text := fmt.Sprintf("restic takes %d of %d volumes", s.Restic, s.Volumes)
 	if s.Others > 0 {
-		text += fmt.Sprintf(", %d are taken otherwise", s.Others)
+		text += fmt.Sprintf(", something else %d", s.Others)
 	}
 	if s.Refused > 0 {
 		text += fmt.Sprintf("; %d asked for and not taken", s.Refused)
@@ -131,11 +131,12 @@ func (r Report) table(wide bool) *command.Table {
 		t.Header = []string{"pod", "volume", "claim", "taken by", "asked by", "reason", "message"}
 	}
 	for _, pod := range r.Pods {
+		if len(pod.Volumes) == 0 || !pod.InBackup && !wide {
+			t.Add(pod.cells(Volume{}, wide)...)
+			continue
+		}
 		for _, volume := range pod.Volumes {
 			t.Add(pod.cells(volume, wide)...)
-		}
-		if len(pod.Volumes) == 0 {
-			t.Add(pod.cells(Volume{}, wide)...)
 		}
 	}
 	return t
