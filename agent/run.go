@@ -77,6 +77,9 @@ func run(ctx context.Context, options *Options) error {
 	if err := addNodeRole(node, options, mover, announcer); err != nil {
 		return err
 	}
+	if err := addBuildNote(node, config, options); err != nil {
+		return err
+	}
 	leads := &leader{config: config, options: options, mover: mover, counters: counters, covered: covered}
 	if err := node.Add(leads); err != nil {
 		return fmt.Errorf("adding the leader role: %w", err)
