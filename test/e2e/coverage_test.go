@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/part"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
+	"github.com/velero-restic/velero-plugin-for-restic/test/prometheus"
+)
+
+// covered is the state of a claim as each of the three ways tells it.
+type covered struct {
+	Protected bool
+	Reason    coverage.Reason
+}
+
+// settleLimit is how long a change may take to be seen in Prometheus.
+const settleLimit = 90 * time.Second
+
+// TestCoverage compares what a real Prometheus has of each claim, what the CLI prints, and what the plugin decides at a
+// backup that a schedule makes.
+func TestCoverage(t *testing.T) {
+	needsNode(t)
+	t.Parallel()
+	w := buildCoverWorld(t)
+	server := startPrometheus(t)
+	before, after := coverExpected()
+	wantCovered(t, server, "before any backup", before)
+	backups := w.backUpAll(t)
+	t.Run("the plugin decides the same", func(t *testing.T) { wantDecided(t, backups) })
+	t.Run("a backup protects", func(t *testing.T) { wantCovered(t, server, "after the backups", after) })
+	t.Run("a protected claim tells when, how much and how long", func(t *testing.T) { wantLastSuccess(t, server) })
+	t.Run("the rules for users take effect", func(t *testing.T) { wantAlerts(t, server, after) })
+	t.Run("a backup that fails, and one that is too old", func(t *testing.T) {
+		w.makeStale(t)
+		w.fail(t)
+		after["cover-stale/data"] = covered{Reason: coverage.ReasonStale}
+		after["cover-fail/data"] = covered{Reason: coverage.ReasonLastFailed}
+		wantCovered(t, server, "in the end", after)
+	})
+}
+
+// coverExpected is the table, before any backup and after.
+func coverExpected() (before, after map[string]covered) {
+	before, after = map[string]covered{}, map[string]covered{}
+	for _, want := range coverTable() {
+		after[want.claim] = covered{Protected: want.reason == "", Reason: want.reason}
+		before[want.claim] = after[want.claim]
+		if want.reason == "" {
+			before[want.claim] = covered{Reason: coverage.ReasonNeverSucceeded}
+		}
+	}
+	return before, after
+}
+
+// startPrometheus has a server scrape the agents by the configuration for users, with both sets of alert rules.
+func startPrometheus(t *testing.T) *prometheus.Server {
+	t.Helper()
+	cache, err := part.Find(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs, err := prometheus.Find(t.Context(), cache, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	agents := get[corev1.PodList](t, "-n", velero.Namespace, "pods", "-l",
+		contract.AgentLabelKey+"="+contract.AgentLabelValue)
+	list, err := prometheus.Targets(agents.Items)
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := filepath.Join(t.TempDir(), "targets.json")
+	if err := os.WriteFile(targets, []byte(list), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(suite.repository, prometheus.ScrapeFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := prometheus.Configure(string(content), prometheus.Setting{
+		Targets: targets, Interval: "1s", Rules: []string{
+			filepath.Join(suite.repository, prometheus.RulesFile), filepath.Join(suite.repository, prometheus.OldRulesFile),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := get[corev1.Node](t, "node", suite.node.NodeName())
+	place := prometheus.Place{
+		Namespace: filepath.Join(suite.node.State(), "netns"), Address: node.Status.Addresses[0].Address + ":9090",
+		Folder: t.TempDir(),
+	}
+	server, err := prometheus.Start(t.Context(), programs, place, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	return server
+}
+
+// wantCovered waits until Prometheus and the CLI both say what is expected, of the test's claims and no others.
+func wantCovered(t *testing.T, server *prometheus.Server, when string, want map[string]covered) {
+	t.Helper()
+	eventually(t, settleLimit, "the metrics "+when, func() error {
+		got, err := coveredByMetric(t, server)
+		if err != nil {
+			return err
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			return fmt.Errorf("(-want +got):\n%s", diff)
+		}
+		return nil
+	})
+	missing := map[string]bool{}
+	for _, sample := range query(t, server, `backupmonitor_missing{namespace=~"cover.*"}`) {
+		missing[sample.Labels["namespace"]+"/"+sample.Labels["pvc_name"]] = sample.Value == 1
+	}
+	for claim, state := range want {
+		if should := !state.Protected && state.Reason != coverage.ReasonIgnored; missing[claim] != should {
+			t.Errorf("%s: backupmonitor_missing has %s: %t, want %t", when, claim, missing[claim], should)
+		}
+	}
+}
+
+func query(t *testing.T, server *prometheus.Server, expression string) []prometheus.Sample {
+	t.Helper()
+	samples, err := server.Query(t.Context(), expression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return samples
+}
+
+func coveredByMetric(t *testing.T, server *prometheus.Server) (map[string]covered, error) {
+	t.Helper()
+	samples, err := server.Query(t.Context(), `velero_restic_claim_protected{namespace=~"cover.*"}`)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]covered{}
+	for _, sample := range samples {
+		claim := sample.Labels["namespace"] + "/" + sample.Labels["persistentvolumeclaim"]
+		if _, twice := found[claim]; twice {
+			return nil, fmt.Errorf("claim %s has two series", claim)
+		}
+		found[claim] = covered{Protected: sample.Value == 1, Reason: coverage.Reason(sample.Labels["reason"])}
+	}
+	return found, nil
+}
+
+// backUpAll has each schedule make a backup, and returns their names.
+func (w coverWorld) backUpAll(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, schedule := range coverSchedules() {
+		name := schedule + "-1"
+		veleroCLI(t, "backup", "create", name, "--from-schedule", schedule)
+		names = append(names, name)
+		// A backup that finds another one before it may wait for a minute until Velero looks again.
+		eventually(t, operationLimit, "backup "+name+" out of the next one's way", func() error {
+			backup, err := tryGet[velerov1.Backup](t, "-n", velero.Namespace, "backups.velero.io", name)
+			if err != nil {
+				return err
+			}
+			switch backup.Status.Phase {
+			case "", velerov1.BackupPhaseNew, velerov1.BackupPhaseQueued, velerov1.BackupPhaseReadyToStart,
+				velerov1.BackupPhaseInProgress:
+				return fmt.Errorf("it is %q", backup.Status.Phase)
+			default:
+				return nil
+			}
+		})
+	}
+	for _, name := range names {
+		backup := awaitBackup(t, name, operationLimit)
+		if backup.Status.Phase != velerov1.BackupPhaseCompleted {
+			t.Errorf("backup %s is %s, want Completed:\n%s", name, backup.Status.Phase,
+				strings.Join(complaints(t, "backup", name), "\n"))
+		}
+	}
+	return names
+}
+
+// wantDecided reads what the plugin has made of each claim in the backups, as users see it.
+func wantDecided(t *testing.T, backups []string) {
+	t.Helper()
+	made := map[string]resticv1.PodVolumeBackup{}
+	described := ""
+	for _, backup := range backups {
+		for _, volume := range podVolumeBackups(t, backup) {
+			made[volume.Spec.Pod.Namespace+"/"+volume.Annotations[contract.AnnotationPVCName]] = volume
+		}
+		described += veleroCLI(t, "backup", "describe", backup, "--details")
+	}
+	for _, want := range coverTable() {
+		volume, there := made[want.claim]
+		delete(made, want.claim)
+		switch {
+		case want.reason == "":
+			if volume.Status.Phase != resticv1.PhaseCompleted {
+				t.Errorf("claim %s: the plugin's PodVolumeBackup is %q (%s), want Completed", want.claim,
+					volume.Status.Phase, volume.Status.Message)
+			}
+		case want.skipped:
+			if volume.Spec.Skip == nil || volume.Spec.Skip.Reason != string(want.reason) {
+				t.Errorf("claim %s: the plugin skips it with %+v, want reason %s", want.claim, volume.Spec.Skip, want.reason)
+			} else if !strings.Contains(described, volume.Spec.Skip.Message) {
+				t.Errorf("claim %s: velero backup describe does not say %q", want.claim, volume.Spec.Skip.Message)
+			}
+		case there:
+			t.Errorf("claim %s: the plugin made a PodVolumeBackup, %q %+v, want none", want.claim, volume.Status.Phase,
+				volume.Spec.Skip)
+		}
+	}
+	if len(made) > 0 {
+		t.Errorf("the plugin has taken up claims that nobody expects: %v", slices.Sorted(maps.Keys(made)))
+	}
+}
+
+// wantLastSuccess compares with the PodVolumeBackup.
+func wantLastSuccess(t *testing.T, server *prometheus.Server) {
+	t.Helper()
+	volume := podVolumeBackups(t, "cover-nightly-1")["app/data"]
+	for metric, want := range map[string]float64{
+		"velero_restic_claim_last_success_timestamp_seconds": float64(volume.Status.CompletionTimestamp.Unix()),
+		"velero_restic_claim_last_success_bytes":             100000,
+	} {
+		got := query(t, server, metric+`{namespace="cover", persistentvolumeclaim="data"}`)
+		if len(got) != 1 || got[0].Value != want {
+			t.Errorf("%s is %v, want %v", metric, got, want)
+		}
+	}
+	const metric = "velero_restic_claim_last_success_duration_seconds"
+	got := query(t, server, metric+`{namespace="cover", persistentvolumeclaim="data"}`)
+	if len(got) != 1 || got[0].Value < 0 || got[0].Value > operationLimit.Seconds() {
+		t.Errorf("%s is %v", metric, got)
+	}
+	if got := query(t, server, metric+`{namespace="cover", persistentvolumeclaim="left"}`); len(got) > 0 {
+		t.Errorf("%s of a claim without any backup is %v, want none", metric, got)
+	}
+	total := query(t, server, `sum(velero_restic_claims{protected="true", method="restic"}) - `+
+		`count(velero_restic_claim_protected{method="restic"} == 1)`)
+	if len(total) != 1 || total[0].Value != 0 {
+		t.Errorf("the total differs from the number of protected claims: %v", total)
+	}
+}
+
+// wantAlerts looks at what the rules for users make of the metrics: alerts that wait for their time.
+func wantAlerts(t *testing.T, server *prometheus.Server, want map[string]covered) {
+	t.Helper()
+	eventually(t, settleLimit, "alerts", func() error {
+		alerts, err := server.Alerts(t.Context())
+		if err != nil {
+			return err
+		}
+		told := map[string]string{}
+		for _, alert := range alerts {
+			for name, label := range map[string]string{
+				"VeleroResticClaimUnprotected": "persistentvolumeclaim", "MissingBackup": "pvc_name",
+			} {
+				claim := alert.Labels["namespace"] + "/" + alert.Labels[label]
+				if _, ours := want[claim]; ours && alert.Labels["alertname"] == name {
+					told[name+" "+claim] = alert.Annotations["description"]
+				}
+			}
+		}
+		return compareAlerts(want, told)
+	})
+}
+
+func compareAlerts(want map[string]covered, told map[string]string) error {
+	for claim, state := range want {
+		missing := !state.Protected && state.Reason != coverage.ReasonIgnored
+		for _, name := range []string{"VeleroResticClaimUnprotected", "MissingBackup"} {
+			text, alerted := told[name+" "+claim]
+			if alerted != missing {
+				return fmt.Errorf("%s for %s: %t, want %t", name, claim, alerted, missing)
+			}
+			if missing && name != "MissingBackup" && !strings.Contains(text, string(state.Reason)) {
+				return fmt.Errorf("%s for %s says %q, want reason %s", name, claim, text, state.Reason)
+			}
+		}
+	}
+	return nil
+}
+
+// makeStale lets the last success be five hours ago, in which a schedule that makes a backup each hour was due five
+// times. Velero itself counts from the schedule's last backup, and makes none.
+func (w coverWorld) makeStale(t *testing.T) {
+	t.Helper()
+	volume := podVolumeBackups(t, "cover-stale-1")["web/data"]
+	old := func(at time.Time) string { return at.Add(-5 * time.Hour).UTC().Format(time.RFC3339) }
+	kubectl(t, "-n", velero.Namespace, "patch", "podvolumebackups.restic.velero.io", volume.Name, "--subresource=status",
+		"--type=merge", "-p", fmt.Sprintf(`{"status":{"startTimestamp":%q,"completionTimestamp":%q}}`,
+			old(volume.Status.StartTimestamp.Time), old(volume.Status.CompletionTimestamp.Time)))
+}
+
+// fail takes the repository's keys away for a while, so that it does not open.
+func (w coverWorld) fail(t *testing.T) {
+	t.Helper()
+	keys := filepath.Join(suite.node.State(), "s3", usualPlace("cover-fail"), "keys")
+	aside := filepath.Join(suite.node.State(), "cover-fail-keys")
+	if err := os.Rename(keys, aside); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Rename(aside, keys); err != nil {
+			t.Error("cleaning up:", err)
+		}
+	})
+	veleroCLI(t, "backup", "create", "cover-fail-2", "--from-schedule", "cover-fail")
+	backup := awaitBackup(t, "cover-fail-2", operationLimit)
+	if backup.Status.Phase != velerov1.BackupPhasePartiallyFailed {
+		t.Errorf("backup cover-fail-2 is %s, want PartiallyFailed", backup.Status.Phase)
+	}
+}
+
+// TestCoverTableNamesReasons keeps a misspelt reason out of the table.
+func TestCoverTableNamesReasons(t *testing.T) {
+	for _, want := range coverTable() {
+		if want.reason != "" && !slices.Contains(coverage.Reasons(), want.reason) {
+			t.Errorf("%s: %s is no reason", want.claim, want.reason)
+		}
+	}
+}
