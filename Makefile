@@ -63,13 +63,13 @@ cluster-down: ## Stop the test cluster and remove what it left
 test: test-unit test-storage test-integration test-e2e ## Run every test
 
 test-unit: restic ## Run the tests that need no cluster
-	go test $$(go list ./... | grep -v -e /test/e2e -e /test/integration -e /test/storage)
+	go test $$(go list ./... | grep -v -e /test/e2e -e /test/integration -e /test/scale -e /test/storage)
 
 test-storage: restic ## Try every kind of storage that can be had, on real servers
 	go test -count=1 -timeout 60m -parallel 8 ./test/storage/...
 
-test-integration: build ## Run the plugin's binary against a real API server
-	go test -count=1 -timeout 30m ./test/integration/...
+test-integration: build ## Run the plugin's binary, and a cluster of 10,000 claims, against a real API server
+	go test -count=1 -timeout 30m -p 1 ./test/integration/... ./test/scale/...
 
 test-e2e: images ## Run the main jobs on the test cluster
 	go test -count=1 -timeout 60m -v ./test/e2e/...

@@ -139,6 +139,7 @@ func stripSchedule(s *velerov1.Schedule) {
 	kept := stripMeta(&s.ObjectMeta)
 	kept.Annotations = s.Annotations // a backup gets them all
 	delete(kept.Annotations, corev1.LastAppliedConfigAnnotation)
+	s.TypeMeta = metav1.TypeMeta{} // a list's items have it, a watch's have not
 	s.ObjectMeta, s.Status = kept, velerov1.ScheduleStatus{Phase: s.Status.Phase}
 	s.Spec.SkipImmediately = nil
 	s.Spec.Template.Hooks = velerov1.BackupHooks{}

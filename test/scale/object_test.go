@@ -5,6 +5,7 @@ package scale
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -149,12 +150,12 @@ func container(name string, mounts []corev1.VolumeMount) corev1.Container {
 
 // newBackup returns the backup of a claim that the plugin made at that place in its history.
 func newBackup(claim *corev1.PersistentVolumeClaim, pod *corev1.Pod, k kind, place int) *resticv1.PodVolumeBackup {
-	name := fmt.Sprintf("nightly-%d", place)
+	name := "backup-" + strconv.Itoa(place)
 	end := metav1.NewTime(time.Now().Add(-k.history[place]))
 	begin := metav1.NewTime(end.Add(-time.Minute))
 	backup := &resticv1.PodVolumeBackup{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: veleroNamespace, Name: fmt.Sprintf("%s-%s-%s", name, claim.Namespace, claim.Name),
+			Namespace: veleroNamespace, Name: backupName(place, claim.Namespace, claim.Name),
 			Labels: map[string]string{
 				contract.LabelBackupName: name, contract.LabelBackupUID: name,
 				contract.LabelPodUID: string(pod.UID), contract.LabelPVCUID: string(claim.UID),
@@ -188,6 +189,10 @@ func newBackup(claim *corev1.PersistentVolumeClaim, pod *corev1.Pod, k kind, pla
 		backup.Status.Phase, backup.Status.Message = resticv1.PhaseFailed, "the storage was full"
 	}
 	return backup
+}
+
+func backupName(place int, namespace, claim string) string {
+	return fmt.Sprintf("backup-%d-%s-%s", place, namespace, claim)
 }
 
 // bytesOf is the size of a claim's files at a place in its history.
