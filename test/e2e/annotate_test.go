@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
+)
+
+const (
+	// annotateLimit is how long the leader may take to be elected anew, and to write.
+	annotateLimit = time.Minute
+	annotateRules = `
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: annotate-rules
+  namespace: velero
+  labels: {velero.io/plugin-config: "", velero.io/restic: BackupItemAction}
+data:
+  rules.yaml: |
+    rules:
+    - {name: annotated, action: include, namespaces: [annotate], volumes: [data, spool]}
+`
+)
+
+// annotatePods turns the annotations on until the test ends.
+func annotatePods(t *testing.T) {
+	t.Helper()
+	rights := filepath.Join(suite.repository, "examples", "component", "annotate", "rbac.yaml")
+	kubectl(t, "apply", "-f", rights)
+	patch := func(operation string) error {
+		_, err := tryKubectl(t, "-n", velero.Namespace, "patch", "daemonset", contract.DaemonSetName, "--type=json", "-p",
+			fmt.Sprintf(`[{"op": %q, "path": "/spec/template/spec/containers/0/args/0", "value": "--annotate-pods"}]`,
+				operation))
+		if err != nil {
+			return err
+		}
+		_, err = tryKubectl(t, "-n", velero.Namespace, "rollout", "status", "daemonset/"+contract.DaemonSetName,
+			"--timeout=120s")
+		return err
+	}
+	if err := patch("add"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := patch("remove"); err != nil {
+			t.Error("cleaning up:", err)
+		}
+		if _, err := tryKubectl(t, "delete", "-f", rights, "--ignore-not-found"); err != nil {
+			t.Error("cleaning up:", err)
+		}
+		if _, err := tryKubectl(t, "-n", velero.Namespace, "delete", "configmap", "annotate-rules",
+			"--ignore-not-found"); err != nil {
+			t.Error("cleaning up:", err)
+		}
+	})
+}
+
+// awaitAnnotations waits until a pod names these volumes, and remembers these as the rules'.
+func (s *scene) awaitAnnotations(pod, named, byRule string) {
+	s.t.Helper()
+	eventually(s.t, annotateLimit, "annotations of pod "+pod, func() error {
+		got, err := tryGet[corev1.Pod](s.t, "-n", s.namespace, "pod", pod)
+		if err != nil {
+			return err
+		}
+		if got.Annotations[contract.AnnotationVolumesToBackup] != named ||
+			got.Annotations[contract.AnnotationVolumesByRule] != byRule {
+			return fmt.Errorf("they are %v", got.Annotations)
+		}
+		return nil
+	})
+}
+
+// TestAnnotatePods has the leader write annotations. It is not parallel: the agents start anew for it.
+func TestAnnotatePods(t *testing.T) {
+	annotatePods(t)
+	s := newScene(t, "annotate", 1)
+	waiting := s.pod("waiting", "", emptyDir("spool"))
+	waiting.Spec.NodeSelector = map[string]string{"e2e": "nowhere"}
+	apply(t, s.claim("data"), waiting, s.pod("web", "", claimed("data"), emptyDir("cache")),
+		s.pod("mine", "cache", emptyDir("cache"), emptyDir("spool")), s.pod("keeper", "", emptyDir("spool")))
+	for _, pod := range []string{"web", "mine", "keeper"} {
+		s.waitReady(pod)
+	}
+	apply(t, annotateRules)
+	s.awaitAnnotations("web", "data", "data")
+	s.awaitAnnotations("keeper", "spool", "spool")
+	s.awaitAnnotations("waiting", "spool", "spool")
+	s.awaitAnnotations("mine", "cache", "")
+	kubectl(t, "-n", s.namespace, "delete", "pod", "waiting", "--now")
+
+	wantComplete(t, backUp(t, "annotate", "--include-namespaces="+s.namespace))
+	wantTaken(t, "annotate", "web/data", "keeper/spool", "mine/cache", "mine/spool")
+
+	kubectl(t, "-n", s.namespace, "annotate", "pod", "web", "--overwrite",
+		contract.AnnotationVolumesToBackup+"=data,cache")
+	s.awaitAnnotations("web", "data,cache", "")
+	kubectl(t, "-n", velero.Namespace, "delete", "configmap", "annotate-rules")
+	s.awaitAnnotations("keeper", "", "")
+	s.awaitAnnotations("web", "data,cache", "")
+	s.awaitAnnotations("mine", "cache", "")
+}
