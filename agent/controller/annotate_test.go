@@ -269,6 +269,27 @@ func TestAnnotateRefused(t *testing.T) {
 	}
 }
 
+// TestAnnotateIsOvertaken has a person write between the look at a pod and the patch of it.
+func TestAnnotateIsOvertaken(t *testing.T) {
+	w := newWorld(t, append(boundStorage(), pod("web"), rulesConfigMap("rules", claimsOnly))...)
+	r := annotator(w)
+	r.Client = interceptor.NewClient(w.client, interceptor.Funcs{Patch: func(
+		ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption,
+	) error {
+		now := podNow(w, pod("web"))
+		now.Annotations = annotations(named, "cache")
+		w.update(now)
+		return c.Patch(ctx, object, patch, options...)
+	}})
+	after, result := annotateWeb(w, r)
+	if diff := cmp.Diff(annotations(named, "cache"), after.Annotations); diff != "" {
+		t.Error("the annotations:", diff)
+	}
+	if result.RequeueAfter == 0 {
+		t.Error("the pod is not looked at again")
+	}
+}
+
 // counted returns how many changes to annotations had this result.
 func (w *world) counted(t *testing.T, result string) float64 {
 	t.Helper()

@@ -38,13 +38,12 @@ func annotatePods(t *testing.T) {
 	rights := filepath.Join(suite.repository, "examples", "component", "annotate", "rbac.yaml")
 	kubectl(t, "apply", "-f", rights)
 	patch := func(operation string) error {
-		_, err := tryKubectl(t, "-n", velero.Namespace, "patch", "daemonset", contract.DaemonSetName, "--type=json", "-p",
-			fmt.Sprintf(`[{"op": %q, "path": "/spec/template/spec/containers/0/args/0", "value": "--annotate-pods"}]`,
-				operation))
-		if err != nil {
+		if _, err := tryKubectl(t, "-n", velero.Namespace, "patch", "daemonset", contract.DaemonSetName, "--type=json", "-p",
+			fmt.Sprintf(`[{"op": %q, "path": "/spec/template/spec/containers/0/args", "value": ["--annotate-pods"]}]`,
+				operation)); err != nil {
 			return err
 		}
-		_, err = tryKubectl(t, "-n", velero.Namespace, "rollout", "status", "daemonset/"+contract.DaemonSetName,
+		_, err := tryKubectl(t, "-n", velero.Namespace, "rollout", "status", "daemonset/"+contract.DaemonSetName,
 			"--timeout=120s")
 		return err
 	}
