@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/snapshotlist"
+	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
+)
+
+// listing asks for a list as a person without credentials does, and reads it from the log of the Job's pod.
+func (s *scene) listing(word string) []snapshotlist.Snapshot {
+	s.t.Helper()
+	s.patchRepository(`{"requests":{"snapshots":"` + word + `"}}`)
+	entry := s.waitMaintained(resticv1.OperationSnapshots, word)
+	if entry.Result != resticv1.MaintenanceSucceeded {
+		s.t.Fatalf("the list ended with %+v", entry)
+	}
+	pods := get[corev1.PodList](s.t, "-n", velero.Namespace, "pods", "-l", fmt.Sprintf("%s=%s,%s=snapshots,%s=%s",
+		contract.LabelRepositoryUID, s.repository().UID, contract.LabelOperation, batchv1.JobNameLabel, entry.Job))
+	if len(pods.Items) != 1 {
+		s.t.Fatalf("Job %s has %d pods", entry.Job, len(pods.Items))
+	}
+	log := kubectl(s.t, "-n", velero.Namespace, "logs", pods.Items[0].Name, "-c", contract.DaemonSetName)
+	snapshots, err := snapshotlist.Read(strings.NewReader(log))
+	if err != nil {
+		s.t.Fatalf("%v in the log:\n%s", err, log)
+	}
+	if strings.Contains(log, password(s.t)) {
+		s.t.Error("the log has the password")
+	}
+	return snapshots
+}
+
+// TestListing lists a repository while a backup writes into it and a prune waits for it, and leaves no lock.
+func TestListing(t *testing.T) {
+	needsNode(t)
+	t.Parallel()
+	s := newScene(t, "listed", 0)
+	s.takeFiles("listed-1", 1000)
+	s.shell("web", "echo more >> /cache/file")
+	wantComplete(t, backUp(t, "listed-2", "--include-namespaces=listed"))
+	want := map[string]string{}
+	for _, backup := range []string{"listed-1", "listed-2"} {
+		want[podVolumeBackups(t, backup)["web/cache"].Status.SnapshotID] = backup
+	}
+
+	s.shell("web", "head -c 700000000 /dev/urandom > /cache/large")
+	veleroCLI(t, "backup", "create", "listed-3", "--include-namespaces=listed")
+	eventually(t, time.Minute, "restic reading", func() error {
+		status := podVolumeBackups(t, "listed-3")["web/cache"].Status
+		if status.Phase != resticv1.PhaseInProgress || status.Progress.BytesDone == 0 {
+			return fmt.Errorf("the PodVolumeBackup is %q, %d bytes done", status.Phase, status.Progress.BytesDone)
+		}
+		return nil
+	})
+	s.patchRepository(`{"requests":{"prune":"waits-for-the-backup"}}`)
+	got := map[string]string{}
+	for _, snapshot := range s.listing("beside-a-backup") {
+		if snapshot.Namespace != "listed" || snapshot.Pod != "web" || snapshot.Volume != "cache" || snapshot.Size == nil ||
+			snapshot.Hostname != contract.Host {
+			t.Errorf("listed is %+v", snapshot)
+		}
+		got[snapshot.ID] = snapshot.Backup
+	}
+	if third := podVolumeBackups(t, "listed-3")["web/cache"].Status; third.Phase == resticv1.PhaseInProgress {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("snapshots (-want +got):\n%s", diff)
+		}
+	} else {
+		t.Errorf("the backup was over before the list: nothing is tried here: %+v", third)
+	}
+	wantComplete(t, awaitBackup(t, "listed-3", 3*time.Minute))
+	if pruned := s.waitMaintained(resticv1.OperationPrune, "waits-for-the-backup"); pruned.Result !=
+		resticv1.MaintenanceSucceeded {
+		t.Errorf("the prune ended with %+v", pruned)
+	}
+	if list := s.listing("again"); len(list) != 3 || list[0].Backup != "listed-3" {
+		t.Errorf("listed are %+v", list)
+	}
+	if count := s.lockCount(); count != 0 {
+		t.Errorf("%d locks are left", count)
+	}
+}
+
+// TestListingTellsWhyNot asks for a list of a repository that does not exist any more.
+func TestListingTellsWhyNot(t *testing.T) {
+	needsNode(t)
+	t.Parallel()
+	s := newScene(t, "not-listed", 0)
+	s.takeFiles("not-listed", 1000)
+	if err := os.RemoveAll(filepath.Join(suite.store.Folder, "restic", s.namespace)); err != nil {
+		t.Fatal(err)
+	}
+	s.patchRepository(`{"requests":{"snapshots":"of-nothing"}}`)
+	entry := s.waitMaintained(resticv1.OperationSnapshots, "of-nothing")
+	if entry.Result != resticv1.MaintenanceFailed || entry.Message == "" {
+		t.Errorf("the list ended with %+v", entry)
+	}
+	t.Log(entry.Message)
+	wants(t, "the Events", s.repositoryEvents(), resticv1.ReasonMaintenanceFailed+": Snapshots")
+}
