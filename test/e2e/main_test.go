@@ -35,7 +35,8 @@ type environment struct {
 	node *node.Node
 	// store is the bucket, empty on a user's cluster.
 	store node.Store
-	// repository is the folder of go.mod, fixture the program of test/fixture/cmd, and program velero-restic.
+	// repository is the folder of go.mod, fixture the program of test/fixture/cmd, and program velero-restic,
+	// which has no other in its folder but what kubectl finds it by.
 	repository, fixture, program string
 }
 
@@ -59,8 +60,7 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	suite.fixture, suite.program = filepath.Join(folder, "fixture"), filepath.Join(folder, "velero-restic")
-	if err := errors.Join(build(ctx, suite.fixture, "./test/fixture/cmd"), build(ctx, suite.program, "./cli")); err != nil {
+	if err := errors.Join(buildFixture(ctx, folder), buildCLI(ctx, folder)); err != nil {
 		return 1, err
 	}
 	own, err := existing.Chosen(os.Getenv("CLUSTER"))
@@ -155,8 +155,34 @@ func installProduct(ctx context.Context, images string) error {
 	return install.Install(ctx, suite.cluster, options, os.Stdout)
 }
 
+func buildFixture(ctx context.Context, folder string) error {
+	suite.fixture = filepath.Join(folder, "fixture")
+	return build(ctx, suite.fixture, "./test/fixture/cmd")
+}
+
+// buildCLI builds the command line, and gives it the names that docs/cli.md says kubectl finds it by.
+func buildCLI(ctx context.Context, folder string) error {
+	suite.program = filepath.Join(folder, "cli", "velero-restic")
+	if err := build(ctx, suite.program, "./cli"); err != nil {
+		return err
+	}
+	for _, name := range []string{"kubectl-velero_restic", "kubectl_complete-velero_restic"} {
+		if err := os.Symlink("velero-restic", filepath.Join(filepath.Dir(suite.program), name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// build builds a program without a need for libraries, with the version that the images have.
 func build(ctx context.Context, file, source string) error {
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", file, source)
+	version, err := install.Version(filepath.Join(suite.repository, install.Images))
+	if err != nil {
+		version = "v0.0.0-dev" // on a cluster that pulls its images there are none here
+	}
+	const variable = "github.com/velero-restic/velero-plugin-for-restic/internal/version.Version"
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-X "+variable+"="+version, "-o", file,
+		source)
 	build.Dir = suite.repository
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := build.CombinedOutput(); err != nil {

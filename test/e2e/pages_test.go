@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
@@ -47,7 +48,7 @@ func TestPages(t *testing.T) {
 func newDesk(t *testing.T, n *node.Node) *page.Desk {
 	t.Helper()
 	desk, err := page.NewDesk(page.DeskOptions{
-		Repository: suite.repository, Folder: t.TempDir(), Kubeconfig: n.Kubeconfig(), Programs: []string{n.Bin()},
+		Repository: suite.repository, Folder: t.TempDir(), Kubeconfig: n.Kubeconfig(), Programs: []string{n.Bin(), filepath.Dir(suite.program)},
 		KubeletRoot: n.KubeletRoot(),
 	})
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 // stands.
 func Guides() []Guide {
 	return []Guide{
-		installation(), readme(), backup(), rules(), restore(), retention(), maintenance(), troubleshooting(), alerts(),
+		installation(), readme(), backup(), rules(), restore(), retention(), maintenance(), cli(),
+		troubleshooting(), alerts(),
 		privileged(), platforms(),
 	}
 }
@@ -263,6 +264,28 @@ done
 echo "pruned and checked: $done"`,
 			Prints: []string{"pruned and checked: 2", "/2"},
 		}},
+	}
+}
+
+func cli() Guide {
+	return Guide{
+		File:   "docs/cli.md",
+		Before: makeSample + takeSample("page-cli"),
+		After:  "kubectl -n velero delete rolebinding ann-restic\nkubectl delete -k examples/cli\n" + loseNamespace,
+		Replace: map[string]string{
+			"get NAME": "get foo", "check NAME": "check foo", "prune NAME": "prune foo",
+			"snapshots NAME": "snapshots foo", "BACKUP": "page-cli",
+		},
+		Checks: []Check{
+			{Block: "kubectl velero-restic version", Says: []string{"Client: ", "Agents: "}},
+			{Block: "repo get -o wide", Says: []string{"NAME", "STATUS", "LAST MAINTENANCE", "kind: ResticRepository"}},
+			{
+				Block: "repo prune NAME",
+				Says:  []string{"check asked for", "done after", "no errors in the structure", "freed ", "locks"},
+			},
+			{Block: "repo snapshots NAME", Says: []string{"page-cli", "pvc-volume", "test-volume-claim"}},
+			{Block: "--as ann", Says: []string{"LAST MAINTENANCE"}},
+		},
 	}
 }
 
