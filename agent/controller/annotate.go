@@ -108,7 +108,8 @@ func (r *AnnotateReconciler) readRules(ctx context.Context) (*volumerule.Rules, 
 	r.rules.mu.Lock()
 	defer r.rules.mu.Unlock()
 	last := r.rules.configMap
-	if configMap != nil && last != nil && last.UID == configMap.UID && last.ResourceVersion == configMap.ResourceVersion {
+	if configMap != nil && last != nil && last.UID == configMap.UID &&
+		last.ResourceVersion == configMap.ResourceVersion {
 		return r.rules.rules, configMap, nil
 	}
 	r.rules.configMap, r.rules.rules = configMap, nil
@@ -199,9 +200,9 @@ func namedByRules(in selection.Input) string {
 }
 
 // annotationChanges returns what has to change in a pod's annotations for the value that the rules want: nil removes
-// one, and no entry is no change. A value that is not the remembered one is a person's and stays, and what was remembered
-// goes. A value that a person has taken away stays away for as long as the rules want one: two who write and remove the
-// same would never end.
+// one, and no entry is no change. A value that is not the remembered one is a person's and stays, and what was
+// remembered goes. A value that a person has taken away stays away for as long as the rules want one: two who write and
+// remove the same would never end.
 func annotationChanges(now map[string]string, wanted string) map[string]*string {
 	value, found := now[contract.AnnotationVolumesToBackup]
 	remembered, known := now[contract.AnnotationVolumesByRule]
@@ -245,8 +246,8 @@ func (r *AnnotateReconciler) write(
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
 		r.Metrics.PodAnnotated(metric.AnnotationRefused)
 		message := fmt.Sprintf("Annotation %s of pod %s/%s cannot be written, and is tried again in %s: %v. The agent "+
-			"needs the rights of examples/component/annotate", contract.AnnotationVolumesToBackup, pod.Namespace, pod.Name,
-			refusedInterval, err)
+			"needs the rights of examples/component/annotate", contract.AnnotationVolumesToBackup, pod.Namespace,
+			pod.Name, refusedInterval, err)
 		log.Info(message)
 		var about runtime.Object = pod
 		if configMap != nil {

@@ -85,8 +85,8 @@ func (r *AnnotateReconciler) pods(ctx context.Context, options ...client.ListOpt
 }
 
 // AnnotateCache returns the options of a cache with all pods, claims and volumes of the cluster, reduced to what rules
-// look at, and of the ConfigMaps those with rules in Velero's namespace. 10,000 pods with a claim and a volume each take
-// some 60 MiB.
+// look at, and of the ConfigMaps those with rules in Velero's namespace. 10,000 pods with a claim and a volume each
+// take some 60 MiB.
 func AnnotateCache(namespace string) cache.Options {
 	return cache.Options{
 		ReaderFailOnMissingInformer: true,
@@ -125,7 +125,8 @@ func reducePod(object any) (any, error) {
 		}
 	}
 	for _, owner := range pod.OwnerReferences {
-		reduced.OwnerReferences = append(reduced.OwnerReferences, metav1.OwnerReference{Kind: owner.Kind, Name: owner.Name})
+		reduced.OwnerReferences = append(reduced.OwnerReferences,
+			metav1.OwnerReference{Kind: owner.Kind, Name: owner.Name})
 	}
 	for _, volume := range pod.Spec.Volumes {
 		reduced.Spec.Volumes = append(reduced.Spec.Volumes, corev1.Volume{
@@ -219,8 +220,8 @@ func CheckAnnotateRights(ctx context.Context, c client.Client, namespace string)
 			return fmt.Errorf("asking whether the agent may %s %s: %w", needed.Verb, needed.Resource, err)
 		}
 		if !review.Status.Allowed {
-			return fmt.Errorf("--annotate-pods is set and the agent may not %s %s%s: apply examples/component/annotate, "+
-				"which has its rights", needed.Verb, needed.Resource, in(needed.Namespace))
+			return fmt.Errorf("--annotate-pods is set and the agent may not %s %s%s: apply "+
+				"examples/component/annotate, which has its rights", needed.Verb, needed.Resource, in(needed.Namespace))
 		}
 	}
 	return nil
