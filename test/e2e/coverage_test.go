@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -129,6 +130,9 @@ func wantCovered(t *testing.T, server *prometheus.Server, when string, want map[
 		}
 		return nil
 	})
+	if diff := cmp.Diff(want, coveredByCLI(t)); diff != "" {
+		t.Errorf("velero-restic coverage %s (-want +got):\n%s", when, diff)
+	}
 	missing := map[string]bool{}
 	for _, sample := range query(t, server, `backupmonitor_missing{namespace=~"cover.*"}`) {
 		missing[sample.Labels["namespace"]+"/"+sample.Labels["pvc_name"]] = sample.Value == 1
@@ -164,6 +168,32 @@ func coveredByMetric(t *testing.T, server *prometheus.Server) (map[string]covere
 		found[claim] = covered{Protected: sample.Value == 1, Reason: coverage.Reason(sample.Labels["reason"])}
 	}
 	return found, nil
+}
+
+// coveredByCLI is what the command line says of the test's namespaces.
+func coveredByCLI(t *testing.T) map[string]covered {
+	t.Helper()
+	arguments := append([]string{"coverage", "-o", "json"}, coverNamespaces()...)
+	said := resticCLI(t, arguments...)
+	if said.code != 0 {
+		t.Fatalf("velero-restic %q ends with code %d: %s", arguments, said.code, said.err)
+	}
+	var report struct {
+		Claims []struct {
+			Namespace string          `json:"namespace"`
+			Claim     string          `json:"claim"`
+			Protected bool            `json:"protected"`
+			Reason    coverage.Reason `json:"reason"`
+		} `json:"claims"`
+	}
+	if err := json.Unmarshal([]byte(said.out), &report); err != nil {
+		t.Fatalf("reading what velero-restic %q says: %v", arguments, err)
+	}
+	found := map[string]covered{}
+	for _, state := range report.Claims {
+		found[state.Namespace+"/"+state.Claim] = covered{Protected: state.Protected, Reason: state.Reason}
+	}
+	return found
 }
 
 // backUpAll has each schedule make a backup, and returns their names.

@@ -81,6 +81,13 @@ func coverTable() []wanted {
 	}
 }
 
+func coverNamespaces() []string {
+	return []string{
+		"cover", "cover-all", "cover-part", "cover-policy", "cover-rules", "cover-paused", "cover-none", "cover-stale",
+		"cover-fail",
+	}
+}
+
 // coverSchedules are the test's schedules that make backups.
 func coverSchedules() []string {
 	return []string{"cover-nightly", "cover-all", "cover-part", "cover-policy", "cover-stale", "cover-fail"}
@@ -133,10 +140,7 @@ type coverWorld map[string]*scene
 func buildCoverWorld(t *testing.T) coverWorld {
 	t.Helper()
 	w := coverWorld{}
-	for _, name := range []string{
-		"cover", "cover-all", "cover-part", "cover-policy", "cover-rules", "cover-paused", "cover-none", "cover-stale",
-		"cover-fail",
-	} {
+	for _, name := range coverNamespaces() {
 		w[name] = newCSIScene(t, name)
 	}
 	cover := w["cover"]
@@ -147,6 +151,13 @@ func buildCoverWorld(t *testing.T) coverWorld {
 	w.applySchedules(t)
 	w.fillMain(t)
 	w.fillOthers(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			return
+		}
+		// All at a time: each scene waits for its own afterwards.
+		kubectl(t, append([]string{"delete", "namespace", "--wait=false"}, coverNamespaces()...)...)
+	})
 	w.await(t)
 	return w
 }
