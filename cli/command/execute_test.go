@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package command_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+)
+
+// notServed is what an API server without the kind answers.
+func notServed(group, resource string) error {
+	return apierrors.NewGenericServerResponse(404, "get", schema.GroupResource{Group: group, Resource: resource}, "",
+		"404 page not found", 0, true)
+}
+
+func TestExecute(t *testing.T) {
+	resource := schema.GroupResource{Group: resticv1.GroupName, Resource: resticv1.ResourceResticRepositories}
+	refused := errors.New(`User "ann" cannot list resource "resticrepositories" in API group "restic.velero.io" in ` +
+		`the namespace "velero"`)
+	cases := map[string]struct {
+		args []string
+		err  error
+		code command.Code
+		says []string
+	}{
+		"well":                          {code: command.OK},
+		"a flag that there is not":      {args: []string{"--nope"}, code: command.Usage, says: []string{"--nope", "next:  see 'kubectl velero-restic do --help'"}},
+		"too many arguments":            {args: []string{"more"}, code: command.Usage, says: []string{"--help"}},
+		"flags that exclude each other": {args: []string{"--a", "--b"}, code: command.Usage, says: []string{"[a b]"}},
+		"a plain error":                 {err: errors.New("broken"), code: command.Unable, says: []string{"error: broken\n"}},
+		"damage":                        {err: command.Verdict(errors.New("damaged")), code: command.Bad, says: []string{"error: damaged\n"}},
+		"a bad answer that was told":    {err: command.Verdict(nil), code: command.Bad},
+		"a deadline, and what goes on": {
+			err: fmt.Errorf("following: %w", command.TimedOut(errors.New("late"), "it goes on")), code: command.Late,
+			says: []string{"error: late\nnext:  it goes on\n"},
+		},
+		"a context that has ended": {err: context.Canceled, code: command.Interrupted, says: []string{"stopped before the end"}},
+		"a right that is missing": {
+			err: fmt.Errorf("listing: %w", apierrors.NewForbidden(resource, "", refused)), code: command.Unable,
+			says: []string{`the right to list resource "resticrepositories"`, `namespace "velero"`, "examples/cli"},
+		},
+		"a user that is unknown": {
+			err: apierrors.NewUnauthorized("who are you"), code: command.Unable, says: []string{"log in again"},
+		},
+		"our kinds not installed": {
+			err: notServed(resource.Group, resource.Resource), code: command.Unable,
+			says: []string{"restic for Velero is not installed", "kubectl apply -k examples/base"},
+		},
+		"Velero not installed": {
+			err: notServed("velero.io", "backups"), code: command.Unable, says: []string{"Velero is not installed"},
+		},
+		"an object that is not there is no kind that is not installed": {
+			err: apierrors.NewNotFound(resource, "shop"), code: command.Unable, says: []string{`"shop" not found`},
+		},
+		"an API server that cannot be reached": {
+			err:  &url.Error{Op: "Get", URL: "https://192.0.2.1", Err: &net.OpError{Op: "dial", Err: errors.New("refused")}},
+			code: command.Unable, says: []string{"cannot be reached", "--kubeconfig"},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("KUBECONFIG", "/nowhere")
+			var out, errOut bytes.Buffer
+			env := command.NewEnvironment(genericiooptions.IOStreams{Out: &out, ErrOut: &errOut}, command.Screen{}, "velero")
+			env.Program = "kubectl velero-restic"
+			do := &cobra.Command{
+				Use: "do", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return c.err },
+			}
+			do.Flags().Bool("a", false, "")
+			do.Flags().Bool("b", false, "")
+			do.MarkFlagsMutuallyExclusive("a", "b")
+			root := command.Group(&cobra.Command{Use: command.Program}, do)
+			code := command.Execute(t.Context(), env, root, append([]string{"do"}, c.args...))
+			if code != c.code {
+				t.Errorf("it ended with %d, want %d", code, c.code)
+			}
+			for _, word := range c.says {
+				if !strings.Contains(errOut.String(), word) {
+					t.Errorf("it does not say %q:\n%s", word, errOut.String())
+				}
+			}
+			if len(c.says) == 0 && errOut.Len() > 0 {
+				t.Errorf("it says %s", errOut.String())
+			}
+		})
+	}
+}
+
+func TestTable(t *testing.T) {
+	table := &command.Table{Header: []string{"Name", "Status", "Message"}}
+	table.Add(command.Text("shop"), command.Styled(command.Good, "Ready"), command.Text("two\nlines"))
+	table.Add(command.Text("größe"), command.Styled(command.Poor, "NotReady"))
+	cases := map[string]struct {
+		screen  command.Screen
+		noColor bool
+		want    string
+	}{
+		"without colours": {want: "NAME    STATUS     MESSAGE\n" +
+			"shop    Ready      two lines\n" +
+			"größe   NotReady   <none>\n"},
+		"with colours, which take no room": {screen: command.Screen{Terminal: true, Color: true}, want: "" +
+			"\x1b[1mNAME\x1b[0m    \x1b[1mSTATUS\x1b[0m     \x1b[1mMESSAGE\x1b[0m\n" +
+			"shop    \x1b[32mReady\x1b[0m      two lines\n" +
+			"größe   \x1b[31mNotReady\x1b[0m   <none>\n"},
+		"on a terminal with --no-color": {
+			screen: command.Screen{Terminal: true, Color: true}, noColor: true,
+			want: "NAME    STATUS     MESSAGE\nshop    Ready      two lines\ngröße   NotReady   <none>\n",
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			env := command.NewEnvironment(genericiooptions.IOStreams{}, c.screen, "velero")
+			env.NoColor = c.noColor
+			if err := table.Write(&out, env.Palette()); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, out.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for size, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536 << 10: "1.5 MiB", 1<<63 - 1: "8.0 EiB",
+	} {
+		if got := command.Bytes(size); got != want {
+			t.Errorf("%d is %q, want %q", size, got, want)
+		}
+	}
+}
+
+func TestNotThereNamesTheSimilarFirst(t *testing.T) {
+	err := command.NotThere("ResticRepository", "velero", "shop", []string{"blog-1", "shipping-1", "shop-1"})
+	var end *command.Error
+	if !errors.As(err, &end) || end.Next != "there are: shop-1, shipping-1, blog-1" {
+		t.Errorf("got %+v", err)
+	}
+}

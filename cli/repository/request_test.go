@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package repository_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/repository"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+)
+
+const veleroNamespace = "velero"
+
+// cluster is what the commands ask.
+type cluster struct {
+	t   *testing.T
+	api client.WithWatch
+}
+
+func meta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: veleroNamespace, Name: name}
+}
+
+// shop is the repository of namespace shop.
+func shop() *resticv1.ResticRepository {
+	r := &resticv1.ResticRepository{ObjectMeta: meta("shop-default-1")}
+	r.Labels = map[string]string{contract.LabelStorageLocation: "default"}
+	r.CreationTimestamp = metav1.NewTime(time.Now().Add(-48 * time.Hour))
+	r.Spec.VolumeNamespace, r.Spec.BackupStorageLocation = "shop", "default"
+	r.Status.Phase, r.Status.ResticIdentifier = resticv1.RepositoryReady, "s3:https://minio/bucket/restic/shop"
+	return r
+}
+
+// agents is the DaemonSet with so many pods ready.
+func agents(ready int32) *appsv1.DaemonSet {
+	d := &appsv1.DaemonSet{ObjectMeta: meta(contract.DaemonSetName)}
+	d.Status.NumberReady, d.Status.DesiredNumberScheduled = ready, 3
+	return d
+}
+
+// leader is the Lease of an agent that leads.
+func leader() *coordinationv1.Lease {
+	l := &coordinationv1.Lease{ObjectMeta: meta(contract.LeaderLeaseName)}
+	l.Spec.HolderIdentity, l.Spec.RenewTime = ptr.To("node-1"), ptr.To(metav1.NewMicroTime(time.Now()))
+	return l
+}
+
+func newCluster(t *testing.T, objects ...client.Object) *cluster {
+	t.Helper()
+	scheme, err := command.NewScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithStatusSubresource(&resticv1.ResticRepository{}).WithStatusSubresource(&appsv1.DaemonSet{}).Build()
+	return &cluster{t: t, api: api}
+}
+
+// ended is how a command ends.
+type ended struct {
+	code     command.Code
+	out, err string
+}
+
+func (c *cluster) run(ctx context.Context, args ...string) ended {
+	var out, errOut bytes.Buffer
+	env := command.NewEnvironment(genericiooptions.IOStreams{Out: &out, ErrOut: &errOut}, command.Screen{}, veleroNamespace)
+	server := "https://192.0.2.1"
+	env.Kube.APIServer = &server
+	env.NewClient = func(*rest.Config) (client.WithWatch, error) { return c.api, nil }
+	root := command.Group(newRoot(env), repository.Command(env))
+	code := command.Execute(ctx, env, root, args)
+	return ended{code: code, out: out.String(), err: errOut.String()}
+}
+
+func (c *cluster) shop() *resticv1.ResticRepository {
+	c.t.Helper()
+	found := &resticv1.ResticRepository{}
+	if err := c.api.Get(context.WithoutCancel(c.t.Context()), client.ObjectKeyFromObject(shop()), found); err != nil {
+		c.t.Fatal(err)
+	}
+	return found
+}
+
+// change writes the repository's status as the leader would. The word of the check is in the entries.
+func (c *cluster) change(change func(status *resticv1.ResticRepositoryStatus, word string)) {
+	c.t.Helper()
+	repository := c.shop()
+	word := repository.Spec.Requests.Check
+	repository.Status.Served.Check = word
+	change(&repository.Status, word)
+	if err := c.api.Status().Update(context.WithoutCancel(c.t.Context()), repository); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// check is an entry of the check that a word asks for.
+func check(word string, result resticv1.MaintenanceResult, message string) resticv1.Maintenance {
+	entry := resticv1.Maintenance{
+		Operation: resticv1.OperationCheck, Request: word, Job: "restic-check-1", Result: result, Message: message,
+		StartTime: metav1.Now(),
+	}
+	if result != resticv1.MaintenanceRunning {
+		entry.CompletionTime, entry.Duration = ptr.To(metav1.Now()), &metav1.Duration{Duration: 7 * time.Second}
+	}
+	return entry
+}
+
+// entries replaces the maintenance.
+func (c *cluster) entries(entry func(word string) resticv1.Maintenance) {
+	c.change(func(status *resticv1.ResticRepositoryStatus, word string) {
+		status.Maintenance = []resticv1.Maintenance{entry(word)}
+	})
+}
+
+// pass lets time pass, the leader renewing its Lease meanwhile.
+func (c *cluster) pass(seconds int) {
+	for range seconds {
+		time.Sleep(time.Second)
+		lease := leader()
+		if err := c.api.Patch(context.WithoutCancel(c.t.Context()), lease, client.Merge); err != nil {
+			return // there is none in this case
+		}
+	}
+}
+
+func TestFollow(t *testing.T) {
+	cases := map[string]struct {
+		args    []string
+		cluster func(c *cluster)
+		code    command.Code
+		out     string
+		errs    []string
+	}{
+		"through all that can happen, to a good end": {
+			cluster: func(c *cluster) {
+				c.pass(2)
+				repository := c.shop()
+				repository.Status.Conditions = []metav1.Condition{{
+					Type: resticv1.ConditionMaintained, Status: metav1.ConditionFalse, Reason: resticv1.ReasonWaiting,
+					Message: "Check is due since 2000-01-01T00:00:00Z and waits: PodVolumeBackup b is in progress",
+				}}
+				if err := c.api.Status().Update(c.t.Context(), repository); err != nil {
+					c.t.Error(err)
+				}
+				c.pass(2)
+				c.entries(func(w string) resticv1.Maintenance {
+					return check(w, resticv1.MaintenanceRunning, "waiting for its pod to run")
+				})
+				c.pass(2)
+				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceRunning, "") })
+				c.pass(100)
+				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceLocked, "by node-9") })
+				c.pass(2)
+				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceSucceeded, "no errors") })
+			},
+			out: `check asked for
+queued
+queued: PodVolumeBackup b is in progress
+Job restic-check-1: waiting for its pod to run
+Job restic-check-1 runs
+put off, and tried again: by node-9
+done after 7s: no errors
+`,
+		},
+		"to damage": {
+			cluster: func(c *cluster) {
+				c.pass(1)
+				c.entries(func(w string) resticv1.Maintenance {
+					entry := check(w, resticv1.MaintenanceFailed, "2 packs are missing")
+					entry.Damaged = true
+					return entry
+				})
+			},
+			code: command.Bad, out: "check asked for\nqueued\nDAMAGED, found after 7s: 2 packs are missing\n",
+			errs: []string{"1 of 1 repositories are damaged", "docs/maintenance.md"},
+		},
+		"to a failure that is no damage": {
+			cluster: func(c *cluster) {
+				c.pass(1)
+				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceFailed, "killed") })
+			},
+			code: command.Unable, out: "check asked for\nqueued\nfailed after 7s: killed\n",
+			errs: []string{"check has failed for 1 of 1", "logs job/restic-check-1"},
+		},
+		"to a deadline": {
+			args: []string{"--timeout", "3s"}, cluster: func(c *cluster) { c.pass(5) }, code: command.Late,
+			out: "check asked for\nqueued\n", errs: []string{"not done after 3s", "the request stays"},
+		},
+		"a repository that is deleted meanwhile": {
+			cluster: func(c *cluster) {
+				c.pass(1)
+				if err := c.api.Delete(c.t.Context(), shop()); err != nil {
+					c.t.Error(err)
+				}
+			},
+			code: command.Unable, out: "check asked for\nqueued\n", errs: []string{"was deleted"},
+		},
+		"a result that is no longer remembered": {
+			cluster: func(c *cluster) {
+				c.pass(1)
+				c.change(func(*resticv1.ResticRepositoryStatus, string) {})
+			},
+			code: command.Unable, out: "check asked for\nqueued\n", errs: []string{"no longer remembered"},
+		},
+		"not at all with --no-wait": {
+			args: []string{"--no-wait"}, out: "check asked for\nWhat becomes of it: velero-restic repo get NAME -o yaml, " +
+				"status.maintenance\n",
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				world := newCluster(t, shop(), agents(3), leader())
+				var others sync.WaitGroup
+				defer others.Wait()
+				if c.cluster != nil {
+					others.Go(func() { c.cluster(world) })
+				}
+				got := world.run(t.Context(), append([]string{"repo", "check", "shop"}, c.args...)...)
+				if diff := cmp.Diff(c.out, strings.ReplaceAll(got.out, "shop-default-1: ", "")); diff != "" || got.code != c.code {
+					t.Errorf("it ended with %d, want %d (-want +got):\n%s%s", got.code, c.code, diff, got.err)
+				}
+				for _, word := range c.errs {
+					if !strings.Contains(got.err, word) {
+						t.Errorf("it does not say %q:\n%s", word, got.err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestFollowEndsWithCtrlC(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world := newCluster(t, shop(), agents(3), leader())
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(3*time.Second, cancel)
+		got := world.run(ctx, "repo", "prune", "shop")
+		if got.code != command.Interrupted || !strings.Contains(got.err, "the request stays") {
+			t.Errorf("got %+v", got)
+		}
+		if world.shop().Spec.Requests.Prune == "" {
+			t.Error("the request is gone")
+		}
+	})
+}
+
+func TestNobodyThereIsToldAtOnce(t *testing.T) {
+	none := agents(0)
+	none.Status.DesiredNumberScheduled = 0
+	cases := map[string]struct {
+		objects []client.Object
+		says    string
+		limit   time.Duration
+		asked   bool
+	}{
+		"no DaemonSet":             {says: "there is no DaemonSet velero/restic"},
+		"no pod that is ready":     {objects: []client.Object{agents(0)}, says: "0 of 3 pods are ready"},
+		"no node that it fits":     {objects: []client.Object{none}, says: "fits no node"},
+		"no leader":                {objects: []client.Object{agents(3)}, says: "no agent leads", limit: time.Minute, asked: true},
+		"a leader that is no more": {objects: []client.Object{agents(3), leader()}, says: "no agent leads", limit: time.Minute, asked: true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				world, start := newCluster(t, append(c.objects, shop())...), time.Now()
+				got := world.run(t.Context(), "repo", "unlock", "--all")
+				if got.code != command.Unable || !strings.Contains(got.err, c.says) || !strings.Contains(got.err, "next:") {
+					t.Errorf("got %+v", got)
+				}
+				if took := time.Since(start); took > c.limit {
+					t.Errorf("it took %s", took)
+				}
+				if asked := world.shop().Spec.Requests.Unlock != ""; asked != c.asked {
+					t.Errorf("asked: %v", asked)
+				}
+			})
+		})
+	}
+}
+
+func TestARequestThatWaitsIsJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		waiting := shop()
+		waiting.Spec.Requests.Check, waiting.Status.Served.Check = "mine", "earlier"
+		world := newCluster(t, waiting, agents(3), leader())
+		got := world.run(t.Context(), "repo", "check", "shop-default-1", "--no-wait")
+		if got.code != command.OK || !strings.Contains(got.out, "asked for already") ||
+			world.shop().Spec.Requests.Check != "mine" {
+			t.Errorf("got %+v, the word is %q", got, world.shop().Spec.Requests.Check)
+		}
+	})
+}
+
+func TestRequestsOfTheCommandLine(t *testing.T) {
+	other := shop()
+	other.Name, other.Spec.BackupStorageLocation = "shop-second-2", "second"
+	cases := map[string]struct {
+		args []string
+		code command.Code
+		says string
+	}{
+		"no name":                             {args: []string{"repo", "check"}, code: command.Usage, says: "or --all"},
+		"names and --all":                     {args: []string{"repo", "check", "x", "--all"}, code: command.Usage, says: "not both"},
+		"a timeout that is none":              {args: []string{"repo", "check", "x", "--timeout=0s"}, code: command.Usage, says: "more than 0"},
+		"a name that is not there":            {args: []string{"repo", "check", "shap"}, code: command.Unable, says: "there are: shop-default-1, shop-second-2"},
+		"a namespace with two repositories":   {args: []string{"repo", "check", "shop"}, code: command.Unable, says: "name one of them: shop-default-1, shop-second-2"},
+		"names and a selector":                {args: []string{"repo", "get", "x", "-l", "a=b"}, code: command.Usage, says: "not both"},
+		"a selector that is none":             {args: []string{"repo", "get", "-l", "a=="}, code: command.OK},
+		"a selector that cannot be":           {args: []string{"repo", "get", "-l", "=="}, code: command.Usage, says: "--selector"},
+		"a list without a repository":         {args: []string{"repo", "snapshots"}, code: command.Usage, says: "accepts 1 arg"},
+		"a claim by both names of the flag":   {args: []string{"repo", "snapshots", "x", "--claim=a", "--pvc=a"}, code: command.Usage, says: "[claim pvc]"},
+		"a repository that cannot be printed": {args: []string{"repo", "get", "nowhere"}, code: command.Unable, says: `there is no ResticRepository "nowhere"`},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := newCluster(t, shop(), other).run(t.Context(), c.args...)
+			if got.code != c.code || !strings.Contains(got.err, c.says) {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
