@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package coverage_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
+)
+
+var now = time.Date(2026, 5, 20, 12, 0, 0, 0, time.UTC)
+
+// excluded is the label that leaves an object out of backups.
+func excluded() map[string]string { return map[string]string{contract.LabelExcludeFromBackup: "true"} }
+
+// TestDecide has the state of claim data, given as method and reason, after a good backup this morning.
+func TestDecide(t *testing.T) {
+	cases := map[string]struct {
+		given func(s *scene)
+		want  string // method, or reason
+		says  string // part of the message
+	}{
+		"a volume that its pod's annotation names is taken": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data") }, "restic", "Schedule daily",
+		},
+		"names in the annotation may have space around them": {
+			func(s *scene) { s.claim("data"); s.pod("web", "logs , data", "data") }, "restic", "",
+		},
+		"nobody asks for a volume without annotation": {
+			func(s *scene) { s.claim("data"); s.pod("web", "", "data") }, "NotAsked", "backup.velero.io/backup-volumes",
+		},
+		"a rule asks for it": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "", "data")
+				s.rules = "rules:\n- {name: all, action: include}\n"
+			}, "restic", "",
+		},
+		"rules that cannot be read may have asked for it": {
+			func(s *scene) { s.claim("data"); s.pod("web", "", "data"); s.rules = "rules: 7" }, "RulesInvalid", "",
+		},
+		"in opt-out mode a volume needs no annotation": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "", "data")
+				s.template().DefaultVolumesToFsBackup = ptr.To(true)
+			}, "restic", "",
+		},
+		"in opt-out mode the server's default counts where the schedule does not say": {
+			func(s *scene) { s.claim("data"); s.pod("web", "", "data"); s.server.DefaultVolumes = true }, "restic", "",
+		},
+		"in opt-out mode the other annotation leaves it out": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "", "data").Annotations[contract.AnnotationVolumesToExclude] = "data"
+				s.server.DefaultVolumes = true
+			}, "Excluded", "backup-volumes-excludes",
+		},
+		"pods with the same owner are looked at one by one": {
+			func(s *scene) {
+				owner := []metav1.OwnerReference{{Kind: "Cluster", Name: "pg", UID: "1"}}
+				s.claim("other")
+				s.pod("pg-1", "other", "other").OwnerReferences = owner
+				s.claim("data")
+				s.pod("pg-2", "data", "data").OwnerReferences = owner
+			}, "restic", "pg-2",
+		},
+		"no pod uses it": {
+			func(s *scene) { s.claim("data") }, "Unmounted", "backup-excluded=true",
+		},
+		"it is bound to nothing and no pod uses it": {
+			func(s *scene) { s.claim("data").Status.Phase = corev1.ClaimPending }, "ClaimNotBound", "",
+		},
+		"the claim of a generic ephemeral volume goes with its pod": {
+			func(s *scene) {
+				s.claim("web-data").Name = "web-data"
+				s.group.Claims[0].Name = "web-data"
+				pod := s.pod("web", "data")
+				mount(pod, corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{
+					Ephemeral: &corev1.EphemeralVolumeSource{},
+				}})
+			}, "restic", "",
+		},
+		"a Job that has completed protects nothing": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("job", "data", "data").Status.Phase = corev1.PodSucceeded
+			}, "PodNotRunning", "",
+		},
+		"a Job that has completed hides no pod that runs": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("job", "", "data").Status.Phase = corev1.PodSucceeded
+				s.pod("web", "data", "data")
+			}, "restic", "web",
+		},
+		"a Job that has completed does not speak for a pod that runs": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("job", "data", "data").Status.Phase = corev1.PodSucceeded
+				s.pod("web", "", "data")
+			}, "NotAsked", "pod foo/web",
+		},
+		"a pending pod": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data").Status.Phase = corev1.PodPending },
+			"PodNotRunning", "",
+		},
+		"a hostPath volume behind the claim": {
+			func(s *scene) {
+				s.claim("data")
+				s.pv("data").Spec.CSI = nil
+				s.pv("data").Spec.HostPath = &corev1.HostPathVolumeSource{}
+				s.pod("web", "data", "data")
+			}, "HostPath", "",
+		},
+		"a block volume": {
+			func(s *scene) {
+				s.claim("data").Spec.VolumeMode = ptr.To(corev1.PersistentVolumeBlock)
+				s.pod("web", "data", "data")
+			}, "BlockVolume", "",
+		},
+		"a policy skips it": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.policies["base"] = "version: v1\nvolumePolicies:\n- {conditions: {csi: {}}, action: {type: skip}}\n"
+			}, "Policy", "",
+		},
+		"the policies cannot be read": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.policies["base"] = "version: v7" },
+			"PolicyInvalid", "Schedule daily",
+		},
+		"the policies are not there": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.template().ResourcePolicy = &corev1.TypedLocalObjectReference{Kind: "configmap", Name: "gone"}
+			}, "PolicyInvalid", "gone",
+		},
+		"no policy: one volume costs the pod the others": {
+			func(s *scene) {
+				s.claim("data")
+				pod := s.pod("web", "data,cache", "data")
+				mount(pod, corev1.Volume{Name: "cache", VolumeSource: corev1.VolumeSource{
+					CSI: &corev1.CSIVolumeSource{Driver: "inline"},
+				}})
+			}, "NoPolicy", "volume cache",
+		},
+		"without any policy Velero's node-agent takes it": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.server.AdmittedPolicies = ""
+				s.nodeAgent()
+			}, "node-agent", "",
+		},
+		"without any policy and without node-agent": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.server.AdmittedPolicies = "" },
+			"NoPolicy", "",
+		},
+		"a policy gives it to the node-agent": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "", "data")
+				s.policies["base"] = "version: v1\nvolumePolicies:\n- {conditions: {csi: {}}, action: {type: fs-backup}}\n"
+				s.nodeAgent()
+			}, "node-agent", "",
+		},
+		"a CSI snapshot where nobody asks for more": {
+			func(s *scene) { s.claim("data"); s.pod("web", "", "data"); s.csi() }, "snapshot", "",
+		},
+		"a CSI snapshot needs no pod": {
+			func(s *scene) { s.claim("data"); s.csi() }, "snapshot", "",
+		},
+		"no CSI snapshot where restic takes it": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.csi() }, "restic", "",
+		},
+		"no CSI snapshot for the sake of a Job that has completed": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("job", "data", "data").Status.Phase = corev1.PodSucceeded
+				s.csi()
+			}, "PodNotRunning", "",
+		},
+		"no CSI snapshot where the schedule makes none": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "", "data")
+				s.csi()
+				s.template().SnapshotVolumes = ptr.To(false)
+			}, "NotAsked", "",
+		},
+		"no CSI snapshot without the feature": {
+			func(s *scene) { s.claim("data"); s.pod("web", "", "data"); s.csi(); s.server.CSI = false }, "NotAsked", "",
+		},
+		"no CSI snapshot without a class for the driver": {
+			func(s *scene) {
+				s.claim("data")
+				s.csi()
+				s.server.SnapshotClasses[0].Driver = "other"
+			}, "Unmounted", "",
+		},
+		"no CSI snapshot where several classes compete": {
+			func(s *scene) {
+				s.claim("data")
+				s.csi()
+				s.server.SnapshotClasses = append(s.server.SnapshotClasses, s.server.SnapshotClasses[0])
+			}, "Unmounted", "",
+		},
+		"a snapshot that cannot be moved is none": {
+			func(s *scene) { s.claim("data"); s.csi(); s.server.MoveData = true }, "Unmounted", "",
+		},
+		"a policy asks for a snapshot, and none can be made": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.policies["base"] = "version: v1\nvolumePolicies:\n- {conditions: {csi: {}}, action: {type: snapshot}}\n"
+			}, "NoSnapshot", "EnableCSI",
+		},
+		"a native snapshot": {
+			func(s *scene) {
+				s.claim("data")
+				s.pv("data").Spec.CSI.Driver = "ebs.csi.aws.com"
+				s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}}
+			}, "snapshot", "",
+		},
+		"no native snapshot of a volume that the provider does not know": {
+			func(s *scene) {
+				s.claim("data")
+				s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}}
+			}, "Unmounted", "",
+		},
+		"no native snapshot where PersistentVolumes are left out": {
+			func(s *scene) {
+				s.claim("data")
+				s.pv("data").Spec.CSI.Driver = "ebs.csi.aws.com"
+				s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}}
+				s.template().IncludeClusterResources = ptr.To(false)
+			}, "Unmounted", "",
+		},
+		"two locations of a provider: Velero refuses the backup": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}, {Name: "b", Provider: "aws"}}
+			}, "NoSchedule", "several VolumeSnapshotLocations",
+		},
+		"there is no schedule": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.schedules = nil }, "NoSchedule", "create one",
+		},
+		"the schedule is paused": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.schedules[0].Spec.Paused = true },
+			"NoSchedule", "velero schedule unpause daily",
+		},
+		"the schedule's times make no sense": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.schedules[0].Spec.Schedule = "TZ=" },
+			"NoSchedule", "TZ=",
+		},
+		"the schedule has failed validation": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.schedules[0].Status.Phase = velerov1.SchedulePhaseFailedValidation
+			}, "NoSchedule", "FailedValidation",
+		},
+		"other namespaces are included": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.template().IncludedNamespaces = []string{"bar"}
+			}, "NoSchedule", "namespace foo",
+		},
+		"the namespace has the label that leaves it out": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.group.Labels = excluded() },
+			"Excluded", "namespace foo",
+		},
+		"the claim has the label that leaves it out": {
+			func(s *scene) { s.claim("data").Labels = excluded(); s.pod("web", "data", "data") }, "Excluded", "claim foo/data",
+		},
+		"the pod has the label that leaves it out": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data").Labels = excluded() }, "Excluded", "pod foo/web",
+		},
+		"claims are left out": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.template().ExcludedResources = []string{"pvc"}
+			}, "ClaimsExcluded", "persistentvolumeclaims",
+		},
+		"pods are left out": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.template().ExcludedResources = []string{"pods"}
+			}, "Excluded", "include pods",
+		},
+		"the selector matches nothing of it": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.template().LabelSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
+			}, "NoSchedule", "label selector",
+		},
+		"the selector matches the pod, which brings the claim": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data").Labels = map[string]string{"app": "web"}
+				s.template().LabelSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
+			}, "restic", "",
+		},
+		"the claim is declared to need no backup": {
+			func(s *scene) {
+				s.claim("data").Annotations = map[string]string{contract.AnnotationClaimIgnored: "true"}
+				s.pod("web", "data", "data")
+			}, "Ignored", "",
+		},
+		"only the very word true declares that": {
+			func(s *scene) {
+				s.claim("data").Annotations = map[string]string{contract.AnnotationClaimIgnored: "yes"}
+				s.pod("web", "", "data")
+			}, "NotAsked", "",
+		},
+		"of two schedules the better one counts": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.template().SnapshotVolumes = ptr.To(false)
+				s.template().ExcludedResources = []string{"pvc"}
+				s.schedules = append(s.schedules, schedule("weekly"))
+			}, "restic", "weekly",
+		},
+		"on Windows": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.group.Pods[0].NodeOS = "windows" }, "Windows", "",
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := newScene()
+			c.given(s)
+			name := "data"
+			if _, ephemeral := s.decide(t)["web-data"]; ephemeral {
+				name = "web-data"
+			}
+			state := s.decide(t)[name].At(now, coverage.Outcome{Success: now.Add(-time.Hour)}, 0, coverage.Overdue{})
+			got := string(state.Reason)
+			if state.Protected {
+				got = string(state.Method)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("state (-want +got):\n%s\n%+v", diff, state)
+			}
+			if !strings.Contains(state.Message, c.says) || state.Message == "" {
+				t.Errorf("the message does not say %q: %s", c.says, state.Message)
+			}
+		})
+	}
+}
+
+// TestAt has what time and the outcome of backups make of a claim that restic takes.
+func TestAt(t *testing.T) {
+	day := 24 * time.Hour
+	failure := coverage.Outcome{Success: now.Add(-12 * time.Hour), Failure: now.Add(-time.Hour), Message: "no space"}
+	cases := map[string]struct {
+		outcome    coverage.Outcome
+		staleAfter time.Duration
+		snapshots  bool
+		want       coverage.Reason
+	}{
+		"no backup yet":                     {want: coverage.ReasonNeverSucceeded},
+		"only ever failed":                  {outcome: coverage.Outcome{Failure: now}, want: coverage.ReasonNeverSucceeded},
+		"succeeded in the last run":         {outcome: coverage.Outcome{Success: now.Add(-11 * time.Hour)}},
+		"one run was due since":             {outcome: coverage.Outcome{Success: now.Add(-12 * time.Hour)}},
+		"one run and a day":                 {outcome: coverage.Outcome{Success: now.Add(-34 * time.Hour)}},
+		"two runs were due since":           {outcome: coverage.Outcome{Success: now.Add(-36 * time.Hour)}, want: coverage.ReasonStale},
+		"failed after it had succeeded":     {outcome: failure, want: coverage.ReasonLastFailed},
+		"succeeded after it had failed":     {outcome: coverage.Outcome{Success: now, Failure: now.Add(-time.Hour)}},
+		"older than was allowed":            {outcome: coverage.Outcome{Success: now.Add(-5 * time.Hour)}, staleAfter: 4 * time.Hour, want: coverage.ReasonStale},
+		"allowed to be older than two runs": {outcome: coverage.Outcome{Success: now.Add(-3 * day)}, staleAfter: 7 * day},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := newScene()
+			s.claim("data")
+			s.pod("web", "data", "data")
+			state := s.decide(t)["data"].At(now, c.outcome, c.staleAfter, coverage.Overdue{})
+			if state.Reason != c.want || state.Protected != (c.want == "") || state.Method != coverage.MethodRestic {
+				t.Errorf("got %+v, want reason %q", state, c.want)
+			}
+			if state.LastSuccess != c.outcome.Success {
+				t.Errorf("the last success is %s", state.LastSuccess)
+			}
+		})
+	}
+}
+
+// TestReasonsAreComplete finds a reason that a state can have and that is not ranked.
+func TestReasonsAreComplete(t *testing.T) {
+	seen := map[coverage.Reason]bool{}
+	for _, reason := range coverage.Reasons() {
+		if reason == "" || seen[reason] {
+			t.Errorf("reason %q is empty or there twice", reason)
+		}
+		seen[reason] = true
+	}
+}
+
+func TestReadArguments(t *testing.T) {
+	var got coverage.Server
+	if err := got.ReadArguments([]string{
+		"--uploader-type=kopia", "--default-volumes-to-fs-backup", "--features=EnableCSI,Other",
+		"--global-backup-volume-policies-configmap", "all", "--default-snapshot-move-data=true",
+		"--default-volume-snapshot-locations=aws:a,gcp:g", "-v", "--fs-backup-timeout", "4h",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := coverage.Server{
+		DefaultVolumes: true, MoveData: true, CSI: true, GlobalPolicies: "all",
+		DefaultLocations: map[string]string{"aws": "a", "gcp": "g"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("server (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package coverage_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
+)
+
+func TestOverdue(t *testing.T) {
+	cases := map[string]struct{ expression, want string }{
+		"every day":              {"0 1 * * *", "2026-05-19T01:00:00Z"},
+		"every minute":           {"* * * * *", "2026-05-20T11:59:00Z"},
+		"by its name":            {"@weekly", "2026-05-10T00:00:00Z"},
+		"every so often":         {"@every 6h", "2026-05-20T00:00:00Z"},
+		"in a time zone":         {"CRON_TZ=America/New_York 0 1 * * *", "2026-05-19T05:00:00Z"},
+		"once a year":            {"0 0 1 1 *", "2025-01-01T00:00:00Z"},
+		"on the day that is due": {"0 12 20 * *", "2026-04-20T12:00:00Z"},
+		"on February 29":         {"0 0 29 2 *", "2020-02-29T00:00:00Z"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			timetable, err := coverage.ParseTimetable(c.expression)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Whoever asks may be in any time zone.
+			got := timetable.Overdue(now.In(time.FixedZone("", 7200))).UTC().Format(time.RFC3339)
+			if got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestParseTimetable(t *testing.T) {
+	for name, expression := range map[string]string{
+		"nothing": "", "too few fields": "* * *", "no such zone": "CRON_TZ=Nowhere * * * * *", "a zone alone": "TZ=UTC",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if timetable, err := coverage.ParseTimetable(expression); err == nil || timetable != nil {
+				t.Errorf("it was read as %v", timetable)
+			}
+		})
+	}
+}
