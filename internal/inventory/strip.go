@@ -134,13 +134,18 @@ func stripVolume(pv *corev1.PersistentVolume) {
 	*pv = corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pv.Name}, Spec: spec}
 }
 
-// stripSchedule leaves of the status only the phase: Velero writes the rest again and again.
+// stripSchedule leaves of the status only that Velero refuses the schedule: it writes the rest again and again.
 func stripSchedule(s *velerov1.Schedule) {
+	failed := s.Status.Phase == velerov1.SchedulePhaseFailedValidation
 	kept := stripMeta(&s.ObjectMeta)
 	kept.Annotations = s.Annotations // a backup gets them all
 	delete(kept.Annotations, corev1.LastAppliedConfigAnnotation)
-	s.TypeMeta = metav1.TypeMeta{} // a list's items have it, a watch's have not
-	s.ObjectMeta, s.Status = kept, velerov1.ScheduleStatus{Phase: s.Status.Phase}
+	kept.Labels = nil
+	s.TypeMeta = metav1.TypeMeta{} // a list leaves it as it came, a watch clears it
+	s.ObjectMeta, s.Status = kept, velerov1.ScheduleStatus{}
+	if failed {
+		s.Status.Phase = velerov1.SchedulePhaseFailedValidation
+	}
 	s.Spec.SkipImmediately = nil
 	s.Spec.Template.Hooks = velerov1.BackupHooks{}
 }
