@@ -35,8 +35,8 @@ const (
 	reviewInterval = time.Hour
 )
 
-// MaintenanceReconciler has repositories checked, pruned, unlocked and listed by Jobs. It runs in the leader alone, and keeps
-// nothing to itself: an entry in the status comes before its Job, so that whoever leads next goes on.
+// MaintenanceReconciler has repositories checked, pruned, unlocked and listed by Jobs. It runs in the leader alone, and
+// keeps nothing to itself: an entry in the status comes before its Job, so that whoever leads next goes on.
 type MaintenanceReconciler struct {
 	// Client reads from the cache, and writes.
 	Client client.Client
