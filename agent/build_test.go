@@ -23,7 +23,7 @@ func TestBuildNote(t *testing.T) {
 		Annotations: map[string]string{contract.AnnotationVersion: "v0.0.1"},
 	}}
 	cases := map[string]*fake.Clientset{
-		"the first time":                            fake.NewClientset(pod),
+		"the first time": fake.NewClientset(pod),
 		"after the container was started once more": fake.NewClientset(pod, earlier),
 	}
 	for name, client := range cases {
