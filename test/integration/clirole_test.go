@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the velero-plugin-for-restic authors.
+
+package integration
+
+import (
+	"testing"
+
+	"k8s.io/client-go/rest"
+)
+
+// TestCoverageNeedsNoMoreThanItsRoles takes stock as a user of the command line with the roles of examples/cli does.
+func TestCoverageNeedsNoMoreThanItsRoles(t *testing.T) {
+	namespace := agentNamespace(t)
+	claimOfPod(t, namespace, "web")
+	user := "somebody-" + namespace
+	desk := newDesk(t, shared.kubeconfig)
+	for _, arguments := range []string{
+		"apply -f examples/cli/roles.yaml",
+		"-n " + namespace + " create rolebinding viewer --clusterrole=velero-restic-viewer --user=" + user,
+		"create clusterrolebinding " + user + " --clusterrole=velero-restic-coverage --user=" + user,
+	} {
+		if output, err := desk.Run(t.Context(), "kubectl "+arguments); err != nil {
+			t.Fatalf("kubectl %s: %v: %s", arguments, err, output)
+		}
+	}
+	config := rest.CopyConfig(shared.config)
+	config.Impersonate.UserName = user
+	s := startStock(t, namespace, config)
+	s.sync(t)
+	s.becomes(t, "web", "NoSchedule")
+}
