@@ -50,9 +50,11 @@ func NewCoverage(now func() time.Time) *Coverage {
 		evaluations: prometheus.NewDesc(name("coverage_evaluations_total"),
 			"How often a claim was decided about since this agent leads.", nil, nil),
 		claim: prometheus.NewDesc(name("claim_protected"),
-			"1 if scheduled backups protect the data of the claim, else 0, and why.", append(of, "method", "reason"), nil),
+			"1 if scheduled backups protect the data of the claim, else 0, and why.",
+			append(of, "method", "reason"), nil),
 		claims: prometheus.NewDesc(name("claims"),
-			"Claims by whether, by what, and why not they are protected.", []string{"protected", "method", "reason"}, nil),
+			"Claims by whether, by what, and why not they are protected.",
+			[]string{"protected", "method", "reason"}, nil),
 		success: prometheus.NewDesc(name("claim_last_success_timestamp_seconds"),
 			"When the last backup of the claim with restic succeeded, in seconds since 1970.", of, nil),
 		bytes: prometheus.NewDesc(name("claim_last_success_bytes"),
@@ -60,7 +62,8 @@ func NewCoverage(now func() time.Time) *Coverage {
 		duration: prometheus.NewDesc(name("claim_last_success_duration_seconds"),
 			"How long the last backup of the claim with restic took that succeeded.", of, nil),
 		missing: prometheus.NewDesc("backupmonitor_missing",
-			"1 for each claim that is not protected: the gauge of velero-pvc-watcher.", []string{"namespace", "pvc_name"}, nil),
+			"1 for each claim that is not protected: the gauge of velero-pvc-watcher.",
+			[]string{"namespace", "pvc_name"}, nil),
 	}}
 }
 

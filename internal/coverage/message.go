@@ -98,8 +98,8 @@ func (p *Plan) podOutside(pod *corev1.Pod, claim *corev1.PersistentVolumeClaim, 
 // unused is about a claim that no pod uses.
 func (p *Plan) unused(claim *corev1.PersistentVolumeClaim) candidate {
 	c := candidate{plan: p, reason: ReasonUnmounted, message: fmt.Sprintf("no pod uses claim %s/%s, and restic reads "+
-		"a volume where a pod mounts it: run a pod that does, delete the claim, or declare that it needs no backup with "+
-		"`kubectl -n %s annotate pvc %s %s=true`",
+		"a volume where a pod mounts it: run a pod that does, delete the claim, or declare that it needs no backup "+
+		"with `kubectl -n %s annotate pvc %s %s=true`",
 		claim.Namespace, claim.Name, claim.Namespace, claim.Name, contract.AnnotationClaimIgnored)}
 	if claim.Status.Phase != corev1.ClaimBound {
 		c.reason = Reason(selection.ReasonClaimNotBound)
