@@ -19,8 +19,8 @@ func newRoot(env *command.Environment) *cobra.Command {
 	root := &cobra.Command{
 		Use:   command.Program,
 		Short: "See and look after what restic for Velero does",
-		Long: `See and look after what restic for Velero does: repositories, what is protected, backups and restores on their
-way.
+		Long: `See and look after what restic for Velero does: repositories, what is protected, backups and restores on
+their way.
 
 The cluster and the user are those of kubectl. Besides the flags below, every other flag of kubectl that chooses them
 works as well, such as --server, --token or --as.

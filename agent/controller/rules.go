@@ -72,8 +72,8 @@ func (w *RuleWatch) cycle(ctx context.Context) error {
 		message := ""
 		switch {
 		case configMap.Name != used.Name:
-			message = fmt.Sprintf("It is not used, since ConfigMap %s comes first by name: delete one of them, or take "+
-				"its labels off", used.Name)
+			message = fmt.Sprintf("It is not used, since ConfigMap %s comes first by name: delete one of them, or "+
+				"take its labels off", used.Name)
 		case problem != nil:
 			message = "Nothing is selected by rules, and backups are PartiallyFailed: " + problem.Error()
 		}

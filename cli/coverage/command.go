@@ -45,8 +45,8 @@ func newCommand(env *command.Environment, states source) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "coverage [NAMESPACE...]",
 		Short: "Tell which claims are protected by scheduled backups, and why the others are not",
-		Long: `Tell for each PersistentVolumeClaim whether scheduled backups take its data, by restic, by a snapshot or by
-Velero's node-agent, and whether the last one that restic took has succeeded and is fresh. Of a claim that is not
+		Long: `Tell for each PersistentVolumeClaim whether scheduled backups take its data, by restic, by a snapshot
+or by Velero's node-agent, and whether the last one that restic took has succeeded and is fresh. Of a claim that is not
 protected it says why, in one word, and with -o wide in a sentence with what to do about it.
 
 It decides as the plugin does at a backup, from the schedules, the volume policies, the rules, the pods and their
@@ -73,7 +73,8 @@ Exit codes: 0; with --exit-code 3 when a claim that is listed is not protected; 
 	flags.BoolVar(&o.unprotected, "unprotected", o.unprotected, "only claims that are not protected, nor ignored")
 	flags.StringSliceVar(&o.reasons, "reason", nil, "only claims that are not protected for one of these reasons")
 	flags.StringSliceVar(&o.methods, "method", nil, "only claims whose data is taken so: "+list(methods()))
-	flags.BoolVar(&o.exitCode, "exit-code", o.exitCode, "end with exit code 3 when a claim that is listed is not protected")
+	flags.BoolVar(&o.exitCode, "exit-code", o.exitCode,
+		"end with exit code 3 when a claim that is listed is not protected")
 	flags.DurationVar(&o.staleAfter, "stale-after", 0,
 		"how old the last success may be, such as 36h; 0: two runs of the schedule")
 	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long finding out may take")

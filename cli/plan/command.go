@@ -40,10 +40,10 @@ func newCommand(env *command.Environment, ask planner) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan NAMESPACE|NAMESPACE/POD",
 		Short: "Tell what a backup would take of the volumes of pods, and why not the rest",
-		Long: `Tell for each volume of the pods of a namespace, or of one pod, whether a backup that began now would take its
-data with restic, and what asked for that: the pod's annotation, a rule, a volume policy, or the backup's default. Of a
-volume that restic does not take it says why, what to do about it, and whether a snapshot or Velero's node-agent takes
-it instead.
+		Long: `Tell for each volume of the pods of a namespace, or of one pod, whether a backup that began now would
+take its data with restic, and what asked for that: the pod's annotation, a rule, a volume policy, or the backup's
+default. Of a volume that restic does not take it says why, what to do about it, and whether a snapshot or Velero's
+node-agent takes it instead.
 
 It decides as the plugin does. The flags that choose are those of velero backup create; what they leave open, such as
 the volume policies, is what the cluster fills in. Nothing is changed.

@@ -55,12 +55,14 @@ func (f *filter) flags() *pflag.FlagSet {
 	flags.Var(&f.excludeNamespaces, "exclude-namespaces", "namespaces not in the backup")
 	flags.Var(&f.includeResources, "include-resources", "resources in the backup, such as pods")
 	flags.Var(&f.excludeResources, "exclude-resources", "resources not in the backup")
-	flags.Var(&f.includeClusterScoped, "include-cluster-scoped-resources", "resources without a namespace in the backup")
+	flags.Var(&f.includeClusterScoped, "include-cluster-scoped-resources",
+		"resources without a namespace in the backup")
 	flags.Var(&f.excludeClusterScoped, "exclude-cluster-scoped-resources", "those not in the backup")
 	flags.Var(&f.includeNamespaced, "include-namespace-scoped-resources", "resources with a namespace in the backup")
 	flags.Var(&f.excludeNamespaced, "exclude-namespace-scoped-resources", "those not in the backup")
 	flags.VarP(&f.selector, "selector", "l", "only what has these labels")
-	flags.Var(&f.orSelector, "or-selector", "only what has the labels of one of several selectors, with ' or ' between them")
+	flags.Var(&f.orSelector, "or-selector",
+		"only what has the labels of one of several selectors, with ' or ' between them")
 	flags.StringVar(&f.location, "storage-location", "", "storage location of the backup")
 	flags.StringSliceVar(&f.snapshotLocations, "volume-snapshot-locations", nil, "where snapshots are stored")
 	flags.StringVar(&f.policies, "resource-policies-configmap", "", "ConfigMap with the volume policies of the backup")
@@ -68,7 +70,7 @@ func (f *filter) flags() *pflag.FlagSet {
 		value *flag.OptionalBool
 		usage string
 	}{
-		"include-cluster-resources":    {&f.clusterResources, "whether resources without a namespace are in the backup"},
+		"include-cluster-resources":    {&f.clusterResources, "whether resources without a namespace are in it"},
 		"snapshot-volumes":             {&f.snapshotVolumes, "whether snapshots are made"},
 		"snapshot-move-data":           {&f.moveData, "whether the data of snapshots is moved"},
 		"default-volumes-to-fs-backup": {&f.defaultToFS, "whether all volumes are taken that no pod excludes"},

@@ -13,6 +13,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
@@ -65,10 +66,10 @@ func (a *agents) led(ctx context.Context) error {
 	lease := &coordinationv1.Lease{}
 	err := a.reader.Get(ctx, client.ObjectKey{Namespace: a.namespace, Name: contract.LeaderLeaseName}, lease)
 	if err != nil && !apierrors.IsNotFound(err) {
-		return nil //nolint:nilerr // a look that fails says nothing of the leader; that of the repository will fail too
+		return nil // a look that fails says nothing of the leader; that of the repository will fail too
 	}
 	renewed := "never"
-	if holder := lease.Spec.HolderIdentity; err == nil && holder != nil && *holder != "" && lease.Spec.RenewTime != nil {
+	if err == nil && ptr.Deref(lease.Spec.HolderIdentity, "") != "" && lease.Spec.RenewTime != nil {
 		renewed = lease.Spec.RenewTime.String()
 	}
 	if renewed != a.renewed || a.seen.IsZero() {

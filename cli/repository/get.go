@@ -74,7 +74,8 @@ func (g *getter) run(ctx context.Context, names []string) error {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(resticv1.GroupVersion().WithKind(kind + "List"))
 	if len(names) == 0 {
-		err = reader.List(ctx, list, client.InNamespace(g.env.Namespace()), client.MatchingLabelsSelector{Selector: selector})
+		err = reader.List(ctx, list, client.InNamespace(g.env.Namespace()),
+			client.MatchingLabelsSelector{Selector: selector})
 	} else {
 		list.Items, err = g.named(ctx, reader, names)
 	}
@@ -88,8 +89,8 @@ func (g *getter) run(ctx context.Context, names []string) error {
 		return g.printObjects(list.Items, len(names) == 1)
 	}
 	if len(list.Items) == 0 {
-		fmt.Fprintf(g.env.ErrOut, "There are no repositories in namespace %s: the first backup of a volume makes one.\n",
-			g.env.Namespace())
+		fmt.Fprintf(g.env.ErrOut, "There are no repositories in namespace %s: the first backup of a volume makes "+
+			"one.\n", g.env.Namespace())
 		return nil
 	}
 	return g.printTable(list.Items)
@@ -204,7 +205,7 @@ func timeText(at *metav1.Time) string {
 	if at == nil || at.IsZero() {
 		return "<never>"
 	}
-	return at.Time.Format(timeFormat)
+	return at.Format(timeFormat)
 }
 
 // timeFormat is that of Velero's own tables: Go's default.

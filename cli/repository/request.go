@@ -87,8 +87,8 @@ func unlockCommand(env *command.Environment) *cobra.Command {
 	return r.command(&cobra.Command{
 		Use:   "unlock NAME...",
 		Short: "Have abandoned locks removed",
-		Long: `Have abandoned locks removed: those that restic takes for stale, and those whose holder was a pod of this cluster that
-is gone. Locks of those that live are left, and named in the result.`,
+		Long: `Have abandoned locks removed: those that restic takes for stale, and those whose holder was a pod of this
+cluster that is gone. Locks of those that live are left, and named in the result.`,
 		Example: `  # Remove what a killed pod has left
   velero-restic repo unlock shop`,
 	})

@@ -202,7 +202,8 @@ func (l *lister) print(listed []snapshotlist.Snapshot) error {
 			size = command.Bytes(s.Size.Bytes)
 		}
 		table.Add(command.Text(s.ID[:min(len(s.ID), short)]), command.Text(s.Time.Local().Format(timeFormat)),
-			command.Text(s.Backup), command.Text(s.Pod), command.Text(s.Volume), command.Text(s.PVC), command.Text(size))
+			command.Text(s.Backup), command.Text(s.Pod), command.Text(s.Volume), command.Text(s.PVC),
+			command.Text(size))
 	}
 	return table.Write(l.env.Out, l.env.Palette())
 }

@@ -31,7 +31,8 @@ func Command(env *command.Environment) *cobra.Command {
 	show := &cobra.Command{
 		Use:   "version",
 		Short: "Show the versions of this program, Velero, the plugin, the agents and restic",
-		Long: `Show the versions of this program, Velero, the plugin, the agents and restic, and say where they do not fit.
+		Long: `Show the versions of this program, Velero, the plugin, the agents and restic, and say where they do not
+fit.
 
 Each agent tells its own, and that of its restic. Of Velero and of the plugin, which runs inside it, the cluster knows
 the image: an image without a tag tells no version.`,

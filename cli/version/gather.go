@@ -125,8 +125,8 @@ func (r *report) judge(namespace string, failure error) {
 	for _, group := range groups {
 		switch {
 		case group.version == "":
-			warn("%s: no version is known yet: is the agent running? kubectl -n %s get pods", strings.Join(group.pods, ", "),
-				namespace)
+			warn("%s: no version is known yet: is the agent running? kubectl -n %s get pods",
+				strings.Join(group.pods, ", "), namespace)
 		case group.version != r.Client.Version:
 			warn("agents run %s, this program is %s: use the same release", group.version, r.Client.Version)
 		}

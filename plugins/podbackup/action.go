@@ -219,7 +219,8 @@ func (r *request) reportRules(rules survey.RulesReport) {
 		remedy = fmt.Sprintf("correct it with `kubectl -n %s edit configmap %s`", r.cluster.Namespace, rules.ConfigMap)
 	}
 	r.log.Errorf("pod %s/%s: volumes may be missing, since the rules that select them cannot be read. What "+
-		"annotations, volume policies and defaults ask for is backed up: %v: %s", r.pod.Namespace, r.pod.Name, rules.Problem, remedy)
+		"annotations, volume policies and defaults ask for is backed up: %v: %s",
+		r.pod.Namespace, r.pod.Name, rules.Problem, remedy)
 }
 
 // report logs what becomes of a volume. Velero counts warnings and errors of the log as the backup's

@@ -52,7 +52,7 @@ func (s *scene) shop() {
 // openTerminal runs a script in a terminal.
 func openTerminal(t *testing.T, columns, rows int, script string) *terminal.Terminal {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "term") // the name of a socket must be short
+	folder, err := os.MkdirTemp("", "term") //nolint:usetesting // the name of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -153,10 +153,11 @@ const (
 
 // programs start a line of commands. Of most of them a page only names parts.
 var (
-	programs = regexp.MustCompile(`^(kubectl|oc|velero|velero-restic|restic|make|docker|ctr|kind|go|curl|helm|ssh|rclone)( |$)`)
-	typed    = regexp.MustCompile(`^(kubectl|make) `)
-	named    = regexp.MustCompile(`^(velero|velero-restic|restic) [a-z]+`)
-	partial  = regexp.MustCompile(`^(kubectl|velero|velero-restic) `)
+	programs = regexp.MustCompile(`^(kubectl|oc|velero|velero-restic|restic|make|docker|` +
+		`ctr|kind|go|curl|helm|ssh|rclone)( |$)`)
+	typed   = regexp.MustCompile(`^(kubectl|make) `)
+	named   = regexp.MustCompile(`^(velero|velero-restic|restic) [a-z]+`)
+	partial = regexp.MustCompile(`^(kubectl|velero|velero-restic) `)
 )
 
 // treat decides what becomes of a block. The error names a block of which that cannot be told.

@@ -40,7 +40,8 @@ func Start(ctx context.Context, options Options) (*Terminal, error) {
 	for _, variable := range options.Env {
 		args = append(args, "-e", variable)
 	}
-	// Without the status line the program has all the rows. The shell outlives Ctrl-C, waits for ever, and Close ends it.
+	// Without the status line the program has all the rows. The shell outlives Ctrl-C and waits for
+	// ever; Close ends it.
 	script := "trap : INT\n" + options.Script + "\nexec sleep infinity"
 	args = append(args, "sh", "-c", script, ";", "set-option", "-g", "status", "off")
 	if _, err := t.run(ctx, args...); err != nil {

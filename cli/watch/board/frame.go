@@ -156,9 +156,7 @@ func wrap(pieces []Line, columns int) []Line {
 			current = append(current, Span{"  ", Plain})
 		}
 		parts := broken(piece, columns)
-		for _, part := range parts[:len(parts)-1] {
-			lines = append(lines, part)
-		}
+		lines = append(lines, parts[:len(parts)-1]...)
 		current = append(current, parts[len(parts)-1]...)
 	}
 	flush()
