@@ -234,15 +234,21 @@ func (f *follower) verdict() error {
 	case failed > 0:
 		return command.Fail(fmt.Errorf("%s has failed for %d of %d repositories",
 			strings.ToLower(string(f.operation)), failed, len(f.tracks)),
-			fmt.Sprintf("see the Job's log: kubectl -n %s logs job/%s", f.env.Namespace(), f.failedJob()))
+			f.lookAt())
 	}
 	return nil
 }
 
-func (f *follower) failedJob() string {
+// lookAt says where there is more to read of the first that failed.
+func (f *follower) lookAt() string {
 	for _, t := range f.tracks {
-		if t.result.Result != resticv1.MaintenanceSucceeded {
-			return t.result.Job
+		switch {
+		case t.result.Result == resticv1.MaintenanceSucceeded:
+		case t.result.Job == "": // none could be made
+			return fmt.Sprintf("look at its Events: kubectl -n %s describe resticrepository %s",
+				f.env.Namespace(), t.name)
+		default:
+			return fmt.Sprintf("see the Job's log: kubectl -n %s logs job/%s", f.env.Namespace(), t.result.Job)
 		}
 	}
 	return ""
