@@ -13,9 +13,8 @@ import (
 // stands.
 func Guides() []Guide {
 	return []Guide{
-		installation(), readme(), backup(), rules(), restore(), retention(), maintenance(), cli(),
-		troubleshooting(), alerts(),
-		privileged(), platforms(),
+		installation(), readme(), backup(), rules(), restore(), retention(), maintenance(), cli(), watching(),
+		troubleshooting(), alerts(), privileged(), platforms(),
 	}
 }
 
@@ -285,6 +284,22 @@ func cli() Guide {
 			},
 			{Block: "repo snapshots NAME", Says: []string{"page-cli", "pvc-volume", "test-volume-claim"}},
 			{Block: "--as ann", Says: []string{"LAST MAINTENANCE"}},
+		},
+	}
+}
+
+func watching() Guide {
+	return Guide{
+		File: "docs/watch.md",
+		Before: makeSample + takeSample("page-watch") + loseNamespace +
+			"velero restore create page-watch --from-backup page-watch --wait\n" + readSample,
+		After:   loseNamespace,
+		Replace: map[string]string{"NAME": "page-watch", "plan shop": "plan foo"},
+		Checks: []Check{
+			{Block: "backup watch NAME", Says: []string{"backup page-watch", "Completed", "pvc-volume"}},
+			{Block: "restore watch NAME", Says: []string{"restore page-watch", "Completed", "pvc-volume"}},
+			{Block: "velero-restic coverage", Says: []string{"test-volume-claim", "claims protected"}},
+			{Block: "velero-restic plan shop", Says: []string{"pvc-volume", "restic takes "}},
 		},
 	}
 }
