@@ -11,8 +11,8 @@ import (
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
@@ -123,22 +123,18 @@ func (c *configuration) configMapChanged(before, after *corev1.ConfigMap) {
 
 // holdsRules says whether a ConfigMap is the plugin's configuration with rules.
 func holdsRules(c *corev1.ConfigMap) bool {
-	if c == nil {
-		return false
-	}
-	_, isPlugin := c.Labels[contract.LabelPluginConfig]
-	return isPlugin && c.Labels[contract.LabelPluginName] == contract.PluginKindBackup
+	return c != nil && labels.SelectorFromSet(volumerule.Labels()).Matches(labels.Set(c.Labels))
 }
 
 // readRules reads the rules as the plugin does: from the first ConfigMap by name.
 func (c *configuration) readRules() {
-	c.rules, c.rulesError = nil, nil
-	for _, name := range slices.Sorted(maps.Keys(c.configMaps)) {
-		if holdsRules(c.configMaps[name]) {
-			c.rules, c.rulesError = volumerule.Parse(c.configMaps[name])
-			return
+	var found []corev1.ConfigMap
+	for _, configMap := range c.configMaps {
+		if holdsRules(configMap) {
+			found = append(found, *configMap)
 		}
 	}
+	c.rules, c.rulesError = volumerule.Parse(volumerule.Choose(found))
 }
 
 // serverChanged takes what is known of Velero's server, and says whether that is new.
