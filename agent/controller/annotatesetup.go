@@ -44,13 +44,7 @@ func claimNames(object client.Object) []string {
 	if !ok {
 		return nil
 	}
-	var names []string
-	for i := range pod.Spec.Volumes {
-		if name := selection.ClaimName(pod, &pod.Spec.Volumes[i]); name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
+	return selection.ClaimNames(pod)
 }
 
 // allPods has every pod looked at again: the rules have changed.

@@ -94,9 +94,8 @@ func newDecider(g Group) *decider {
 	for i, pod := range g.Pods {
 		d.scoped.Pods = append(d.scoped.Pods, pod.Pod)
 		seen := map[string]bool{}
-		for j := range pod.Spec.Volumes {
-			name := selection.ClaimName(pod.Pod, &pod.Spec.Volumes[j])
-			if name != "" && !seen[name] {
+		for _, name := range selection.ClaimNames(pod.Pod) {
+			if !seen[name] {
 				seen[name] = true
 				d.users[name] = append(d.users[name], i)
 			}

@@ -97,13 +97,7 @@ func claimsOf(pod *corev1.Pod) []string {
 	if pod == nil {
 		return nil
 	}
-	var names []string
-	for i := range pod.Spec.Volumes {
-		if name := selection.ClaimName(pod, &pod.Spec.Volumes[i]); name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
+	return selection.ClaimNames(pod)
 }
 
 func stripClaim(claim *corev1.PersistentVolumeClaim) {

@@ -195,3 +195,15 @@ func ClaimName(pod *corev1.Pod, volume *corev1.Volume) string {
 	}
 	return ""
 }
+
+// ClaimNames returns the names of the claims behind the volumes of a pod, in the order of the volumes; one that stands
+// behind several is there as often.
+func ClaimNames(pod *corev1.Pod) []string {
+	var names []string
+	for i := range pod.Spec.Volumes {
+		if name := ClaimName(pod, &pod.Spec.Volumes[i]); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
