@@ -64,11 +64,12 @@ func TestSFTPCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	arguments, environment := c.command(t, opened)
-	dir := filepath.Join(environment["HOME"], "files")
+	home := environment["HOME"]
+	dir := filepath.Join(home, "files")
 	// The whole option is one field of a list with commas, which doubles its quotes.
 	want := `--option="sftp.command=""/program files/agent"" ""` + session.SFTPSubcommand + `"" ""--host=nas"" ` +
 		`""--port=2222"" ""--user=restic"" ""--identity=` + dir + `/ssh-privatekey"" ` +
-		`""--known-hosts=` + dir + `/known_hosts"""`
+		`""--known-hosts=` + dir + `/known_hosts"" ""--errors-to=` + home + `/transport-errors"""`
 	if !strings.Contains(arguments, want) {
 		t.Errorf("got  %s\nwant %s", arguments, want)
 	}

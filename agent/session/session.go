@@ -63,7 +63,7 @@ type Opener struct {
 }
 
 // SFTPSubcommand is the subcommand of the agent that connects its streams with an SFTP server. Its flags are host,
-// port, user, identity and known-hosts.
+// port, user, identity, known-hosts and errors-to.
 const SFTPSubcommand = "sftp"
 
 // Session is one opened repository. Close must be called when it is no longer used.
@@ -291,7 +291,9 @@ func (o *Opener) prepare(access repository.Access, cacheName string) (session *S
 	}
 	target.Env = environment(access, dir)
 	if access.SFTP != nil {
-		target.Options = append(slices.Clone(target.Options), o.sftpOption(*access.SFTP, filepath.Join(dir, filesDir)))
+		target.TransportErrors = filepath.Join(dir, "transport-errors")
+		target.Options = append(slices.Clone(target.Options),
+			o.sftpOption(*access.SFTP, filepath.Join(dir, filesDir), target.TransportErrors))
 	}
 	return &Session{
 		Client: restic.NewClient(o.Runner, target), ReadOnly: access.ReadOnly,
@@ -304,11 +306,12 @@ const filesDir = "files"
 
 // sftpOption has restic start the agent in place of ssh. restic splits the command at white space outside of quotes,
 // and knows no way to write a quote within them (restic v0.19.1, internal/backend/shell_split.go).
-func (o *Opener) sftpOption(server repository.SFTPServer, files string) string {
+func (o *Opener) sftpOption(server repository.SFTPServer, files, errorsTo string) string {
 	words := []string{
 		o.Program, SFTPSubcommand, "--host=" + server.Host, "--port=" + server.Port, "--user=" + server.User,
 		"--identity=" + filepath.Join(files, repository.KeySSHPrivateKey),
 		"--known-hosts=" + filepath.Join(files, repository.KeyKnownHosts),
+		"--errors-to=" + errorsTo,
 	}
 	for i, word := range words {
 		words[i] = `"` + word + `"`

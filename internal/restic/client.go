@@ -27,6 +27,10 @@ type Repository struct {
 	// Env is the environment, as KEY=value, with credentials. Variables that this package sets itself win, and those
 	// that contradict them are left out: RESTIC_REPOSITORY_FILE, RESTIC_PASSWORD, RESTIC_PASSWORD_COMMAND, RESTIC_HOST.
 	Env []string
+	// TransportErrors is the path of a file in which the program that Options have restic start to reach the storage
+	// says why it failed, a line for each failure; optional. What such a program writes to its standard error gets
+	// lost when restic ends sooner than it has read it (restic v0.19.1, internal/backend/sftp/sftp.go, startClient).
+	TransportErrors string
 	// RetryLock is how long to wait for a lock that another process holds.
 	RetryLock time.Duration
 	// ReadOnly refuses every command that writes, and reads without a lock.
@@ -102,7 +106,7 @@ func (c *Client) write(ctx context.Context, args []string) error {
 }
 
 func (c *Client) run(ctx context.Context, cmd Command, onLine func(line []byte)) error {
-	cmd.Env = c.repository.environment()
+	cmd.Env, cmd.TransportErrors = c.repository.environment(), c.repository.TransportErrors
 	return c.runner.Run(ctx, cmd, onLine)
 }
 

@@ -4,6 +4,7 @@
 package restic
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -76,6 +77,9 @@ type ExitError struct {
 	Message string
 	// Output is the end of what restic said besides, at most 2 KiB, without secrets.
 	Output string
+	// Transport is the last that the program said which restic had started to reach the storage, without secrets;
+	// empty if there was none, or if it did not complain.
+	Transport string
 
 	// cause is why the context ended, if it had when the process was gone.
 	cause error
@@ -85,9 +89,9 @@ type ExitError struct {
 func (e *ExitError) Error() string {
 	parts := []string{"restic " + e.Subcommand}
 	meaning := e.meaning()
-	if said := helperSays(e.Output); said != "" && meaning == nil {
-		// What restic makes of its helper's end explains nothing.
-		return strings.Join(append(parts, said), ": ")
+	if e.Transport != "" && meaning == nil {
+		// What restic makes of the end of that program explains nothing.
+		return strings.Join(append(parts, e.Transport), ": ")
 	}
 	if meaning != nil {
 		parts = append(parts, meaning.Error())
@@ -96,9 +100,9 @@ func (e *ExitError) Error() string {
 		parts = append(parts, e.cause.Error())
 	}
 	switch {
-	case meaning == ErrCanceled && lastWords(e.Output) != "": //nolint:errorlint // meaning returns the sentinels
+	case meaning == ErrCanceled && e.lastWords() != "": //nolint:errorlint // meaning returns the sentinels
 		// "context canceled" explains nothing; what restic had been retrying until then does.
-		parts = append(parts, "last words: "+lastWords(e.Output))
+		parts = append(parts, "last words: "+e.lastWords())
 	case meaning == ErrCanceled: //nolint:errorlint // as above
 	case e.Message != "":
 		parts = append(parts, e.Message)
@@ -116,9 +120,9 @@ func (e *ExitError) Error() string {
 func (e *ExitError) Said() string {
 	if e.cause != nil {
 		// Its message is then about the stopping.
-		return lastWords(e.Output)
+		return e.lastWords()
 	}
-	return strings.TrimSpace(e.Message + "\n" + e.Output)
+	return strings.TrimSpace(e.Message + "\n" + e.Output + "\n" + e.Transport)
 }
 
 // Is says whether the target is the sentinel for this end.
@@ -208,22 +212,20 @@ func (e *ExitError) failure() error {
 	return nil
 }
 
-// helperSays returns the last words of the program that restic had started to reach the storage: what stands in for
-// ssh, or rclone (restic v0.19.1, internal/backend/sftp/sftp.go and internal/backend/rclone/backend.go).
-func helperSays(output string) string {
+// rcloneSays returns the last words of rclone, which restic hands on (restic v0.19.1,
+// internal/backend/rclone/backend.go).
+func rcloneSays(output string) string {
 	said := ""
 	for line := range strings.Lines(output) {
-		line = strings.TrimSpace(line)
-		if rest, ok := strings.CutPrefix(line, "subprocess "); ok {
-			_, words, _ := strings.Cut(rest, ": ")
-			// The program's name comes twice: restic puts it before, and the program itself.
-			said = strings.TrimPrefix(words, "velero-restic-agent: ")
-		} else if rest, ok := strings.CutPrefix(line, "rclone: "); ok && rest != "" {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "rclone: "); ok && rest != "" {
 			said = "rclone: " + rest
 		}
 	}
 	return said
 }
+
+// lastWords returns what was wrong until the process was stopped, as far as anybody has said it.
+func (e *ExitError) lastWords() string { return cmp.Or(e.Transport, lastWords(e.Output)) }
 
 // lastWords returns the last line, or all of the last failure that was to be tried again, whose text may have several.
 func lastWords(text string) string {

@@ -56,23 +56,17 @@ func TestExitErrorMeaning(t *testing.T) {
 	}
 }
 
-// TestHelperSays has what restic prints of the program that it had started to reach the storage.
-func TestHelperSays(t *testing.T) {
+func TestRcloneSays(t *testing.T) {
 	cases := map[string]struct{ output, want string }{
-		"the agent in the place of ssh": {
-			"subprocess /velero-restic-agent: velero-restic-agent: known_hosts has no key: put it there\n",
-			"restic cat: known_hosts has no key: put it there",
+		"its last words": {
+			"rclone: 2026/01/02 NOTICE: one\nrclone: 2026/01/02 CRITICAL: two\nrclone: \n", "rclone: 2026/01/02 CRITICAL: two",
 		},
-		"rclone's last words": {
-			"rclone: 2026/01/02 NOTICE: one\nrclone: 2026/01/02 CRITICAL: two\n", "restic cat: rclone: 2026/01/02 CRITICAL: two",
-		},
-		"no helper": {"the file rclone: none", "restic cat: unable to start: exit code 1"},
+		"nothing": {"the file rclone: none", ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			exit := &ExitError{Subcommand: "cat", Code: 1, Message: "unable to start", Output: c.output}
-			if got := exit.Error(); got != c.want {
-				t.Errorf("got  %s\nwant %s", got, c.want)
+			if got := rcloneSays(c.output); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
 	}
@@ -89,6 +83,21 @@ func TestExitErrorText(t *testing.T) {
 		},
 		"a failure without a name": {
 			ExitError{Subcommand: "backup", Code: 2, Output: "panic: x"}, "restic backup: panic: x: exit code 2",
+		},
+		"what stands between restic and the storage": {
+			ExitError{Subcommand: "cat", Code: 1, Message: "read |0: file already closed", Transport: "no key: put it there"},
+			"restic cat: no key: put it there",
+		},
+		"a failure that has nothing to do with it": {
+			ExitError{Subcommand: "cat", Code: 12, Message: "no key found", Transport: "a word by the way"},
+			"restic cat: the repository does not open with this password: no key found",
+		},
+		"what stood between them when it was stopped": {
+			ExitError{
+				Subcommand: "cat", Code: 130, cause: errCause, Message: "context canceled",
+				Output: "signal terminated received, cleaning up", Transport: "connection refused",
+			},
+			"restic cat: canceled: the volume's deadline has passed: last words: connection refused",
 		},
 		"what it was trying when it was stopped": {
 			ExitError{

@@ -4,6 +4,7 @@
 package restic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ func (p Process) Run(ctx context.Context, cmd Command, onLine func(line []byte))
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	out := newOutput(cmd, onLine)
+	out, transport := newOutput(cmd, onLine), openTransportLog(cmd.TransportErrors)
 	process := p.command(ctx, cmd)
 	process.Stdout, process.Stderr = &out.stdout, &out.stderr
 	if err := process.Start(); err != nil {
@@ -63,7 +64,7 @@ func (p Process) Run(ctx context.Context, cmd Command, onLine func(line []byte))
 		// changes what restic has done.
 		return nil
 	}
-	result := out.exitError(cmd.Args[0], exitCode(state))
+	result := out.exitError(cmd.Args[0], exitCode(state), transport.said())
 	if ctx.Err() != nil {
 		result.cause = context.Cause(ctx)
 	}
@@ -154,11 +155,12 @@ func (o *output) close() {
 	o.stderr.close()
 }
 
-func (o *output) exitError(subcommand string, code int) *ExitError {
+func (o *output) exitError(subcommand string, code int, transport string) *ExitError {
 	return &ExitError{
 		Subcommand: subcommand,
 		Code:       code,
 		Message:    o.redact.clean(o.says.message),
 		Output:     o.redact.clean(o.says.tail()),
+		Transport:  o.redact.clean(cmp.Or(transport, rcloneSays(o.says.tail()))),
 	}
 }

@@ -65,6 +65,12 @@ func fakeRestic(role string) int {
 	case "usage":
 		fmt.Fprintln(os.Stderr, "unknown flag: --bogus")
 		return 1
+	case "transport":
+		fmt.Fprintln(os.Stderr, `{"message_type":"exit_error","code":1,"message":"Fatal: file already closed"}`)
+		if err := appendTo(os.Getenv("TRANSPORT_ERRORS"), "one\nno key for "+fakeSecret+"\n"); err != nil {
+			return 99
+		}
+		return 1
 	case "suicide":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "stubborn", "polite", "well done":
@@ -95,6 +101,15 @@ func fakeWaiting(role string) int {
 	}
 	fmt.Fprintln(os.Stderr, "signal terminated received, cleaning up")
 	return 130
+}
+
+func appendTo(path, text string) error {
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Close())
 }
 
 func fake(t *testing.T, role string) (restic.Process, restic.Command) {
@@ -319,4 +334,23 @@ func TestRunAsAParent(t *testing.T) {
 	process, cmd := fake(t, "polite")
 	err := process.Run(t.Context(), cmd, func(line []byte) { fmt.Printf("child %s\n", line) })
 	t.Errorf("the child has ended: %v", err)
+}
+
+// TestRunAsksTheTransport has what restic starts to reach the storage write into its file, in each of three runs.
+func TestRunAsksTheTransport(t *testing.T) {
+	process, cmd := fake(t, "transport")
+	cmd.TransportErrors = filepath.Join(t.TempDir(), "errors")
+	cmd.Env = append(cmd.Env, "TRANSPORT_ERRORS="+cmd.TransportErrors)
+	for range 3 {
+		err := process.Run(t.Context(), cmd, nil)
+		if err == nil || err.Error() != "restic backup: no key for [SOME_PASSWORD]" {
+			t.Fatalf("got %v", err)
+		}
+	}
+	process, usage := fake(t, "usage")
+	usage.TransportErrors = cmd.TransportErrors
+	err := process.Run(t.Context(), usage, nil)
+	if err == nil || !strings.Contains(err.Error(), "unknown flag: --bogus") {
+		t.Errorf("the words of earlier runs hide the error: %v", err)
+	}
 }

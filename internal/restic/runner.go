@@ -18,6 +18,8 @@ type Command struct {
 	Env []string
 	// Dir is the working directory; empty for that of this process.
 	Dir string
+	// TransportErrors is Repository.TransportErrors.
+	TransportErrors string
 	// MaxLine is the longest line of the standard output, in bytes; 0 means DefaultMaxLine. Longer lines are left out.
 	MaxLine int
 	// OnProblem, if set, is called for every problem with a single file or directory that restic tells of, in order.
