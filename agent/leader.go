@@ -9,13 +9,8 @@ import (
 	"fmt"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/leaderelection"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -26,17 +21,13 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/controller"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
-	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// The Lease's times are those of Kubernetes' own controllers (k8s.io/component-base, config/v1alpha1).
-const (
-	leaseDuration = 15 * time.Second
-	renewDeadline = 10 * time.Second
-	retryPeriod   = 2 * time.Second
-	// leaderConcurrency is how many repositories are probed, or have snapshots removed, at a time.
-	leaderConcurrency = 2
-)
+// leaderConcurrency is how many repositories are probed, or have snapshots removed, at a time.
+const leaderConcurrency = 2
+
+// leaderPause is how long an agent stands back that could not do the leader's work: long enough for another one to try.
+const leaderPause = 30 * time.Second
 
 // leader is the role that one agent of the cluster has besides its node's: it looks after repositories. It is a
 // manager.Runnable of the node's manager, with a manager of its own for as long as it leads, so that an agent which
@@ -57,52 +48,10 @@ func (l *leader) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("preparing the election: %w", err)
 	}
-	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: l.options.Namespace, Name: contract.LeaderLeaseName},
-			Client:     client.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: l.options.Node},
-		},
-		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
-		ReleaseOnCancel: true,
-		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(ctx context.Context) {
-				// An error here is not the node role's: it is logged, and the next election tries again.
-				if err := l.lead(ctx); err != nil && ctx.Err() == nil {
-					ctrl.Log.Error(err, "Leading")
-				}
-			},
-			OnStoppedLeading: func() { ctrl.Log.Info("No longer leading") },
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("preparing the election: %w", err)
+	e := election{
+		client: client, namespace: l.options.Namespace, identity: l.options.Node, lead: l.lead, pause: leaderPause,
 	}
-	for ctx.Err() == nil {
-		if err := l.ensureLease(ctx, client); err != nil && ctx.Err() == nil {
-			ctrl.Log.Error(err, "Preparing the Lease")
-		}
-		elector.Run(ctx)
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryPeriod):
-		}
-	}
-	return nil
-}
-
-// ensureLease makes the Lease with a label that keeps it out of backups: restoring one means nothing, and Velero would
-// warn of it in each restore.
-func (l *leader) ensureLease(ctx context.Context, client kubernetes.Interface) error {
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
-		Namespace: l.options.Namespace, Name: contract.LeaderLeaseName,
-		Labels: map[string]string{contract.LabelExcludeFromBackup: "true"},
-	}}
-	_, err := client.CoordinationV1().Leases(l.options.Namespace).Create(ctx, lease, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("creating Lease %s/%s: %w", lease.Namespace, lease.Name, err)
-	}
-	return nil
+	return e.run(ctx)
 }
 
 // lead runs the leader's controllers until the context ends.
