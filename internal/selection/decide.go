@@ -19,6 +19,7 @@ type refusal struct {
 	reason       Reason
 	message      string
 	leftToVelero bool
+	costsPod     bool
 }
 
 func refuse(reason Reason, format string, args ...any) refusal {
@@ -33,24 +34,36 @@ func (d *decider) decide(s subject) Decision {
 	refusal := d.refusal(s)
 	decision.Take = refusal.reason == ""
 	decision.Reason, decision.Message = refusal.reason, refusal.message
-	decision.LeftToVelero = refusal.leftToVelero
+	decision.LeftToVelero, decision.CostsPod = refusal.leftToVelero, refusal.costsPod
 	return decision
 }
 
 // refusal returns the first reason against the volume. What costs the whole pod comes first, then what never
 // changes, then what may.
 func (d *decider) refusal(s subject) refusal {
+	if r := d.checkCoreFails(s); r.reason != "" {
+		return r
+	}
 	if s.how == "" {
 		return d.notAsked(s)
 	}
-	for _, check := range []func(subject) refusal{
-		d.checkNoPolicy, d.checkKind, d.checkWish, d.checkClaim, d.checkPod, d.checkMounted, d.checkLeftToVelero,
-	} {
-		if refusal := check(s); refusal.reason != "" {
-			return refusal
+	return first(s, d.checkNoPolicy, d.checkKind, d.checkWish, d.checkExcluded, d.checkClaim, d.checkPod,
+		d.checkMounted, d.checkCorePasses, d.checkLeftToVelero)
+}
+
+// first returns what the first of the checks says that says anything.
+func first(s subject, checks ...func(subject) refusal) refusal {
+	for _, check := range checks {
+		if r := check(s); r.reason != "" {
+			return r
 		}
 	}
 	return refusal{}
+}
+
+// unable says why restic could not take the volume, whoever asked for it.
+func (d *decider) unable(s subject) refusal {
+	return first(s, d.checkKind, d.checkExcluded, d.checkClaim, d.checkPod, d.checkMounted)
 }
 
 func (d *decider) notAsked(s subject) refusal {
@@ -59,10 +72,22 @@ func (d *decider) notAsked(s subject) refusal {
 			return r
 		}
 	}
+	if r := first(s, d.checkNoPolicy, d.checkCorePasses); r.reason != "" {
+		return r
+	}
 	r := d.leftOut(s)
 	r.leftToVelero = d.coreTakes(s) && d.notRunning() == "" ||
 		s.claimName != "" && s.core.is(volumepolicy.ActionSnapshot)
 	return r
+}
+
+// checkCorePasses says why Velero's core passes over a volume that is its own to take (velero v1.18.3,
+// pkg/podvolume/backupper.go, BackupPodVolumes). It does not look at init containers.
+func (d *decider) checkCorePasses(s subject) refusal {
+	if !d.coreTakes(s) || d.notRunning() != "" {
+		return refusal{}
+	}
+	return first(s, d.checkKind, func(s subject) refusal { return d.checkMountedIn(s, d.Pod.Spec.Containers) })
 }
 
 // leftOut says why nothing asks for the volume.
@@ -107,9 +132,11 @@ func (d *decider) excludedForUsOnly(s subject) refusal {
 		r.leftToVelero = true
 		return r
 	}
-	return refuse(ReasonNoPolicy, "%s is excluded, and Velero tries to back it up all the same, %s; without its "+
+	r := refuse(ReasonNoPolicy, "%s is excluded, and Velero tries to back it up all the same, %s; without its "+
 		"node-agent on node %s it leaves the whole pod out of the backup: %s",
 		d.name(s), why, d.Pod.Spec.NodeName, remedy)
+	r.costsPod = true
+	return r
 }
 
 // mistake says why core takes a volume that is left out, and how it is told not to: see coreMistakes.
@@ -130,8 +157,40 @@ func (d *decider) checkNoPolicy(s subject) refusal {
 	if d.NodeAgent || !d.coreTakes(s) || d.notRunning() != "" {
 		return refusal{}
 	}
-	return refuse(ReasonNoPolicy, "%s: Velero tries to back it up itself, and without its node-agent on node %s it "+
+	r := refuse(ReasonNoPolicy, "%s: Velero tries to back it up itself, and without its node-agent on node %s it "+
 		"leaves the whole pod out of the backup: %s", d.name(s), d.Pod.Spec.NodeName, d.handOver(s))
+	r.costsPod = true
+	return r
+}
+
+// checkCoreFails finds the volume for whose sake Velero's core gives the pod up: where the backup has volume policies,
+// it looks behind each claim, and what it does not find there is an error unless a policy says something of the claim
+// (velero v1.18.3, internal/volumehelper/volume_policy_helper.go, ShouldPerformFSBackup). It does so for pods that do
+// not run, too.
+func (d *decider) checkCoreFails(s subject) refusal {
+	if d.Policies == nil || s.volume.PersistentVolumeClaim == nil || coreIgnores(s.volume) || d.ClaimsExcluded ||
+		s.claim != nil && (s.pv != nil || s.core.found) {
+		return refusal{}
+	}
+	r := d.checkClaim(s)
+	r.costsPod = true
+	r.message += "; Velero leaves the whole pod out of the backup for its sake"
+	if s.claim != nil {
+		r.message += ", unless the backup's volume policies have an entry for such claims: conditions {pvcPhase: " +
+			"[Pending, Lost]} and action {type: custom}, as those of ConfigMap " + basePolicy
+	}
+	return r
+}
+
+// checkExcluded lets label velero.io/exclude-from-backup on a claim leave its data out, too, unless somebody has asked
+// for this very volume.
+func (d *decider) checkExcluded(s subject) refusal {
+	if s.how == HowAnnotation || s.how == HowPolicy || s.volume.PersistentVolumeClaim == nil || s.claim == nil ||
+		s.claim.Labels[contract.LabelExcludeFromBackup] != "true" {
+		return refusal{}
+	}
+	return refuse(ReasonExcluded, "%s: label %s of the claim leaves it out: take the label off, or name the volume in "+
+		"the pod's annotation %s", d.name(s), contract.LabelExcludeFromBackup, contract.AnnotationVolumesToBackup)
 }
 
 func (d *decider) checkKind(s subject) refusal {
@@ -214,6 +273,11 @@ func (d *decider) checkClaim(s subject) refusal {
 }
 
 func (d *decider) checkPod(s subject) refusal {
+	if _, mirror := d.Pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+		return refuse(ReasonStaticPod, "%s cannot be backed up: the kubelet of node %s runs the pod from a file, and "+
+			"mounts its volumes where the API server does not say; nor does Velero restore such pods",
+			d.name(s), d.Pod.Spec.NodeName)
+	}
 	if why := d.notRunning(); why != "" {
 		reason := ReasonPodNotRunning
 		if d.Pod.Status.Phase == corev1.PodRunning && d.Pod.Spec.NodeName == "" {
@@ -252,8 +316,10 @@ func orUnknown[T ~string](phase T) T {
 }
 
 // checkMounted looks at init containers too: the kubelet mounts what they name for as long as the pod lives.
-func (d *decider) checkMounted(s subject) refusal {
-	for _, c := range d.containers() {
+func (d *decider) checkMounted(s subject) refusal { return d.checkMountedIn(s, d.containers()) }
+
+func (d *decider) checkMountedIn(s subject, containers []corev1.Container) refusal {
+	for _, c := range containers {
 		for _, mount := range c.VolumeMounts {
 			if mount.Name == s.volume.Name {
 				return refusal{}

@@ -18,6 +18,7 @@ import (
 const (
 	entryLabel  = "- conditions: {pvcLabels: {restic.velero.io/backup: \"true\"}}\n  action: {type: custom}\n"
 	entryTypes  = "- conditions: {volumeTypes: [emptyDir, ephemeral, nfs]}\n  action: {type: custom}\n"
+	entryPhase  = "- conditions: {pvcPhase: [Pending, Lost]}\n  action: {type: custom}\n"
 	entryRestic = "- action: {type: custom, parameters: {uploader: restic}}\n  conditions: "
 	base        = entryLabel + entryTypes
 )

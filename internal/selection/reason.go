@@ -22,7 +22,8 @@ const (
 	ReasonNotAsked Reason = "NotAsked"
 	// ReasonRulesInvalid: nothing but rules may ask for the volume, and they cannot be read.
 	ReasonRulesInvalid Reason = "RulesInvalid"
-	// ReasonExcluded: the annotation backup.velero.io/backup-volumes-excludes names the volume, or a rule excludes it.
+	// ReasonExcluded: the annotation backup.velero.io/backup-volumes-excludes names the volume, a rule excludes it, or
+	// label velero.io/exclude-from-backup does that is on its claim.
 	ReasonExcluded Reason = "Excluded"
 	// ReasonEmptyAnnotation: the annotation backup.velero.io/backup-volumes is there and names no volume.
 	ReasonEmptyAnnotation Reason = "EmptyAnnotation"
@@ -53,6 +54,8 @@ const (
 	ReasonPodNotRunning Reason = "PodNotRunning"
 	// ReasonNoNode: the pod runs on no node.
 	ReasonNoNode Reason = "NoNode"
+	// ReasonStaticPod: the kubelet runs the pod from a file, and the API server has only its mirror.
+	ReasonStaticPod Reason = "StaticPod"
 	// ReasonWindows: the pod runs on Windows, where there is no agent.
 	ReasonWindows Reason = "Windows"
 	// ReasonClaimsExcluded: the backup leaves out PersistentVolumeClaims.

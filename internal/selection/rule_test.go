@@ -98,7 +98,7 @@ var mistakeCases = map[string]selectionCase{
 		[]change{withRules(excludeAll), byDefault}, "inline", leftOut(ReasonNoPolicy, SeverityError), false,
 	},
 	"an entry for fs-backup goes before rules": {
-		[]change{withRules(excludeAll), byDefault, withPolicies("- action: {type: fs-backup}\n")},
+		[]change{withRules(excludeAll), byDefault, nodeAgent, withPolicies("- action: {type: fs-backup}\n")},
 		"cache",
 		leftOut(ReasonExcluded, SeverityInfo), true,
 	},
@@ -161,12 +161,15 @@ func TestDecideNamesTheRule(t *testing.T) {
 }
 
 func TestLabelsForRules(t *testing.T) {
-	all := []string{"data-db-0", "db-0-scratch", "disk-db-0", "raw-db-0"}
+	able := []string{"data-db-0", "db-0-scratch"}
 	for sentence, tc := range map[string]struct {
 		changes        []change
 		label, release []string
 	}{
-		"claims that a rule includes":                     {[]change{withRules(includeGold)}, all, nil},
+		"claims that a rule includes":                     {[]change{withRules(includeGold)}, able, nil},
+		"not those that restic cannot take":               {[]change{withRules(includeGold), label("raw-db-0")}, able, []string{"raw-db-0"}},
+		"but that core would fail with":                   {[]change{withRules(includeGold), byDefault}, []string{"data-db-0", "db-0-scratch", "disk-db-0", "raw-db-0"}, nil},
+		"nor those of a pod that is done":                 {[]change{withRules(includeGold), label("data-db-0"), pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded })}, nil, []string{"data-db-0"}},
 		"not what a person excludes":                      {[]change{withRules(includeGold), excluded("disk,raw,scratch")}, []string{"data-db-0"}, nil},
 		"a rule that excludes needs none, if core does":   {[]change{withRules(excludeGold), label("data-db-0")}, nil, []string{"data-db-0"}},
 		"a rule that excludes what core takes":            {[]change{withRules(excludeGold), byDefault}, []string{"data-db-0", "disk-db-0", "raw-db-0"}, nil},
@@ -175,7 +178,7 @@ func TestLabelsForRules(t *testing.T) {
 		"and one that a person then excluded":             {[]change{withRules(includeGold), named("data"), byLeader, excluded("data,disk,raw,scratch")}, []string{"data-db-0"}, nil},
 		"a policy's skip stands":                          {[]change{withRules(includeGold), withPolicies(base + "- action: {type: skip}\n")}, nil, nil},
 		"fs-backup goes before a rule that excludes":      {[]change{withRules(excludeGold), byDefault, withPolicies(base + "- action: {type: fs-backup}\n")}, nil, nil},
-		"a rule that includes goes before fs-backup":      {[]change{withRules(includeGold), withPolicies(base + "- action: {type: fs-backup}\n")}, all, nil},
+		"a rule that includes goes before fs-backup":      {[]change{withRules(includeGold), withPolicies(base + "- action: {type: fs-backup}\n")}, able, nil},
 		"unreadable rules keep labels on":                 {[]change{rulesInvalid, label("data-db-0")}, nil, nil},
 		"unreadable rules do not where a person excludes": {[]change{rulesInvalid, label("data-db-0"), excluded("data")}, nil, []string{"data-db-0"}},
 		"unreadable rules do not where a policy says so":  {[]change{rulesInvalid, label("data-db-0"), withPolicies(base + "- action: {type: skip}\n")}, nil, []string{"data-db-0"}},

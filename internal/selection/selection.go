@@ -92,15 +92,17 @@ type Decision struct {
 	Message string
 	// LeftToVelero says that Velero's core backs the volume up itself, by snapshot or by its node-agent.
 	LeftToVelero bool
+	// CostsPod says that Velero's core leaves the whole pod out of the backup for the sake of this volume.
+	CostsPod bool
 }
 
 // Severity returns how much a decision matters: info for volumes that are taken or that nobody asked for; error where
 // Velero leaves the whole pod out of the backup; warning for the rest. A volume that only a rule or the default asks
-// for is worth no more than info where a policy decides otherwise, where its data is elsewhere, and where it has no
-// claim and is not mounted anyway.
+// for is worth no more than info where a policy or the claim's label decides otherwise, where its data is elsewhere,
+// where the pod is static, and where it has no claim and is not mounted anyway.
 func (d Decision) Severity() Severity {
 	switch {
-	case d.Reason == ReasonNoPolicy:
+	case d.CostsPod:
 		return SeverityError
 	case d.Reason == ReasonLeftToVelero:
 		return SeverityWarning
@@ -110,7 +112,7 @@ func (d Decision) Severity() Severity {
 		return SeverityWarning
 	}
 	switch d.Reason {
-	case ReasonPolicy, ReasonOtherUploader, ReasonClaimsExcluded, ReasonImageVolume:
+	case ReasonPolicy, ReasonOtherUploader, ReasonClaimsExcluded, ReasonExcluded, ReasonImageVolume, ReasonStaticPod:
 		return SeverityInfo
 	case ReasonNotMounted, ReasonPodNotRunning, ReasonNoNode:
 		if d.Claim == nil {
@@ -135,8 +137,9 @@ func Decide(in Input) []Decision {
 // ClaimsToLabel returns the claims of the pod that must carry contract.LabelClaimed for Velero's core to leave them
 // to this project, whether they do already or not, in the order of the pod's volumes. These are the claims that are
 // asked for, which no policy leaves out or gives to somebody else, and which a policy matches by the label. They
-// include claims that cannot be taken, and those that a rule excludes and core would take by default: without its
-// node-agent, core would leave the whole pod out for their sake.
+// include claims that core would take if it could and that cannot be taken, and those that a rule excludes and core
+// would take by default: without its node-agent, core would leave the whole pod out for their sake. What only a rule
+// asks for, and restic cannot take, is not among them: core may still make a snapshot of it.
 func ClaimsToLabel(in Input) []*corev1.PersistentVolumeClaim {
 	claims, _ := partitionClaims(in)
 	return claims

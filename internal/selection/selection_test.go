@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
 // taken stands for the reason of a volume that is taken.
@@ -64,6 +66,12 @@ var kindCases = map[string]selectionCase{
 	"no claims, no data of theirs":          {[]change{named("data"), claimsExcluded}, "data", byName(ReasonClaimsExcluded, SeverityWarning, "persistentvolumeclaims"), false},
 	"no claims by default is no warning":    {[]change{byDefault, claimsExcluded}, "data", outcome{HowDefault, ReasonClaimsExcluded, SeverityInfo, nil}, false},
 }
+
+func leftOutOfBackups(c *corev1.PersistentVolumeClaim) {
+	c.Labels = map[string]string{contract.LabelExcludeFromBackup: "true"}
+}
+
+func static(p *corev1.Pod) { p.Annotations[corev1.MirrorPodAnnotationKey] = "digest" }
 
 func image(p *corev1.Pod) {
 	p.Spec.Volumes[0] = corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{}}}
@@ -121,7 +129,24 @@ var stateCases = map[string]selectionCase{
 	},
 	"the claim is not there": {
 		[]change{named("data"), nodeAgent, func(_ *testing.T, in *Input) { delete(in.Claims, "data-db-0") }},
-		"data", byName(ReasonClaimNotFound, SeverityWarning, "data-db-0"), false,
+		"data", byName(ReasonClaimNotFound, SeverityError, "data-db-0", "whole pod"), false,
+	},
+	"the claim is to be left out, and its volume is named": {
+		[]change{named("data"), assumed, claim("data-db-0", leftOutOfBackups)}, "data", byName(taken, SeverityInfo), false,
+	},
+	"the claim is to be left out, and a policy asks for it": {
+		[]change{withPolicies(entryRestic + "{storageClass: [gold]}\n"), claim("data-db-0", leftOutOfBackups)},
+		"data", outcome{HowPolicy, taken, SeverityInfo, nil}, false,
+	},
+	"the claim is to be left out, and all are taken by default": {
+		[]change{byDefault, assumed, claim("data-db-0", leftOutOfBackups)},
+		"data", outcome{HowDefault, ReasonExcluded, SeverityInfo, []string{contract.LabelExcludeFromBackup}}, false,
+	},
+	"the kubelet runs the pod from a file": {
+		[]change{named("cache"), pod(static)}, "cache", byName(ReasonStaticPod, SeverityWarning, "node-1"), false,
+	},
+	"and all volumes are taken by default": {
+		[]change{byDefault, pod(static)}, "cache", outcome{HowDefault, ReasonStaticPod, SeverityInfo, nil}, false,
 	},
 	"the claim waits": {
 		[]change{named("data"), assumed, claim("data-db-0", func(c *corev1.PersistentVolumeClaim) { c.Status.Phase = corev1.ClaimPending })},
@@ -181,7 +206,22 @@ var policyCases = map[string]selectionCase{
 	"our uploader cannot force hostPath":   {[]change{withPolicies(entryRestic + "{volumeTypes: [hostPath]}\n")}, "logs", outcome{HowPolicy, ReasonHostPath, SeverityWarning, nil}, false},
 	"our uploader behind an ephemeral":     {[]change{withPolicies(base + entryRestic + "{storageClass: [gold]}\n")}, "scratch", outcome{HowPolicy, taken, SeverityInfo, nil}, false},
 	"our uploader by driver":               {[]change{withPolicies(entryRestic + "{csi: {driver: one.csi}}\n")}, "inline", outcome{HowPolicy, taken, SeverityInfo, nil}, false},
-	"fs-backup nobody asked us for":        {[]change{withPolicies("- action: {type: fs-backup}\n")}, "cache", outcome{"", ReasonNotAsked, SeverityInfo, nil}, true},
+	"fs-backup nobody asked us for":        {[]change{withPolicies("- action: {type: fs-backup}\n"), nodeAgent}, "cache", outcome{"", ReasonNotAsked, SeverityInfo, nil}, true},
+	"fs-backup without a node-agent":       {[]change{withPolicies("- action: {type: fs-backup}\n")}, "cache", outcome{"", ReasonNoPolicy, SeverityError, []string{"fs-backup"}}, false},
+	"fs-backup of hostPath behind a claim": {[]change{withPolicies("- action: {type: fs-backup}\n"), nodeAgent}, "disk", outcome{"", ReasonHostPath, SeverityInfo, []string{"pv-disk-db-0"}}, false},
+	"fs-backup of a block volume":          {[]change{withPolicies("- action: {type: fs-backup}\n"), nodeAgent}, "raw", outcome{"", ReasonBlockVolume, SeverityInfo, nil}, false},
+	"fs-backup of what nothing mounts":     {[]change{withPolicies("- action: {type: fs-backup}\n"), nodeAgent}, "unmounted", outcome{"", ReasonNotMounted, SeverityInfo, nil}, false},
+	"fs-backup of what an init container mounts": {[]change{withPolicies("- action: {type: fs-backup}\n"), nodeAgent, pod(func(p *corev1.Pod) {
+		p.Spec.InitContainers = []corev1.Container{{VolumeMounts: []corev1.VolumeMount{{Name: "unmounted"}}}}
+	})}, "unmounted", outcome{"", ReasonNotMounted, SeverityInfo, nil}, false},
+	"a claim in wait that nobody asks for": {[]change{unbound}, "waiting", outcome{"", ReasonClaimNotBound, SeverityError, []string{"whole pod", "pvcPhase"}}, false},
+	"a lost claim that nobody asks for":    {[]change{unbound}, "lost", outcome{"", ReasonClaimNotBound, SeverityError, []string{"whole pod", "pvcPhase"}}, false},
+	"a claim that is gone":                 {[]change{unbound}, "gone", outcome{"", ReasonClaimNotFound, SeverityError, []string{"whole pod"}}, false},
+	"a claim in wait, and its entry":       {[]change{unbound, withPolicies(base + entryPhase)}, "waiting", outcome{"", ReasonNotAsked, SeverityInfo, nil}, false},
+	"a lost claim, and its entry":          {[]change{unbound, withPolicies(base + entryPhase), named("lost")}, "lost", byName(ReasonClaimNotBound, SeverityWarning), false},
+	"a claim in wait, and no policies":     {[]change{unbound, noPolicies}, "waiting", outcome{"", ReasonNotAsked, SeverityInfo, nil}, false},
+	"a claim in wait of a pod in wait": {[]change{unbound, pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending })},
+		"waiting", outcome{"", ReasonClaimNotBound, SeverityError, []string{"whole pod"}}, false},
 }
 
 var conflictCases = map[string]selectionCase{
@@ -251,7 +291,7 @@ var conflictCases = map[string]selectionCase{
 		false,
 	},
 	"an entry for fs-backup goes before excludes": {
-		[]change{byDefault, excluded("cache"), withPolicies("- action: {type: fs-backup}\n")},
+		[]change{byDefault, nodeAgent, excluded("cache"), withPolicies("- action: {type: fs-backup}\n")},
 		"cache",
 		outcome{"", ReasonExcluded, SeverityInfo, nil},
 		true,

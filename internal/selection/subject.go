@@ -170,6 +170,9 @@ func (d *decider) needsLabel(s subject) bool {
 	if s.claim == nil || s.how == "" && !d.coreMistakes(s) || s.wish.refuses() || d.ClaimsExcluded {
 		return false
 	}
+	if s.how == HowRule && !d.coreAsked(s.volume.Name) && d.unable(s).reason != "" {
+		return false
+	}
 	return !d.matchClaim(s, withoutLabel(s.claim)).is(volumepolicy.ActionCustom) &&
 		d.matchClaim(s, withLabel(s.claim)).is(volumepolicy.ActionCustom)
 }

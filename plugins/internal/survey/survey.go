@@ -80,10 +80,10 @@ func (s *Survey) Decide(pod *corev1.Pod) ([]selection.Decision, error) {
 		return nil, err
 	}
 	decisions := selection.Decide(in)
-	if !slices.ContainsFunc(decisions, func(d selection.Decision) bool { return d.Asked }) {
+	if !slices.ContainsFunc(decisions, func(d selection.Decision) bool { return d.Asked || d.CostsPod }) {
 		return decisions, nil
 	}
-	// Most pods have nothing that is asked for, and for them two requests are saved.
+	// Most pods have nothing for which the node matters, and for them two requests are saved.
 	if err := s.addNode(&in); err != nil {
 		return nil, err
 	}
