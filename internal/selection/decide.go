@@ -218,6 +218,8 @@ func kindText(reason Reason) string {
 		return "its content comes from the API, where Velero backs it up"
 	case ReasonImageVolume:
 		return "its content is that of an image, which the registry holds"
+	case ReasonDriverContent:
+		return "its content comes from its CSI driver, which mounts it for reading only"
 	case ReasonServiceAccountToken:
 		return "volumes with a name that starts with default-token hold the token of a service account: " +
 			"if this one does not, give it another name"

@@ -112,7 +112,8 @@ func (d Decision) Severity() Severity {
 		return SeverityWarning
 	}
 	switch d.Reason {
-	case ReasonPolicy, ReasonOtherUploader, ReasonClaimsExcluded, ReasonExcluded, ReasonImageVolume, ReasonStaticPod:
+	case ReasonPolicy, ReasonOtherUploader, ReasonClaimsExcluded, ReasonExcluded, ReasonImageVolume,
+		ReasonDriverContent, ReasonStaticPod:
 		return SeverityInfo
 	case ReasonNotMounted, ReasonPodNotRunning, ReasonNoNode:
 		if d.Claim == nil {

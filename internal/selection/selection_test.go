@@ -71,6 +71,14 @@ func leftOutOfBackups(c *corev1.PersistentVolumeClaim) {
 	c.Labels = map[string]string{contract.LabelExcludeFromBackup: "true"}
 }
 
+func readOnlyInline(p *corev1.Pod) {
+	for i := range p.Spec.Volumes {
+		if p.Spec.Volumes[i].Name == "inline" {
+			p.Spec.Volumes[i].CSI = &corev1.CSIVolumeSource{Driver: "one.csi", ReadOnly: new(true)}
+		}
+	}
+}
+
 func static(p *corev1.Pod) { p.Annotations[corev1.MirrorPodAnnotationKey] = "digest" }
 
 func image(p *corev1.Pod) {
@@ -141,6 +149,16 @@ var stateCases = map[string]selectionCase{
 	"the claim is to be left out, and all are taken by default": {
 		[]change{byDefault, assumed, claim("data-db-0", leftOutOfBackups)},
 		"data", outcome{HowDefault, ReasonExcluded, SeverityInfo, []string{contract.LabelExcludeFromBackup}}, false,
+	},
+	"a driver fills it": {
+		[]change{named("inline"), nodeAgent, pod(readOnlyInline)}, "inline", byName(ReasonDriverContent, SeverityWarning, "CSI driver"), false,
+	},
+	"a driver fills it, and all volumes are taken by default": {
+		[]change{byDefault, nodeAgent, pod(readOnlyInline)}, "inline", outcome{HowDefault, ReasonDriverContent, SeverityInfo, nil}, false,
+	},
+	"a driver fills it, and Velero wants it": {
+		[]change{byDefault, pod(readOnlyInline)}, "inline",
+		outcome{HowDefault, ReasonNoPolicy, SeverityError, []string{"{csi: {driver: one.csi}}", "{type: skip}"}}, false,
 	},
 	"the kubelet runs the pod from a file": {
 		[]change{named("cache"), pod(static)}, "cache", byName(ReasonStaticPod, SeverityWarning, "node-1"), false,

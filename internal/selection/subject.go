@@ -241,6 +241,8 @@ func structural(v *corev1.Volume) Reason {
 		return ReasonAPIContent
 	case v.Image != nil:
 		return ReasonImageVolume
+	case v.CSI != nil && v.CSI.ReadOnly != nil && *v.CSI.ReadOnly:
+		return ReasonDriverContent
 	case strings.HasPrefix(v.Name, "default-token"):
 		return ReasonServiceAccountToken
 	}
@@ -248,8 +250,8 @@ func structural(v *corev1.Volume) Reason {
 }
 
 // coreIgnores says whether Velero's core passes volumes of this kind over in silence, named or not. It does not know
-// image volumes (shouldIncludeVolumeInBackup, as above).
+// image volumes, and takes all inline CSI volumes alike (shouldIncludeVolumeInBackup, as above).
 func coreIgnores(v *corev1.Volume) bool {
 	reason := structural(v)
-	return reason != "" && reason != ReasonImageVolume
+	return reason != "" && reason != ReasonImageVolume && reason != ReasonDriverContent
 }

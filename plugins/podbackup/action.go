@@ -190,6 +190,9 @@ func (r *request) decide() ([]selection.Decision, error) {
 		return nil, err
 	}
 	r.reportRules(s.Rules())
+	if decisions, err = r.withoutEnded(s, decisions); err != nil {
+		return nil, err
+	}
 	for _, d := range decisions {
 		if d.Take {
 			repository, err := r.cluster.EnsureRepository(
@@ -202,6 +205,31 @@ func (r *request) decide() ([]selection.Decision, error) {
 		}
 	}
 	return decisions, nil
+}
+
+// withoutEnded leaves out volumes of a pod that has come to its end whose claims are taken through another pod, unless
+// somebody has asked for just these volumes: those of a CronJob's last pods would be missed at each backup.
+func (r *request) withoutEnded(s *survey.Survey, decisions []selection.Decision) ([]selection.Decision, error) {
+	if phase := r.pod.Status.Phase; phase != corev1.PodSucceeded && phase != corev1.PodFailed {
+		return decisions, nil
+	}
+	var kept []selection.Decision
+	for _, d := range decisions {
+		if d.Claim != nil && d.Reason == selection.ReasonPodNotRunning &&
+			(d.How == selection.HowRule || d.How == selection.HowDefault) {
+			taken, err := s.Takes(d.Claim)
+			if err != nil {
+				return nil, err
+			}
+			if taken {
+				r.log.Debugf("volume %s of pod %s/%s is backed up through another pod", d.Volume, r.pod.Namespace,
+					r.pod.Name)
+				continue
+			}
+		}
+		kept = append(kept, d)
+	}
+	return kept, nil
 }
 
 // reportRules logs at error level that rules cannot be read, for each pod that they may be about: a backup must not

@@ -146,3 +146,34 @@ func TestRulesOfABusyServer(t *testing.T) {
 		t.Errorf("took %+v with error %q", got.note(t), got.logged(logrus.ErrorLevel))
 	}
 }
+
+// TestEndedPods has a pod of a Job that is done share its claim with one that runs.
+func TestEndedPods(t *testing.T) {
+	for sentence, test := range map[string]struct {
+		annotated, running bool
+		warns              bool
+	}{
+		"a rule selects, and the other pod's volume is taken": {running: true},
+		"a rule selects, and there is no other pod":           {warns: true},
+		"a person has asked for this very volume":             {annotated: true, running: true, warns: true},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			claim, volume := clustertest.Claim("data", claimed())
+			given := []client.Object{clustertest.Policy(), claim, volume, clustertest.Rules("rules", includeAll)}
+			ended := clustertest.Pod("job-x", [2]string{"data-volume", "data"})
+			ended.Status.Phase = corev1.PodSucceeded
+			if !test.annotated {
+				ended.Annotations = nil
+			}
+			if test.running {
+				given = append(given, unannotated("web"))
+			}
+			c := clustertest.New(t, interceptor.Funcs{}, append(given, ended)...)
+			got := execute(t, c, ended, clustertest.Backup())
+			made, warned := objects(t, c), got.logged(logrus.WarnLevel)
+			if (len(made) == 1) != test.warns || strings.Contains(warned, "Succeeded") != test.warns {
+				t.Errorf("there are %d objects, and warnings %q", len(made), warned)
+			}
+		})
+	}
+}

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -199,8 +200,14 @@ func TestExecuteByState(t *testing.T) {
 	}
 	existing := clustertest.Pod("web")
 	existing.Namespace = "copy"
+	byDriver := func(pod *corev1.Pod) {
+		pod.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{
+			CSI: &corev1.CSIVolumeSource{Driver: "secrets-store.csi.k8s.io", ReadOnly: ptr.To(true)},
+		}
+	}
 	for name, test := range map[string]struct {
 		object   client.Object
+		change   func(*corev1.Pod)
 		snapshot string
 		skip     string
 		warning  string
@@ -211,6 +218,7 @@ func TestExecuteByState(t *testing.T) {
 		"a backup that failed has nothing to restore":     {object: backup(resticv1.PhaseFailed, "backup-uid"), skip: ReasonNotBackedUp, warning: "disk on fire"},
 		"a backup that was canceled":                      {object: backup(resticv1.PhaseCanceled, "backup-uid"), skip: ReasonNotBackedUp, warning: "nightly-1"},
 		"a pod that exists is left alone":                 {object: existing, skip: ReasonPodExists, warning: "pod copy/web"},
+		"what a driver fills is left to it":               {change: byDriver, skip: ReasonDriverContent, warning: "its driver fills it"},
 		"the pod in the source namespace does not matter": {object: clustertest.Pod("web")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -219,7 +227,11 @@ func TestExecuteByState(t *testing.T) {
 				all = append(all, test.object)
 			}
 			c := clustertest.New(t, interceptor.Funcs{}, all...)
-			got, err := execute(t, c, backedUp(t, data()), restore())
+			pod := backedUp(t, data())
+			if test.change != nil {
+				test.change(pod)
+			}
+			got, err := execute(t, c, pod, restore())
 			if err != nil {
 				t.Fatal(err)
 			}

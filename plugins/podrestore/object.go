@@ -5,6 +5,7 @@ package podrestore
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
@@ -23,6 +24,8 @@ import (
 const (
 	// ReasonPodExists: the pod is there already, and Velero leaves it alone.
 	ReasonPodExists = "PodExists"
+	// ReasonDriverContent: an inline CSI volume for reading only, which its driver fills.
+	ReasonDriverContent = "DriverContent"
 	// ReasonNotBackedUp: the backup of the volume did not succeed.
 	ReasonNotBackedUp = "NotBackedUp"
 )
@@ -97,17 +100,32 @@ func (r *request) plans() ([]plan, error) {
 	plans := make([]plan, 0, len(r.note.Volumes))
 	for _, volume := range r.note.Volumes {
 		p := plan{volume: volume}
-		if exists {
+		switch {
+		case exists:
 			p.skip = &resticv1.SkipReason{Reason: ReasonPodExists, Message: fmt.Sprintf(
 				"volume %s of pod %s/%s is not restored: the pod exists already, and Velero leaves it as it is. "+
 					"Delete the pod and what re-creates it, and restore again, for its data to be restored",
 				volume.Volume, r.target, r.source.Name)}
-		} else if err := r.lookUp(&p); err != nil {
-			return nil, err
+		case r.filledByDriver(volume.Volume):
+			p.skip = &resticv1.SkipReason{Reason: ReasonDriverContent, Message: fmt.Sprintf(
+				"volume %s of pod %s/%s is not restored: it is an inline CSI volume for reading only, and its driver "+
+					"fills it", volume.Volume, r.target, r.source.Name)}
+		default:
+			if err := r.lookUp(&p); err != nil {
+				return nil, err
+			}
 		}
 		plans = append(plans, p)
 	}
 	return plans, nil
+}
+
+// filledByDriver finds volumes that backups do not take any more. Drivers of secrets and certificates refuse to mount
+// them for writing, without which nothing can be restored.
+func (r *request) filledByDriver(name string) bool {
+	return slices.ContainsFunc(r.source.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.Name == name && v.CSI != nil && ptr.Deref(v.CSI.ReadOnly, false)
+	})
 }
 
 // lookUp adds what the PodVolumeBackup says. A cluster that has lost it knows the snapshot's tags, which are enough.

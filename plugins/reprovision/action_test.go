@@ -110,6 +110,27 @@ func TestBackup(t *testing.T) {
 	}
 }
 
+// TestBackupWithoutSnapshots has Velero be able to make snapshots: of a volume that restic takes it must not, and the
+// claim must stay.
+func TestBackupWithoutSnapshots(t *testing.T) {
+	claim, volume := clustertest.Claim("data", claimed())
+	other, otherVolume := clustertest.Claim("other", nil)
+	c := clustertest.New(t, interceptor.Funcs{}, clustertest.Policy(), claim, volume, other, otherVolume,
+		clustertest.Pod("web", [2]string{"data-volume", "data"}))
+	backup := clustertest.Backup()
+	backup.Spec.VolumeSnapshotLocations = []string{"default"}
+	for item, want := range map[client.Object]bool{claim: false, volume: true, other: false, otherVolume: false} {
+		got, _, _, _, err := NewBackupAction(logrus.New(), c).Execute(clustertest.Unstructured(t, item), backup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		annotations := (&unstructured.Unstructured{Object: got.UnstructuredContent()}).GetAnnotations()
+		if _, skipped := annotations[velerov1.SkipFromBackupAnnotation]; skipped != want {
+			t.Errorf("%T %s is left out: %t, want %t", item, item.GetName(), skipped, want)
+		}
+	}
+}
+
 func TestBackupOfLooseVolumes(t *testing.T) {
 	_, volume := clustertest.Claim("data", nil)
 	action := NewBackupAction(logrus.New(), clustertest.New(t, interceptor.Funcs{}))

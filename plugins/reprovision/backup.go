@@ -40,7 +40,9 @@ func (a *BackupAction) AppliesTo() (velero.ResourceSelector, error) {
 }
 
 // Execute marks the backup's copy of a claim or volume whose content is taken with restic, and takes the marks of
-// earlier backups off it. The error keeps the item out of the backup: unmarked, it could not be restored.
+// earlier backups off it. A volume that Velero could make a snapshot of stays out of the backup, so that it makes none:
+// it would be a second copy, and a restore would make a disk of it that nobody uses. The error keeps the item out of
+// the backup: unmarked, it could not be restored.
 func (a *BackupAction) Execute(item runtime.Unstructured, backup *velerov1.Backup) (
 	runtime.Unstructured, []velero.ResourceIdentifier, string, []velero.ResourceIdentifier, error,
 ) {
@@ -60,10 +62,19 @@ func (a *BackupAction) Execute(item runtime.Unstructured, backup *velerov1.Backu
 			annotations = map[string]string{}
 		}
 		annotations[contract.AnnotationReprovision] = backup.Name
+		if copied.GetKind() == kindVolume && snapshots(backup) {
+			annotations[velerov1.SkipFromBackupAnnotation] = backup.Name
+		}
 		copied.SetAnnotations(annotations)
 	}
 	return copied, nil, "", nil, nil
 }
+
+// snapshots says whether Velero's core could make snapshots of PersistentVolumes. It asks volume policies without the
+// claim that has our label, and knows no rules (velero v1.18.3, internal/volumehelper/volume_policy_helper.go,
+// ShouldPerformSnapshot). By now the Backup names the locations that core has chosen for it (pkg/controller/
+// backup_controller.go, prepareBackupRequest).
+func snapshots(backup *velerov1.Backup) bool { return len(backup.Spec.VolumeSnapshotLocations) > 0 }
 
 // Progress fails: the action starts no operation.
 func (a *BackupAction) Progress(operationID string, _ *velerov1.Backup) (velero.OperationProgress, error) {

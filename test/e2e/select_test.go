@@ -6,6 +6,8 @@ package e2e
 import (
 	"testing"
 
+	"k8s.io/utils/ptr"
+
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
@@ -65,4 +67,23 @@ func TestSelection(t *testing.T) {
 		wantComplete(t, awaitBackup(t, "chosen-field", operationLimit))
 		wantTaken(t, "chosen-field", "plain/data", "plain/cache", "but/kept")
 	})
+}
+
+// TestWaitingClaim has a pod wait for a claim that nothing will ever be bound to. Volume policies make that an error of
+// Velero's core, which the base policy prevents: its pod stays in the backup, and costs nobody else anything.
+func TestWaitingClaim(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, "waiting", 1)
+	never := s.claim("never")
+	never.Spec.StorageClassName = ptr.To("there-is-no-such-class")
+	apply(t, s.claim("data"), never, s.pod("runs", "data", claimed("data")), s.pod("waits", "", claimed("never")))
+	s.waitReady("runs")
+	backup := backUp(t, "waiting", "--include-namespaces=waiting")
+	wantComplete(t, backup)
+	if backup.Status.Errors > 0 || backup.Status.Warnings > 0 {
+		t.Errorf("the backup has %d errors and %d warnings", backup.Status.Errors, backup.Status.Warnings)
+	}
+	wantTaken(t, "waiting", "runs/data")
+	wants(t, "velero backup describe --details", veleroCLI(t, "backup", "describe", "waiting", "--details"),
+		"- waiting/runs", "- waiting/waits", "- waiting/never")
 }
