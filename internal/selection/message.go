@@ -44,8 +44,8 @@ func (d *decider) handOver(s subject) string {
 			"(--resource-policies-configmap %s), or add to its own an entry with conditions {pvcLabels: {%s: %q}} and "+
 			"action {type: custom}", basePolicy, basePolicy, contract.LabelClaimed, labelTrue)
 	case structural(s.volume) == ReasonDriverContent:
-		return fmt.Sprintf("add to the backup's volume policies an entry with conditions {csi: {driver: %s}} and action "+
-			"{type: skip}", s.volume.CSI.Driver)
+		return fmt.Sprintf("add to the backup's volume policies an entry with conditions {csi: {driver: %s}} and "+
+			"action {type: skip}", s.volume.CSI.Driver)
 	case s.volume.CSI != nil:
 		return fmt.Sprintf("add to the backup's volume policies an entry with conditions {csi: {driver: %s}} and %s",
 			s.volume.CSI.Driver, custom)

@@ -48,8 +48,8 @@ const (
 	ReasonServiceAccountToken Reason = "ServiceAccountToken"
 	// ReasonImageVolume: the content of an image, which its registry holds.
 	ReasonImageVolume Reason = "ImageVolume"
-	// ReasonDriverContent: an inline CSI volume for reading only, such as those with secrets and certificates. Its driver
-	// fills it, and refuses one that could be written to.
+	// ReasonDriverContent: an inline CSI volume for reading only, such as those with secrets and certificates. Its
+	// driver fills it, and refuses one that could be written to.
 	ReasonDriverContent Reason = "DriverContent"
 	// ReasonNotMounted: no container of the pod mounts the volume, so that the kubelet does not either.
 	ReasonNotMounted Reason = "NotMounted"

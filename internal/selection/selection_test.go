@@ -144,11 +144,15 @@ var stateCases = map[string]selectionCase{
 	},
 	"the claim is to be left out, and a policy asks for it": {
 		[]change{withPolicies(entryRestic + "{storageClass: [gold]}\n"), claim("data-db-0", leftOutOfBackups)},
-		"data", outcome{HowPolicy, taken, SeverityInfo, nil}, false,
+		"data",
+		outcome{HowPolicy, taken, SeverityInfo, nil},
+		false,
 	},
 	"the claim is to be left out, and all are taken by default": {
 		[]change{byDefault, assumed, claim("data-db-0", leftOutOfBackups)},
-		"data", outcome{HowDefault, ReasonExcluded, SeverityInfo, []string{contract.LabelExcludeFromBackup}}, false,
+		"data",
+		outcome{HowDefault, ReasonExcluded, SeverityInfo, []string{contract.LabelExcludeFromBackup}},
+		false,
 	},
 	"a driver fills it": {
 		[]change{named("inline"), nodeAgent, pod(readOnlyInline)}, "inline", byName(ReasonDriverContent, SeverityWarning, "CSI driver"), false,
@@ -157,8 +161,10 @@ var stateCases = map[string]selectionCase{
 		[]change{byDefault, nodeAgent, pod(readOnlyInline)}, "inline", outcome{HowDefault, ReasonDriverContent, SeverityInfo, nil}, false,
 	},
 	"a driver fills it, and Velero wants it": {
-		[]change{byDefault, pod(readOnlyInline)}, "inline",
-		outcome{HowDefault, ReasonNoPolicy, SeverityError, []string{"{csi: {driver: one.csi}}", "{type: skip}"}}, false,
+		[]change{byDefault, pod(readOnlyInline)},
+		"inline",
+		outcome{HowDefault, ReasonNoPolicy, SeverityError, []string{"{csi: {driver: one.csi}}", "{type: skip}"}},
+		false,
 	},
 	"the kubelet runs the pod from a file": {
 		[]change{named("cache"), pod(static)}, "cache", byName(ReasonStaticPod, SeverityWarning, "node-1"), false,
@@ -238,8 +244,12 @@ var policyCases = map[string]selectionCase{
 	"a claim in wait, and its entry":       {[]change{unbound, withPolicies(base + entryPhase)}, "waiting", outcome{"", ReasonNotAsked, SeverityInfo, nil}, false},
 	"a lost claim, and its entry":          {[]change{unbound, withPolicies(base + entryPhase), named("lost")}, "lost", byName(ReasonClaimNotBound, SeverityWarning), false},
 	"a claim in wait, and no policies":     {[]change{unbound, noPolicies}, "waiting", outcome{"", ReasonNotAsked, SeverityInfo, nil}, false},
-	"a claim in wait of a pod in wait": {[]change{unbound, pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending })},
-		"waiting", outcome{"", ReasonClaimNotBound, SeverityError, []string{"whole pod"}}, false},
+	"a claim in wait of a pod in wait": {
+		[]change{unbound, pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending })},
+		"waiting",
+		outcome{"", ReasonClaimNotBound, SeverityError, []string{"whole pod"}},
+		false,
+	},
 }
 
 var conflictCases = map[string]selectionCase{
