@@ -32,6 +32,13 @@ func (g globs) match(name string) bool {
 	return slices.ContainsFunc(g, func(glob string) bool { return globMatches(glob, name) })
 }
 
+// matchByName is match without the entries that are stars alone: these are about any name.
+func (g globs) matchByName(name string) bool {
+	return slices.ContainsFunc(g, func(glob string) bool {
+		return strings.Trim(glob, "*") != "" && globMatches(glob, name)
+	})
+}
+
 func globMatches(glob, name string) bool {
 	parts := strings.Split(glob, "*")
 	last := len(parts) - 1

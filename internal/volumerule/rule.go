@@ -94,10 +94,20 @@ func (r *rule) meets(v Volume) bool {
 		(r.podSelector == nil || r.podSelector.Matches(labels.Set(v.Pod.Labels))) &&
 		(r.claimSelector == nil || v.Claim != nil && r.claimSelector.Matches(labels.Set(v.Claim.Labels))) &&
 		(len(r.volumes) == 0 || r.volumes.match(v.Volume.Name)) &&
-		(len(r.types) == 0 || slices.ContainsFunc(r.types, func(t volumeType) bool { return t.has(v) })) &&
+		r.meetsType(v) &&
 		(len(r.storageClasses) == 0 || v.Claim != nil && r.storageClasses.match(storageClass(v))) &&
 		r.meetsSize(v) &&
 		(len(r.owners) == 0 || r.meetsOwner(v.Pod))
+}
+
+// meetsType has a rule without types pass over inline CSI volumes that it does not name. As with volumes of Secrets,
+// the content of most comes from elsewhere, such as certificates, and keys that a vault holds: who has all volumes
+// backed up does not mean these.
+func (r *rule) meetsType(v Volume) bool {
+	if len(r.types) > 0 {
+		return slices.ContainsFunc(r.types, func(t volumeType) bool { return t.has(v) })
+	}
+	return v.Volume.CSI == nil || r.action == Pass || r.volumes.matchByName(v.Volume.Name)
 }
 
 // meetsSize compares the capacity of the volume, or what its claim asks for as long as it has none. What is no claim

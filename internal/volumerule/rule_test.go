@@ -111,6 +111,44 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestInlineCSI: the content of most such volumes is a vault's or an issuer's, and no rule about everything means it.
+func TestInlineCSI(t *testing.T) {
+	inline := scratch()
+	inline.Volume = &corev1.Volume{Name: "certificate", VolumeSource: corev1.VolumeSource{
+		CSI: &corev1.CSIVolumeSource{Driver: "csi.cert-manager.io"},
+	}}
+	for rule, want := range map[string]bool{
+		"action: include": false,
+		"action: exclude": false,
+		"action: include, namespaces: [shop], owners: [{kind: Job}]":   false,
+		"action: include, volumes: ['*']":                              false,
+		"action: include, volumes: ['**']":                             false,
+		"action: include, volumeTypes: [emptyDir]":                     false,
+		"action: include, volumeTypes: [csi, emptyDir]":                true,
+		"action: exclude, volumeTypes: [csi]":                          true,
+		"action: include, volumeTypes: [csi], volumes: ['*']":          true,
+		"action: include, volumeTypes: [csi], namespaces: [other]":     false,
+		"action: include, volumes: [certificate]":                      true,
+		"action: exclude, volumes: ['cert*']":                          true,
+		"action: include, volumes: [certificate], namespaces: [other]": false,
+	} {
+		rules, err := parse(t, volumerule.KeyRules, "rules: [{name: r, "+rule+"}]")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, got := rules.Match(inline); got != want {
+			t.Errorf("%s: the inline volume meets it: %v, want %v", rule, got, want)
+		}
+	}
+	rules, err := parse(t, volumerule.KeyOriginal, "veleroVolumeCfg: {excludeNamespaces: shop, includeVolumeTypes: csi}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, action, _ := rules.Match(inline); action != volumerule.Pass {
+		t.Errorf("the original's excluded namespace: the inline volume meets %q (%s)", name, action)
+	}
+}
+
 func TestFirstMatchWins(t *testing.T) {
 	rules, err := parse(t, volumerule.KeyRules, `rules:
 - {name: no jobs, action: exclude, owners: [{kind: Job}]}
