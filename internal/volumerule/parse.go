@@ -208,21 +208,6 @@ func (r *rule) setOwners(owners []ownerEntry) error {
 	return nil
 }
 
-// checkOwnerKind refuses kinds that never own a pod themselves, so that no rule waits for one in vain.
-func checkOwnerKind(kind string) error {
-	switch kind {
-	case "":
-		return errors.New("it is empty: write one such as StatefulSet or Job")
-	case "Deployment":
-		return errors.New("a Deployment owns no pods, its ReplicaSets do: write kind ReplicaSet, and for names the " +
-			"Deployment's with -* behind it")
-	case "CronJob":
-		return errors.New("a CronJob owns no pods, its Jobs do: write kind Job, and for names the CronJob's with -* " +
-			"behind it")
-	}
-	return nil
-}
-
 func selector(key string, written *metav1.LabelSelector) (labels.Selector, error) {
 	if written == nil {
 		return nil, nil //nolint:nilnil // a condition that is not there

@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 )
 
@@ -44,12 +43,6 @@ type rule struct {
 	atLeast        *resource.Quantity
 	atMost         *resource.Quantity
 	owners         []owner
-}
-
-// owner is a kind of a pod's owner, and its names.
-type owner struct {
-	kind  string
-	names globs
 }
 
 // Volume is what rules look at. Who hands over objects that were stripped must have kept what follows each field.
@@ -131,15 +124,6 @@ func sizeOf(v Volume) (resource.Quantity, bool) {
 		return size, known
 	}
 	return resource.Quantity{}, false
-}
-
-// meetsOwner looks at all owners of the pod: those that manage it and others.
-func (r *rule) meetsOwner(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.OwnerReferences, func(reference metav1.OwnerReference) bool {
-		return slices.ContainsFunc(r.owners, func(o owner) bool {
-			return o.kind == reference.Kind && (len(o.names) == 0 || o.names.match(reference.Name))
-		})
-	})
 }
 
 func storageClass(v Volume) string {

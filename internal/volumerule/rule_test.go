@@ -149,6 +149,50 @@ func TestInlineCSI(t *testing.T) {
 	}
 }
 
+// TestOwners has rules about what made a pod's owner, which only names tell.
+func TestOwners(t *testing.T) {
+	const hash = "6c8f7d9b5d"
+	for sentence, test := range map[string]struct {
+		kind, name, hash string
+		owners           string
+		want             bool
+	}{
+		"a Deployment":                        {"ReplicaSet", "web-" + hash, hash, "{kind: Deployment}", true},
+		"a Deployment by its name":            {"ReplicaSet", "web-" + hash, hash, "{kind: Deployment, names: [web]}", true},
+		"another Deployment":                  {"ReplicaSet", "web-shop-" + hash, hash, "{kind: Deployment, names: [web]}", false},
+		"its ReplicaSet":                      {"ReplicaSet", "web-" + hash, hash, "{kind: ReplicaSet, names: ['web-*']}", true},
+		"a ReplicaSet of its own":             {"ReplicaSet", "web-" + hash, "", "{kind: Deployment}", false},
+		"a ReplicaSet of another":             {"ReplicaSet", "web-" + hash, "5b", "{kind: Deployment}", false},
+		"a CronJob":                           {"Job", "nightly-29412345", "", "{kind: CronJob}", true},
+		"a CronJob by its name":               {"Job", "nightly-29412345", "", "{kind: CronJob, names: [nightly]}", true},
+		"a CronJob of before 1.21":            {"Job", "nightly-1600000000", "", "{kind: CronJob, names: [nightly]}", true},
+		"another CronJob":                     {"Job", "nightly-ledger-29412345", "", "{kind: CronJob, names: [nightly]}", false},
+		"a CronJob whose name has a number":   {"Job", "nightly-2-29412345", "", "{kind: CronJob, names: [nightly-2]}", true},
+		"its Job":                             {"Job", "nightly-29412345", "", "{kind: Job, names: ['nightly-*']}", true},
+		"a Job that a person has named":       {"Job", "migrate-all", "", "{kind: CronJob}", false},
+		"a Job that a person has counted":     {"Job", "migrate-2", "", "{kind: CronJob}", false},
+		"a Job named by a number":             {"Job", "29412345", "", "{kind: CronJob}", false},
+		"one of two":                          {"Job", "nightly-29412345", "", "{kind: Deployment}, {kind: CronJob}", true},
+		"a kind that others have brought":     {"Rollout", "web", "", "{kind: Rollout, names: [web]}", true},
+		"an owner whose name ends as such do": {"StatefulSet", "db-29412345", "", "{kind: CronJob}, {kind: Deployment}", false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			rules, err := parse(t, volumerule.KeyRules, "rules: [{name: r, action: include, owners: ["+test.owners+"]}]")
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := claimed()
+			v.Pod.OwnerReferences = []metav1.OwnerReference{{Kind: test.kind, Name: test.name}}
+			if test.hash != "" {
+				v.Pod.Labels["pod-template-hash"] = test.hash
+			}
+			if _, _, got := rules.Match(v); got != test.want {
+				t.Errorf("a pod of %s %s meets it: %v, want %v", test.kind, test.name, got, test.want)
+			}
+		})
+	}
+}
+
 func TestFirstMatchWins(t *testing.T) {
 	rules, err := parse(t, volumerule.KeyRules, `rules:
 - {name: no jobs, action: exclude, owners: [{kind: Job}]}
@@ -189,30 +233,33 @@ func TestParseRefuses(t *testing.T) {
 		content string
 		says    []string
 	}{
-		"what is no YAML":         {"rules: [", []string{"rules.yaml"}},
-		"no rule":                 {"rules: []", []string{"rules is empty"}},
-		"a field that is none":    {"rules: [{name: a, action: include, namespace: x}]", []string{"rules[0] (a)", `unknown field "namespace"`}},
-		"a field of another kind": {"rules: [{name: a, action: include, namespaces: x}]", []string{"rules[0] (a)", "namespaces"}},
-		"a rule that is none":     {"rules: [a]", []string{"rules[0]"}},
-		"two errors in a rule":    {"rules: [{name: a, action: x, size: {}}]", []string{"rules[0] (a): action", "; rules[0] (a): size"}},
-		"no name":                 {"rules: [{action: include}]", []string{"rules[0]: name"}},
-		"a name twice":            {"rules: [{name: a, action: include}, {name: a, action: exclude}]", []string{"rules[1] (a): name"}},
-		"another action":          {"rules: [{name: a, action: take}]", []string{`rules[0] (a): action: it is "take"`, "include or exclude"}},
-		"a bad pattern":           {"rules: [{name: a, action: include, namespaces: [team_x]}]", []string{"namespaces", `"team_x"`}},
-		"an empty pattern":        {"rules: [{name: a, action: include, volumes: ['']}]", []string{"volumes"}},
-		"a bad selector":          {"rules: [{name: a, action: include, podSelector: {matchExpressions: [{key: x, operator: Is}]}}]", []string{"podSelector"}},
-		"a type that is none":     {"rules: [{name: a, action: include, volumeTypes: [hostPath]}]", []string{"volumeTypes", `"hostPath"`}},
-		"no size":                 {"rules: [{name: a, action: include, size: {}}]", []string{"size: give it"}},
-		"a bad size":              {"rules: [{name: a, action: include, size: {atMost: big}}]", []string{"size.atMost", `"big"`}},
-		"sizes in wrong order":    {"rules: [{name: a, action: include, size: {atLeast: 2Gi, atMost: 1Gi}}]", []string{"atLeast 2Gi is above"}},
-		"a type list without one": {"rules: [{name: a, action: include, volumeTypes: []}]", []string{"volumeTypes: the list is empty"}},
-		"a list without one":      {"rules: [{name: a, action: include, namespaces: []}]", []string{"namespaces: the list is empty"}},
-		"no owners":               {"rules: [{name: a, action: include, owners: []}]", []string{"owners: the list is empty"}},
-		"what owns no pods":       {"rules: [{name: a, action: include, owners: [{kind: Deployment}]}]", []string{"owners[0].kind", "ReplicaSet"}},
-		"nor does this":           {"rules: [{name: a, action: include, owners: [{kind: CronJob}]}]", []string{"owners[0].kind", "kind Job"}},
-		"an action of no rule":    {"rules: [{name: a, action: pass}]", []string{"include or exclude"}},
-		"an owner without kind":   {"rules: [{name: a, action: include, owners: [{names: [x]}]}]", []string{"owners[0].kind"}},
-		"two rules that are bad":  {"rules: [{name: a, action: x}, {name: b, action: y}]", []string{"rules[0] (a)", "rules[1] (b)"}},
+		"what is no YAML":                   {"rules: [", []string{"rules.yaml"}},
+		"no rule":                           {"rules: []", []string{"rules is empty"}},
+		"a field that is none":              {"rules: [{name: a, action: include, namespace: x}]", []string{"rules[0] (a)", `unknown field "namespace"`}},
+		"a field of another kind":           {"rules: [{name: a, action: include, namespaces: x}]", []string{"rules[0] (a)", "namespaces"}},
+		"a rule that is none":               {"rules: [a]", []string{"rules[0]"}},
+		"two errors in a rule":              {"rules: [{name: a, action: x, size: {}}]", []string{"rules[0] (a): action", "; rules[0] (a): size"}},
+		"no name":                           {"rules: [{action: include}]", []string{"rules[0]: name"}},
+		"a name twice":                      {"rules: [{name: a, action: include}, {name: a, action: exclude}]", []string{"rules[1] (a): name"}},
+		"another action":                    {"rules: [{name: a, action: take}]", []string{`rules[0] (a): action: it is "take"`, "include or exclude"}},
+		"a bad pattern":                     {"rules: [{name: a, action: include, namespaces: [team_x]}]", []string{"namespaces", `"team_x"`}},
+		"an empty pattern":                  {"rules: [{name: a, action: include, volumes: ['']}]", []string{"volumes"}},
+		"a bad selector":                    {"rules: [{name: a, action: include, podSelector: {matchExpressions: [{key: x, operator: Is}]}}]", []string{"podSelector"}},
+		"a type that is none":               {"rules: [{name: a, action: include, volumeTypes: [hostPath]}]", []string{"volumeTypes", `"hostPath"`}},
+		"no size":                           {"rules: [{name: a, action: include, size: {}}]", []string{"size: give it"}},
+		"a bad size":                        {"rules: [{name: a, action: include, size: {atMost: big}}]", []string{"size.atMost", `"big"`}},
+		"sizes in wrong order":              {"rules: [{name: a, action: include, size: {atLeast: 2Gi, atMost: 1Gi}}]", []string{"atLeast 2Gi is above"}},
+		"a type list without one":           {"rules: [{name: a, action: include, volumeTypes: []}]", []string{"volumeTypes: the list is empty"}},
+		"a list without one":                {"rules: [{name: a, action: include, namespaces: []}]", []string{"namespaces: the list is empty"}},
+		"no owners":                         {"rules: [{name: a, action: include, owners: []}]", []string{"owners: the list is empty"}},
+		"a kind in small letters":           {"rules: [{name: a, action: include, owners: [{kind: statefulset}]}]", []string{"rules[0] (a): owners[0].kind", `"statefulset" is no kind: write StatefulSet`}},
+		"a kind of other letters":           {"rules: [{name: a, action: include, owners: [{kind: Job}, {kind: Statefulset}]}]", []string{"owners[1].kind", "write StatefulSet"}},
+		"a kind of several":                 {"rules: [{name: a, action: include, owners: [{kind: Jobs}]}]", []string{`"Jobs" is no kind: write Job`}},
+		"a resource":                        {"rules: [{name: a, action: include, owners: [{kind: cronjobs}]}]", []string{`"cronjobs" is no kind: write CronJob`}},
+		"an unknown kind without a capital": {"rules: [{name: a, action: include, owners: [{kind: rollout}]}]", []string{`"rollout" is no kind`, "capital"}},
+		"an action of no rule":              {"rules: [{name: a, action: pass}]", []string{"include or exclude"}},
+		"an owner without kind":             {"rules: [{name: a, action: include, owners: [{names: [x]}]}]", []string{"owners[0].kind"}},
+		"two rules that are bad":            {"rules: [{name: a, action: x}, {name: b, action: y}]", []string{"rules[0] (a)", "rules[1] (b)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parse(t, volumerule.KeyRules, test.content)
