@@ -136,7 +136,8 @@ func parseRule(content json.RawMessage) (rule, error) {
 	if err := yaml.UnmarshalStrict(content, &e); err != nil {
 		return rule{name: e.Name}, err
 	}
-	return e.parse()
+	parsed, err := e.parse()
+	return parsed, errors.Join(checkEmpty(content), err)
 }
 
 // parse returns the rule and all that is wrong with it.

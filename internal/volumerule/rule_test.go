@@ -286,6 +286,42 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestParseRefusesEmptyKeys: an exclude rule whose only condition is commented out must not exclude everything.
+func TestParseRefusesEmptyKeys(t *testing.T) {
+	for content, key := range map[string]string{
+		"namespaces:\n  # - shop":              "namespaces",
+		"podSelector:":                         "podSelector",
+		"podSelector: {matchLabels: }":         "podSelector.matchLabels",
+		"podSelector: {matchLabels: {name: }}": "podSelector.matchLabels.name",
+		"claimSelector: {matchExpressions: }":  "claimSelector.matchExpressions",
+		"claimSelector: {matchExpressions: [{key: a, operator: Exists, values: }]}": "claimSelector.matchExpressions[0].values",
+		"volumes: ~":                     "volumes",
+		"volumeTypes: null":              "volumeTypes",
+		"storageClasses:":                "storageClasses",
+		"size:":                          "size",
+		"size: {atLeast: , atMost: 1Gi}": "size.atLeast",
+		"size: {atLeast: 1Gi, atMost: }": "size.atMost",
+		"owners:":                        "owners",
+		"owners: [{kind: StatefulSet}, {kind: Job, names: }]": "owners[1].names",
+	} {
+		_, err := parse(t, volumerule.KeyRules, "rules:\n- name: none\n  action: exclude\n  "+content)
+		want := "rules[0] (none): " + key + ": nothing stands behind it: add an entry, or leave the key out"
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "nothing stands") != 1 {
+			t.Errorf("%s: error is %v, want one that says %q", content, err, want)
+		}
+	}
+	for content, says := range map[string]string{
+		"{name: , action: include}":                      "name: it is empty",
+		"{name: a, action: }":                            `action: it is ""`,
+		"{name: a, action: include, owners: [{kind: }]}": "owners[0].kind: it is empty",
+	} {
+		_, err := parse(t, volumerule.KeyRules, "rules: ["+content+"]")
+		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "leave the key out") {
+			t.Errorf("%s: error is %v, want no more than %q", content, err, says)
+		}
+	}
+}
+
 // TestOriginal reads configurations of velero-volume-controller, as its documentation has them.
 func TestOriginal(t *testing.T) {
 	const server = "clusterServerCfg: {masterURL: '', kubeConfig: '', leaseLockNamespace: velero, leaseLockName: x}\n"
