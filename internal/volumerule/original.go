@@ -54,7 +54,7 @@ func (o *originalVolume) rules() (*Rules, error) {
 	var problems [4]error
 	var excluded, included, jobs globs
 	var types []volumeType
-	jobs, problems[0] = parseGlobs("excludeJobs", entries(o.ExcludeJobs))
+	jobs, problems[0] = parseNames("excludeJobs", o.ExcludeJobs)
 	excluded, problems[1] = parseNamespaces("excludeNamespaces", o.ExcludeNamespaces)
 	included, problems[2] = parseNamespaces("includeNamespaces", o.IncludeNamespaces)
 	types, problems[3] = o.types()
@@ -66,7 +66,7 @@ func (o *originalVolume) rules() (*Rules, error) {
 	rules := &Rules{}
 	if len(jobs) > 0 {
 		rules.rules = append(rules.rules,
-			rule{name: "excludeJobs", action: Pass, owners: []owner{{kind: "Job", names: jobs}}})
+			rule{name: "excludeJobs", action: Pass, owners: []owner{{kind: kindJob, names: jobs}}})
 	}
 	if len(excluded) > 0 {
 		rules.rules = append(rules.rules, rule{name: "excludeNamespaces", action: Pass, namespaces: excluded})
@@ -91,10 +91,17 @@ func (o *originalVolume) validate() error {
 
 // types returns the types that are taken: claims, unless the configuration says otherwise.
 func (o *originalVolume) types() ([]volumeType, error) {
-	if include := entries(o.IncludeVolumeTypes); include != nil {
+	include, err := entries("includeVolumeTypes", o.IncludeVolumeTypes)
+	if err != nil {
+		return nil, err
+	}
+	if include != nil {
 		return parseTypes("includeVolumeTypes", include, true)
 	}
-	exclude := entries(o.ExcludeVolumeTypes)
+	exclude, err := entries("excludeVolumeTypes", o.ExcludeVolumeTypes)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := parseTypes("excludeVolumeTypes", exclude, true); err != nil {
 		return nil, err
 	}
@@ -110,16 +117,28 @@ func parseNamespaces(key, text string) (globs, error) {
 		return nil, fmt.Errorf("%s: %q has a star, and this file's namespaces are names: list them, leave it empty "+
 			"for all namespaces, or write rules under the key %s instead", key, text, KeyRules)
 	}
-	return parseGlobs(key, entries(text))
+	return parseNames(key, text)
 }
 
-// entries returns the entries of a list, without the space around them: the controller would look for it in names.
-func entries(text string) []string {
+func parseNames(key, text string) (globs, error) {
+	list, err := entries(key, text)
+	if err != nil {
+		return nil, err
+	}
+	return parseGlobs(key, list)
+}
+
+// entries returns the entries of a list, without the space around them: the controller would look for it in names. It
+// refuses a text that has none: for the controller that is a list which nothing is in, and no text at all is no list.
+func entries(key, text string) ([]string, error) {
 	var list []string
 	for entry := range strings.SplitSeq(text, ",") {
 		if entry = strings.TrimSpace(entry); entry != "" {
 			list = append(list, entry)
 		}
 	}
-	return list
+	if text != "" && list == nil {
+		return nil, fmt.Errorf("%s: %q has no entry in it: add one, or leave the text empty", key, text)
+	}
+	return list, nil
 }

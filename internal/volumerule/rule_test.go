@@ -249,6 +249,7 @@ func TestParseRefuses(t *testing.T) {
 		"no size":                           {"rules: [{name: a, action: include, size: {}}]", []string{"size: give it"}},
 		"a bad size":                        {"rules: [{name: a, action: include, size: {atMost: big}}]", []string{"size.atMost", `"big"`}},
 		"sizes in wrong order":              {"rules: [{name: a, action: include, size: {atLeast: 2Gi, atMost: 1Gi}}]", []string{"atLeast 2Gi is above"}},
+		"a type that was":                   {"rules: [{name: a, action: include, volumeTypes: [quobyte]}]", []string{"volumeTypes", `"quobyte"`}},
 		"a type list without one":           {"rules: [{name: a, action: include, volumeTypes: []}]", []string{"volumeTypes: the list is empty"}},
 		"a list without one":                {"rules: [{name: a, action: include, namespaces: []}]", []string{"namespaces: the list is empty"}},
 		"no owners":                         {"rules: [{name: a, action: include, owners: []}]", []string{"owners: the list is empty"}},
@@ -338,7 +339,10 @@ func TestOriginal(t *testing.T) {
 		"no claims":                    {"veleroVolumeCfg: {excludeVolumeTypes: 'hostPath,persistentVolumeClaim'}", false, false},
 		"no claims, but another type":  {"veleroVolumeCfg: {excludeVolumeTypes: emptyDir}", true, false},
 		"also what is never taken":     {"veleroVolumeCfg: {includeVolumeTypes: 'hostPath, persistentVolumeClaim'}", true, false},
-		"no Jobs of such a name":       {"veleroVolumeCfg: {excludeJobs: 'nightly*'}", false, false},
+		"types that Kubernetes once had": {
+			"veleroVolumeCfg: {includeVolumeTypes: 'persistentVolumeClaim,quobyte,storageos,scaleIO,flocker,photonPersistentDisk'}", true, false,
+		},
+		"no Jobs of such a name": {"veleroVolumeCfg: {excludeJobs: 'nightly*'}", false, false},
 		"empty values": {
 			"veleroVolumeCfg:\n  includeNamespaces: shop\n  excludeNamespaces:\n  includeVolumeTypes: persistentVolumeClaim\n  excludeVolumeTypes:\n  excludeJobs: weekly\n",
 			true, false,
@@ -374,6 +378,11 @@ func TestOriginal(t *testing.T) {
 		"a star for namespaces":        {"veleroVolumeCfg: {includeNamespaces: '*'}", "includeNamespaces"},
 		"a list that is one":           {"veleroVolumeCfg: {includeNamespaces: [a]}", "includeNamespaces"},
 		"a misspelt key":               {"veleroVolumeCfg: {includeNamespace: a}", "includeNamespace"},
+		"no entry among namespaces":    {"veleroVolumeCfg: {includeNamespaces: ','}", `veleroVolumeCfg.includeNamespaces: "," has no entry`},
+		"nor among excluded ones":      {"veleroVolumeCfg: {excludeNamespaces: ' '}", `excludeNamespaces: " " has no entry`},
+		"nor among types":              {"veleroVolumeCfg: {includeVolumeTypes: ' , '}", `includeVolumeTypes: " , " has no entry`},
+		"nor among excluded types":     {"veleroVolumeCfg: {excludeVolumeTypes: ','}", `excludeVolumeTypes: "," has no entry`},
+		"nor among Jobs":               {"veleroVolumeCfg: {excludeJobs: ' '}", `excludeJobs: " " has no entry`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := parse(t, volumerule.KeyOriginal, test.config); err == nil || !strings.Contains(err.Error(), test.says) {

@@ -66,10 +66,13 @@ func volumeTypes() []volumeType {
 	}
 }
 
-// ignoredTypes are those of volumes that Velero passes over and that no rule can change: the configuration of
-// velero-volume-controller may list them, a rule of ours may not.
+// ignoredTypes are those of volumes that Velero passes over and that no rule can change, and those that Kubernetes has
+// only had: the configuration of velero-volume-controller may list them, a rule of ours may not.
 func ignoredTypes() []string {
-	return []string{"hostPath", "secret", "configMap", "projected", "downwardAPI", "gitRepo", "image"}
+	return []string{
+		"hostPath", "secret", "configMap", "projected", "downwardAPI", "gitRepo", "image",
+		"quobyte", "storageos", "scaleIO", "flocker", "photonPersistentDisk",
+	}
 }
 
 // parseTypes returns the types of these names. With ignored, names of ignoredTypes are left out and not refused.
