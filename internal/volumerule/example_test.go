@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
@@ -29,8 +30,23 @@ func TestRulesToCopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"no Jobs", "caches", "databases", "team blue"}, rules.Names()); diff != "" {
-		t.Error(diff)
+	if name, action, _ := rules.Match(claimed()); name != "" || action != "" {
+		t.Errorf("a volume that they are not about meets %q (%s)", name, action)
+	}
+	for namespace, want := range map[string]string{"shop-eu": "databases", "blue-1": "team blue"} {
+		v := claimed()
+		v.Pod.Namespace, v.Pod.Labels["tier"], v.Claim.Spec.StorageClassName = namespace, "queue", ptr.To("fast-ssd")
+		if name, _, _ := rules.Match(v); name != want {
+			t.Errorf("a claim in namespace %s meets %q, want %q", namespace, name, want)
+		}
+		v.Claim.Labels["purpose"] = "cache"
+		if name, _, _ := rules.Match(v); name != "caches" {
+			t.Errorf("a cache in namespace %s meets %q", namespace, name)
+		}
+		v.Pod.OwnerReferences[0].Name = "nightly-29412345"
+		if name, _, _ := rules.Match(v); name != "no Jobs" {
+			t.Errorf("a claim of a nightly Job in namespace %s meets %q", namespace, name)
+		}
 	}
 	if diff := cmp.Diff(volumerule.Labels(), configMap.Labels); diff != "" {
 		t.Errorf("the plugin does not find it: %s", diff)

@@ -32,6 +32,9 @@ type originalVolume struct {
 // passes over, and all that is included. The controller knew volumes of claims only; any other type that is included
 // is taken here, too, since it was asked for.
 func parseOriginal(content string) (*Rules, error) {
+	if err := checkOneDocument(content); err != nil {
+		return nil, fmt.Errorf("%s: %w", KeyOriginal, err)
+	}
 	var config original
 	if err := yaml.UnmarshalStrict([]byte(content), &config); err != nil {
 		return nil, fmt.Errorf("%s: %w", KeyOriginal, err)

@@ -94,6 +94,9 @@ func parseData(data map[string]string) (*Rules, error) {
 }
 
 func parseRules(content string) (*Rules, error) {
+	if err := checkOneDocument(content); err != nil {
+		return nil, fmt.Errorf("%s: %w", KeyRules, err)
+	}
 	var doc document
 	if err := yaml.UnmarshalStrict([]byte(content), &doc); err != nil {
 		return nil, fmt.Errorf("%s: %w", KeyRules, err)

@@ -70,18 +70,6 @@ func (r *Rules) Match(v Volume) (name string, action Action, found bool) {
 	return "", "", false
 }
 
-// Names returns the rules' names in their order.
-func (r *Rules) Names() []string {
-	if r == nil {
-		return nil
-	}
-	names := make([]string, 0, len(r.rules))
-	for i := range r.rules {
-		names = append(names, r.rules[i].name)
-	}
-	return names
-}
-
 func (r *rule) meets(v Volume) bool {
 	return (len(r.namespaces) == 0 || r.namespaces.match(v.Pod.Namespace)) &&
 		(r.podSelector == nil || r.podSelector.Matches(labels.Set(v.Pod.Labels))) &&

@@ -209,7 +209,7 @@ func TestFirstMatchWins(t *testing.T) {
 		t.Errorf("another pod meets %q (%s)", name, action)
 	}
 	var none *volumerule.Rules
-	if _, _, found := none.Match(free); found || none.Names() != nil {
+	if _, _, found := none.Match(free); found {
 		t.Error("no rules match")
 	}
 }
@@ -319,6 +319,34 @@ func TestParseRefusesEmptyKeys(t *testing.T) {
 		_, err := parse(t, volumerule.KeyRules, "rules: ["+content+"]")
 		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "leave the key out") {
 			t.Errorf("%s: error is %v, want no more than %q", content, err, says)
+		}
+	}
+}
+
+// TestParseReadsOneDocument: what stands behind --- would be no rules, and nobody would notice.
+func TestParseReadsOneDocument(t *testing.T) {
+	const rules, original = "rules: [{name: a, action: include}]\n", "veleroVolumeCfg: {}\n"
+	for sentence, test := range map[string]struct {
+		key, content string
+		refused      bool
+	}{
+		"two documents":                   {volumerule.KeyRules, rules + "---\n" + rules, true},
+		"a second one that is no YAML":    {volumerule.KeyRules, rules + "---\nrules: [", true},
+		"a first one that is empty":       {volumerule.KeyRules, "# mine\n---\n---\n" + rules, true},
+		"three, and the second is empty":  {volumerule.KeyRules, rules + "---\n---\n" + rules, true},
+		"two of the original":             {volumerule.KeyOriginal, original + "---\n" + original, true},
+		"one that begins with a marker":   {volumerule.KeyRules, "# mine\n---\n" + rules, false},
+		"one that ends with a marker":     {volumerule.KeyRules, rules + "---\n# no more\n", false},
+		"one that has an end":             {volumerule.KeyRules, rules + "...\n", false},
+		"dashes in a text of its":         {volumerule.KeyRules, "rules:\n- action: include\n  name: |\n    a\n    ---\n    b\n", false},
+		"an original that begins with it": {volumerule.KeyOriginal, "---\n" + original, false},
+	} {
+		_, err := parse(t, test.key, test.content)
+		if test.refused && (err == nil || !strings.Contains(err.Error(), test.key+": there is a second document")) {
+			t.Errorf("%s: error is %v, want one about the second document", sentence, err)
+		}
+		if !test.refused && err != nil {
+			t.Errorf("%s: %v", sentence, err)
 		}
 	}
 }
