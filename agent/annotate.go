@@ -19,7 +19,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/controller"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
-	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/pluginconfig"
 )
 
 const (
@@ -94,11 +95,11 @@ func (a *annotator) annotate(ctx context.Context) error {
 func (a *annotator) tell(ctx context.Context, why error) {
 	var list corev1.ConfigMapList
 	if err := a.reader.List(ctx, &list, client.InNamespace(a.namespace),
-		client.MatchingLabels(volumerule.Labels())); err != nil {
+		client.MatchingLabelsSelector{Selector: pluginconfig.Selector(contract.PluginKindBackup)}); err != nil {
 		ctrl.Log.V(1).Info("Finding the rules to put an Event on", "reason", err.Error())
 		return
 	}
-	if configMap := volumerule.Choose(list.Items); configMap != nil {
+	if configMap, _ := pluginconfig.Choose(list.Items); configMap != nil {
 		a.recorder.Event(configMap, corev1.EventTypeWarning, resticv1.ReasonAnnotateFailed,
 			fmt.Sprintf("Pods are not annotated: %v", why))
 	}

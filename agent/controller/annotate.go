@@ -23,6 +23,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/pluginconfig"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
@@ -100,11 +101,10 @@ func annotatable(pod *corev1.Pod) bool {
 // nil.
 func (r *AnnotateReconciler) readRules(ctx context.Context) (*volumerule.Rules, *corev1.ConfigMap, error) {
 	var list corev1.ConfigMapList
-	if err := r.Client.List(ctx, &list, client.InNamespace(r.Namespace), client.MatchingLabels(volumerule.Labels()),
-		client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.Client.List(ctx, &list, client.InNamespace(r.Namespace), rulesSelector(), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, nil, fmt.Errorf("listing the ConfigMaps with rules: %w", err)
 	}
-	configMap := volumerule.Choose(list.Items)
+	configMap, _ := pluginconfig.Choose(list.Items)
 	r.rules.mu.Lock()
 	defer r.rules.mu.Unlock()
 	last := r.rules.configMap

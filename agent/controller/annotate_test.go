@@ -43,11 +43,16 @@ func annotations(pairs ...string) map[string]string {
 	return all
 }
 
+// rulesLabels are what a ConfigMap with rules is found by.
+func rulesLabels() map[string]string {
+	return map[string]string{contract.LabelPluginConfig: "", contract.LabelPluginName: contract.PluginKindBackup}
+}
+
 func rulesConfigMap(name, rules string) *corev1.ConfigMap {
 	object := &corev1.ConfigMap{
 		ObjectMeta: objectMeta(velero, name), Data: map[string]string{volumerule.KeyRules: rules},
 	}
-	object.Labels, object.UID = volumerule.Labels(), types.UID(name)
+	object.Labels, object.UID = rulesLabels(), types.UID(name)
 	return object
 }
 

@@ -10,7 +10,6 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -19,8 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/pluginconfig"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
-	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
 
 // indexClaims is the key of the index of pods by the names of their claims.
@@ -87,7 +86,7 @@ func AnnotateCache(namespace string) cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.ConfigMap{}: {
 				Namespaces: map[string]cache.Config{namespace: {}},
-				Label:      labels.SelectorFromSet(volumerule.Labels()),
+				Label:      pluginconfig.Selector(contract.PluginKindBackup),
 			},
 			&corev1.Pod{}:                   {Transform: reducePod},
 			&corev1.PersistentVolumeClaim{}: {Transform: reduceClaim},

@@ -5,6 +5,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/pluginconfig"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
 
@@ -35,16 +38,20 @@ type RuleWatch struct {
 	// Namespace is Velero's.
 	Namespace string
 
-	// told is what was said of each ConfigMap, by name and version.
-	told map[string]string
+	// told is what was said of each ConfigMap that has rules, toldUnread of the others: see tell.
+	told, toldUnread map[string]string
 }
 
 // Start looks at the rules until the context ends. It never fails: what goes wrong is logged and tried again.
 func (w *RuleWatch) Start(ctx context.Context) error {
 	ticker := time.NewTicker(rulesInterval)
 	defer ticker.Stop()
-	for {
-		if err := w.cycle(ctx); err != nil && ctx.Err() == nil {
+	for turn := 0; ; turn++ {
+		err := w.cycle(ctx)
+		if turn%unreadTurns == 0 {
+			err = errors.Join(err, w.cycleUnread(ctx))
+		}
+		if err != nil && ctx.Err() == nil {
 			ctrl.LoggerFrom(ctx).Error(err, "Looking at the rules that select volumes")
 		}
 		select {
@@ -58,12 +65,11 @@ func (w *RuleWatch) Start(ctx context.Context) error {
 // cycle looks once. A ConfigMap gets an Event for each of its versions that has something wrong.
 func (w *RuleWatch) cycle(ctx context.Context) error {
 	var list corev1.ConfigMapList
-	if err := w.Reader.List(ctx, &list, client.InNamespace(w.Namespace),
-		client.MatchingLabels(volumerule.Labels())); err != nil {
+	if err := w.Reader.List(ctx, &list, client.InNamespace(w.Namespace), rulesSelector()); err != nil {
 		w.Metrics.RulesUnknown()
 		return fmt.Errorf("listing the ConfigMaps with rules: %w", err)
 	}
-	used := volumerule.Choose(list.Items)
+	used, _ := pluginconfig.Choose(list.Items)
 	_, problem := volumerule.Parse(used)
 	w.Metrics.RulesValid(problem == nil)
 	told := map[string]string{}
@@ -72,17 +78,27 @@ func (w *RuleWatch) cycle(ctx context.Context) error {
 		message := ""
 		switch {
 		case configMap.Name != used.Name:
-			message = fmt.Sprintf("It is not used, since ConfigMap %s comes first by name: delete one of them, or "+
-				"take its labels off", used.Name)
+			message = fmt.Sprintf("It is not used, since ConfigMap %s comes first by name: delete one of them", used.Name)
 		case problem != nil:
 			message = "Nothing is selected by rules, and backups are PartiallyFailed: " + problem.Error()
 		}
-		key := strings.Join([]string{configMap.Name, string(configMap.UID), configMap.ResourceVersion, message}, "/")
-		told[configMap.Name] = key
-		if message != "" && w.told[configMap.Name] != key {
-			w.Recorder.Event(configMap, corev1.EventTypeWarning, resticv1.ReasonBadConfiguration, clip(message))
-		}
+		w.tell(configMap, message, w.told, told)
 	}
 	w.told = told
 	return nil
+}
+
+// tell puts an Event on a ConfigMap that has something wrong, unless that was said of this version of it before. What is
+// said is noted by the ConfigMap's name.
+func (w *RuleWatch) tell(configMap *corev1.ConfigMap, message string, before, told map[string]string) {
+	key := strings.Join([]string{configMap.Name, string(configMap.UID), configMap.ResourceVersion, message}, "/")
+	told[configMap.Name] = key
+	if message != "" && before[configMap.Name] != key {
+		w.Recorder.Event(configMap, corev1.EventTypeWarning, resticv1.ReasonBadConfiguration, clip(message))
+	}
+}
+
+// rulesSelector selects the ConfigMaps with rules.
+func rulesSelector() client.ListOption {
+	return client.MatchingLabelsSelector{Selector: pluginconfig.Selector(contract.PluginKindBackup)}
 }

@@ -4,17 +4,20 @@
 package controller
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
 func rulesOf(name, content string) *corev1.ConfigMap {
 	configMap := &corev1.ConfigMap{ObjectMeta: objectMeta(velero, name), Data: map[string]string{"rules.yaml": content}}
-	configMap.Labels = volumerule.Labels()
+	configMap.Labels = rulesLabels()
 	return configMap
 }
 
@@ -63,8 +66,126 @@ func TestRuleWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("a second ConfigMap pushes the first out", "1", "It is not used, since ConfigMap another comes first by name")
+	marked := rulesOf("a-third", "rules: []")
+	marked.Labels[contract.LabelPluginConfig] = "true"
+	if err := w.client.Create(t.Context(), marked); err != nil {
+		t.Fatal(err)
+	}
+	look("one whose first label has a value counts", "0", "velero/a-third: rules.yaml: rules is empty",
+		"ConfigMap a-third comes first by name: delete one of them", "ConfigMap a-third comes first by name")
 	w.metrics.LeaderGone()
 	if got := w.gauge("velero_restic_rules_valid"); got != "" {
 		t.Errorf("when another agent leads the gauge is %q", got)
+	}
+}
+
+// TestRuleWatchTellsOfWhatNobodyReads: with labels that are nearly right there are no rules, and no backup can say so.
+func TestRuleWatchTellsOfWhatNobodyReads(t *testing.T) {
+	const good = "rules: [{name: all, action: include}]"
+	const marker, plugin = contract.LabelPluginConfig, contract.LabelPluginName
+	for sentence, test := range map[string]struct {
+		labels map[string]string
+		key    string
+		says   []string // in one Event, none without
+	}{
+		"rules":                         {labels: rulesLabels(), key: "rules.yaml"},
+		"rules with a value":            {labels: map[string]string{marker: "true", plugin: "BackupItemAction"}, key: "rules.yaml"},
+		"the original's rules":          {labels: rulesLabels(), key: "config.yml"},
+		"the restore helper's settings": {labels: map[string]string{marker: "", plugin: "RestoreItemAction"}, key: "image"},
+		"another plugin's":              {labels: map[string]string{marker: "", "velero.io/change-storage-class": "RestoreItemAction"}, key: "fast"},
+		"somebody else's":               {key: "config.yml"},
+		"rules without labels": {
+			key: "rules.yaml", says: []string{marker, plugin + "=BackupItemAction", "kubectl -n velero label configmap nearly"},
+		},
+		"rules without the first label":  {labels: map[string]string{plugin: "BackupItemAction"}, key: "rules.yaml", says: []string{marker}},
+		"rules without the second label": {labels: map[string]string{marker: ""}, key: "rules.yaml", says: []string{plugin + "=BackupItemAction"}},
+		"rules of the other kind": {
+			labels: map[string]string{marker: "", plugin: "RestoreItemAction"}, key: "rules.yaml",
+			says: []string{plugin + "=BackupItemAction"},
+		},
+		"a kind that is none": {
+			labels: map[string]string{marker: "", plugin: "BackupItemActions"}, key: "config.yml",
+			says: []string{plugin, `"BackupItemActions"`, "BackupItemAction for rules", "RestoreItemAction for"},
+		},
+		"settings without the first label": {
+			labels: map[string]string{plugin: "RestoreItemAction"}, key: "image",
+			says: []string{"lacks the label " + marker, plugin + "=RestoreItemAction"},
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			w := newWorld(t)
+			watch := &RuleWatch{Reader: w.client, Recorder: w.recorder, Metrics: w.metrics, Namespace: velero}
+			configMap := rulesOf("nearly", "")
+			configMap.Labels, configMap.Data = test.labels, map[string]string{test.key: good}
+			other := configMap.DeepCopy()
+			other.Namespace = shop
+			w.create(configMap)
+			w.create(other)
+			look := func() []string {
+				t.Helper()
+				if err := watch.cycleUnread(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				return w.events()
+			}
+			events := look()
+			if (len(events) == 1) != (test.says != nil) || len(events) > 1 {
+				t.Fatalf("Events are %q", events)
+			}
+			for _, part := range append(test.says, "Warning BadConfiguration Nobody reads") {
+				if test.says != nil && !strings.Contains(events[0], part) {
+					t.Errorf("the Event %q does not say %q", events[0], part)
+				}
+			}
+			if again := look(); len(again) != 0 {
+				t.Errorf("it is told again: %q", again)
+			}
+		})
+	}
+}
+
+// pages answers a list in pages of one.
+type pages struct{ client.Reader }
+
+func (p pages) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	asked := &client.ListOptions{}
+	for _, option := range options {
+		option.ApplyToList(asked)
+	}
+	var all corev1.ConfigMapList
+	if err := p.Reader.List(ctx, &all, client.InNamespace(asked.Namespace)); err != nil {
+		return err
+	}
+	at := 0
+	if asked.Continue != "" {
+		if _, err := fmt.Sscan(asked.Continue, &at); err != nil {
+			return err
+		}
+	}
+	page, ok := list.(*corev1.ConfigMapList)
+	if !ok || asked.Limit == 0 {
+		return fmt.Errorf("listing %T with limit %d", list, asked.Limit)
+	}
+	page.Items = all.Items[at : at+1]
+	if at+1 < len(all.Items) {
+		page.Continue = fmt.Sprint(at + 1)
+	}
+	return nil
+}
+
+// TestRuleWatchLooksAtAllPages sees that none is left out, and that they come in pages.
+func TestRuleWatchLooksAtAllPages(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"a", "b", "c"} {
+		configMap := rulesOf(name, "rules: []")
+		configMap.Labels = nil
+		w.create(configMap)
+	}
+	watch := &RuleWatch{Reader: pages{w.client}, Recorder: w.recorder, Metrics: w.metrics, Namespace: velero}
+	if err := watch.cycleUnread(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if events := w.events(); len(events) != 3 {
+		t.Errorf("Events are %q", events)
 	}
 }

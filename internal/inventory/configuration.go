@@ -13,7 +13,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/pluginconfig"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
@@ -123,10 +125,10 @@ func (c *configuration) configMapChanged(before, after *corev1.ConfigMap) {
 
 // holdsRules says whether a ConfigMap is the plugin's configuration with rules.
 func holdsRules(c *corev1.ConfigMap) bool {
-	return c != nil && labels.SelectorFromSet(volumerule.Labels()).Matches(labels.Set(c.Labels))
+	return c != nil && pluginconfig.Selector(contract.PluginKindBackup).Matches(labels.Set(c.Labels))
 }
 
-// readRules reads the rules as the plugin does: from the first ConfigMap by name.
+// readRules reads the rules as the plugin does.
 func (c *configuration) readRules() {
 	var found []corev1.ConfigMap
 	for _, configMap := range c.configMaps {
@@ -134,7 +136,8 @@ func (c *configuration) readRules() {
 			found = append(found, *configMap)
 		}
 	}
-	c.rules, c.rulesError = volumerule.Parse(volumerule.Choose(found))
+	used, _ := pluginconfig.Choose(found)
+	c.rules, c.rulesError = volumerule.Parse(used)
 }
 
 // serverChanged takes what is known of Velero's server, and says whether that is new.

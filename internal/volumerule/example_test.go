@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/pluginconfig"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
 
@@ -48,7 +50,7 @@ func TestRulesToCopy(t *testing.T) {
 			t.Errorf("a claim of a nightly Job in namespace %s meets %q", namespace, name)
 		}
 	}
-	if diff := cmp.Diff(volumerule.Labels(), configMap.Labels); diff != "" {
-		t.Errorf("the plugin does not find it: %s", diff)
+	if !pluginconfig.Selector(contract.PluginKindBackup).Matches(labels.Set(configMap.Labels)) {
+		t.Errorf("the plugin does not find it by the labels %v", configMap.Labels)
 	}
 }

@@ -228,8 +228,11 @@ func (a *annotated) untouched(pods ...*corev1.Pod) {
 // rulesOf is a ConfigMap with them.
 func rulesOf(content string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: "volume-rules", Labels: volumerule.Labels()},
-		Data:       map[string]string{volumerule.KeyRules: content},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "velero", Name: "volume-rules",
+			Labels: map[string]string{"velero.io/plugin-config": "", "velero.io/restic": "BackupItemAction"},
+		},
+		Data: map[string]string{volumerule.KeyRules: content},
 	}
 }
 

@@ -5,36 +5,31 @@ package cluster
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/pluginconfig"
 )
 
 // PluginConfig returns the ConfigMap that configures the plugin's actions of this kind, nil without one.
 // Of several it takes the first by name; the second result says so for people, and is empty otherwise.
 func (c *Cluster) PluginConfig(kind string) (*corev1.ConfigMap, string, error) {
 	var list corev1.ConfigMapList
-	labels := client.MatchingLabels{contract.LabelPluginConfig: "", contract.LabelPluginName: kind}
 	err := c.Retry(func() error {
-		return c.Client.List(c.Context, &list, client.InNamespace(c.Namespace), labels)
+		return c.Client.List(c.Context, &list, client.InNamespace(c.Namespace),
+			client.MatchingLabelsSelector{Selector: pluginconfig.Selector(kind)})
 	})
 	if err != nil {
 		return nil, "", fmt.Errorf("listing the ConfigMaps with label %s=%s in namespace %s: %w",
 			contract.LabelPluginName, kind, c.Namespace, err)
 	}
-	if len(list.Items) == 0 {
-		return nil, "", nil
-	}
-	slices.SortFunc(list.Items, func(a, b corev1.ConfigMap) int { return strings.Compare(a.Name, b.Name) })
+	used, others := pluginconfig.Choose(list.Items)
 	warning := ""
-	if len(list.Items) > 1 {
+	if len(others) > 0 {
 		warning = fmt.Sprintf("ConfigMaps %s and %s in namespace %s both carry label %s=%s: %s is used, delete "+
-			"the other",
-			list.Items[0].Name, list.Items[1].Name, c.Namespace, contract.LabelPluginName, kind, list.Items[0].Name)
+			"the other", used.Name, others[0], c.Namespace, contract.LabelPluginName, kind, used.Name)
 	}
-	return &list.Items[0], warning, nil
+	return used, warning, nil
 }
