@@ -235,30 +235,40 @@ func (r *AnnotateReconciler) write(
 		return ctrl.Result{}, err
 	}
 	err = r.Client.Patch(ctx, pod.DeepCopy(), patch, client.FieldOwner(annotateOwner))
-	log := ctrl.LoggerFrom(ctx)
 	switch {
 	case err == nil:
-		log.V(1).Info("Annotated")
+		ctrl.LoggerFrom(ctx).V(1).Info("Annotated")
 		r.Metrics.PodAnnotated(metric.AnnotationWritten)
 	case apierrors.IsNotFound(err):
 	case apierrors.IsConflict(err):
 		return ctrl.Result{RequeueAfter: conflictInterval}, nil
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
-		r.Metrics.PodAnnotated(metric.AnnotationRefused)
-		message := fmt.Sprintf("Annotation %s of pod %s/%s cannot be written, and is tried again in %s: %v. The agent "+
-			"needs the rights of examples/component/annotate", contract.AnnotationVolumesToBackup, pod.Namespace,
-			pod.Name, refusedInterval, err)
-		log.Info(message)
-		var about runtime.Object = pod
-		if configMap != nil {
-			about = configMap
-		}
-		r.Recorder.Event(about, corev1.EventTypeWarning, resticv1.ReasonAnnotateFailed, clip(message))
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		r.tellRefused(ctx, pod, configMap, err)
 		return ctrl.Result{RequeueAfter: refusedInterval}, nil
 	default:
 		return ctrl.Result{}, fmt.Errorf("annotating pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return ctrl.Result{}, nil
+}
+
+// tellRefused tells of a pod that must not be written: for want of rights, or since an admission policy or a webhook
+// says so. A webhook that gives no code makes it a bad request (Kubernetes v1.36.3,
+// apiserver/pkg/admission/plugin/webhook/errors/statuserror.go, ToStatusErr).
+func (r *AnnotateReconciler) tellRefused(
+	ctx context.Context, pod *corev1.Pod, configMap *corev1.ConfigMap, why error,
+) {
+	r.Metrics.PodAnnotated(metric.AnnotationRefused)
+	message := fmt.Sprintf("Annotation %s of pod %s/%s cannot be written, and is tried again in %s: %v",
+		contract.AnnotationVolumesToBackup, pod.Namespace, pod.Name, refusedInterval, why)
+	if apierrors.IsForbidden(why) {
+		message += ". The agent needs the rights of examples/component/annotate"
+	}
+	ctrl.LoggerFrom(ctx).Info(message)
+	var about runtime.Object = pod
+	if configMap != nil {
+		about = configMap
+	}
+	r.Recorder.Event(about, corev1.EventTypeWarning, resticv1.ReasonAnnotateFailed, clip(message))
 }
 
 // annotationPatch is a merge patch of these annotations and nothing else, which the API server refuses as soon as the

@@ -232,19 +232,29 @@ func TestAnnotateGoesByOneConfigMap(t *testing.T) {
 
 func TestAnnotateRefused(t *testing.T) {
 	pods := schema.GroupResource{Resource: "pods"}
+	webhook := func(code int32) error {
+		return &apierrors.StatusError{ErrStatus: metav1.Status{
+			Status: metav1.StatusFailure, Code: code, Message: `admission webhook "no.example.com" denied the request`,
+		}}
+	}
 	cases := map[string]struct {
 		answer  error
 		again   bool // after a while
 		fails   bool
 		refused float64
+		rights  bool // it is for want of rights
 	}{
 		"the pod has changed meanwhile": {answer: apierrors.NewConflict(pods, "web", errors.New("changed")), again: true},
 		"the pod is gone":               {answer: apierrors.NewNotFound(pods, "web")},
-		"the agent may not":             {answer: apierrors.NewForbidden(pods, "web", errors.New("no rights")), again: true, refused: 1},
+		"the agent may not": {
+			answer: apierrors.NewForbidden(pods, "web", errors.New("no rights")), again: true, refused: 1, rights: true,
+		},
 		"an admission policy refuses it": {
 			answer: apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web", nil), again: true, refused: 1,
 		},
-		"the API server is away": {answer: apierrors.NewInternalError(errors.New("away")), fails: true},
+		"a webhook refuses it without a code": {answer: webhook(400), again: true, refused: 1},
+		"a webhook refuses it with a code":    {answer: webhook(422), again: true, refused: 1},
+		"the API server is away":              {answer: apierrors.NewInternalError(errors.New("away")), fails: true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -263,9 +273,11 @@ func TestAnnotateRefused(t *testing.T) {
 			}
 			events := w.events()
 			if told := len(events) == 1 && strings.Contains(events[0], "AnnotateFailed") &&
-				strings.Contains(events[0], "shop/web") && strings.Contains(events[0], "examples/component/annotate"); told !=
-				(c.refused > 0) {
+				strings.Contains(events[0], "shop/web"); told != (c.refused > 0) {
 				t.Errorf("the Events are %q", events)
+			}
+			if strings.Contains(strings.Join(events, ""), "examples/component/annotate") != c.rights {
+				t.Errorf("that rights are missing is %v, and the Events are %q", c.rights, events)
 			}
 			if got := w.counted(t, "refused"); got != c.refused {
 				t.Errorf("%v refusals are counted, want %v", got, c.refused)
