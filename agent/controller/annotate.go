@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
@@ -180,23 +179,6 @@ func (r *AnnotateReconciler) get(ctx context.Context, key client.ObjectKey, obje
 		return false, fmt.Errorf("reading %T %s: %w", object, key, err)
 	}
 	return true, nil
-}
-
-// namedByRules returns the value of the annotation that the rules want; empty for none. A volume that can never be
-// backed up is not named. One that cannot be now is: the pod may run, and its claim be bound, when a backup comes.
-func namedByRules(in selection.Input) string {
-	var names []string
-	for _, decision := range selection.Decide(in) {
-		if decision.How != selection.HowRule {
-			continue
-		}
-		switch decision.Reason {
-		case selection.ReasonHostPath, selection.ReasonBlockVolume, selection.ReasonImageVolume:
-		default:
-			names = append(names, decision.Volume)
-		}
-	}
-	return strings.Join(names, ",") // without spaces: Velero's core takes them for a part of the name
 }
 
 // annotationChanges returns what has to change in a pod's annotations for the value that the rules want: nil removes

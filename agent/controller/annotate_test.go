@@ -6,6 +6,9 @@ package controller
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -20,8 +23,11 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/yaml"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
 
@@ -81,6 +87,12 @@ func TestAnnotate(t *testing.T) {
 	}
 	with := func(key, value string) func(*corev1.Pod) {
 		return func(p *corev1.Pod) { p.Annotations[key] = value }
+	}
+	mountedBy := func(spec corev1.PodSpec) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.Spec.Containers, p.Spec.InitContainers = spec.Containers, spec.InitContainers
+			p.Spec.EphemeralContainers = spec.EphemeralContainers
+		}
 	}
 	cases := map[string]struct {
 		rules  string // no ConfigMap without any
@@ -145,6 +157,36 @@ func TestAnnotate(t *testing.T) {
 		"a pod that is being deleted":   {rules: claimsOnly, now: annotations(), change: func(p *corev1.Pod) { p.DeletionTimestamp, p.Finalizers = ptr.To(metav1.Now()), []string{"a/b"} }},
 		"a rule about the claim's size": {rules: "rules: [{name: small, action: include, size: {atMost: 1Gi}}]", now: annotations(), want: annotations(named, "data", byRule, "data")},
 		"the claim is too large for it": {rules: "rules: [{name: small, action: include, size: {atMost: 1Mi}}]", now: annotations()},
+		"no container mounts it":        {rules: claimsOnly, now: annotations(), change: mountedBy(corev1.PodSpec{})},
+		"none does, and the pod is not yet running": {
+			rules: claimsOnly, now: annotations(), change: func(p *corev1.Pod) { mountedBy(corev1.PodSpec{})(p); in(corev1.PodPending)(p) },
+		},
+		"none does any more": {
+			rules: claimsOnly, now: annotations(named, "data", byRule, "data"), change: mountedBy(corev1.PodSpec{}), want: annotations(),
+		},
+		"an init container mounts it": {
+			rules: claimsOnly, now: annotations(), want: annotations(named, "data", byRule, "data"),
+			change: mountedBy(corev1.PodSpec{InitContainers: []corev1.Container{{VolumeMounts: []corev1.VolumeMount{{Name: "data"}}}}}),
+		},
+		"an ephemeral container mounts it": {
+			rules: claimsOnly, now: annotations(), want: annotations(named, "data", byRule, "data"),
+			change: mountedBy(corev1.PodSpec{EphemeralContainers: []corev1.EphemeralContainer{{
+				EphemeralContainerCommon: corev1.EphemeralContainerCommon{VolumeMounts: []corev1.VolumeMount{{Name: "data"}}},
+			}}}),
+		},
+		"the pod is for Windows": {rules: claimsOnly, now: annotations(), change: func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }},
+		"types that core would want itself": {
+			rules: "rules: [{name: shop, action: include, volumeTypes: [csi, iscsi, emptyDir]}]", now: annotations(),
+			change: func(p *corev1.Pod) {
+				for name, source := range map[string]corev1.VolumeSource{
+					"inline": {CSI: &corev1.CSIVolumeSource{Driver: "d"}}, "disk": {ISCSI: &corev1.ISCSIVolumeSource{}},
+				} {
+					p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: source})
+					p.Spec.Containers[0].VolumeMounts = append(p.Spec.Containers[0].VolumeMounts, corev1.VolumeMount{Name: name})
+				}
+			},
+			want: annotations(named, "cache", byRule, "cache"),
+		},
 		"a block volume": {rules: claimsOnly, now: annotations(), change: func(p *corev1.Pod) {
 			p.Spec.Containers = []corev1.Container{{VolumeDevices: []corev1.VolumeDevice{{Name: "data"}}}}
 		}},
@@ -325,16 +367,24 @@ func (w *world) counted(t *testing.T, result string) float64 {
 	return 0
 }
 
-// TestAnnotateReduces sees that what the cache keeps of objects is enough to decide as on the whole ones.
+// TestAnnotateReduces sees that what the cache keeps of a pod is enough to decide as on the whole one.
 func TestAnnotateReduces(t *testing.T) {
 	whole := pod("web")
+	whole.ResourceVersion = "7"
 	whole.Annotations = annotations(contract.AnnotationVolumesToExclude, "cache", corev1.MirrorPodAnnotationKey, "x")
 	whole.Labels = map[string]string{"app": "shop"}
 	whole.OwnerReferences = []metav1.OwnerReference{{Kind: "Job", Name: "nightly", UID: "uid-of-job", APIVersion: "batch/v1"}}
-	whole.Spec.Containers = []corev1.Container{{
-		Name: "main", Image: "big", VolumeDevices: []corev1.VolumeDevice{{Name: "raw"}},
-		VolumeMounts: []corev1.VolumeMount{{Name: "data"}},
-	}, {Name: "other"}}
+	whole.Spec.OS = &corev1.PodOS{Name: corev1.Linux}
+	whole.Spec.Containers = []corev1.Container{
+		{
+			Name: "main", Image: "big", VolumeDevices: []corev1.VolumeDevice{{Name: "raw", DevicePath: "/dev/raw"}},
+			VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/data"}, {Name: "data", MountPath: "/more"}},
+		},
+		{Name: "other", VolumeMounts: []corev1.VolumeMount{{Name: "data", SubPath: "sub"}}},
+	}
+	whole.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+		VolumeMounts: []corev1.VolumeMount{{Name: "cache", MountPath: "/cache"}},
+	}}}
 	whole.Spec.Volumes = append(whole.Spec.Volumes, corev1.Volume{
 		Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
 			Sources: []corev1.VolumeProjection{{}},
@@ -343,15 +393,81 @@ func TestAnnotateReduces(t *testing.T) {
 	want := whole.DeepCopy()
 	delete(want.Annotations, "person.example.com/note")
 	want.CreationTimestamp = metav1.Time{}
-	want.OwnerReferences = []metav1.OwnerReference{{Kind: "Job", Name: "nightly"}}
-	want.Spec.NodeName = ""
-	want.Spec.Containers = []corev1.Container{{VolumeDevices: []corev1.VolumeDevice{{Name: "raw"}}}}
-	want.Spec.Volumes[2].Projected.Sources = nil
-	got, err := reducePod(whole)
+	want.OwnerReferences = []metav1.OwnerReference{{Kind: "Job", Name: "nightly", APIVersion: "batch/v1"}}
+	want.Spec.EphemeralContainers = nil
+	want.Spec.Containers = []corev1.Container{{
+		VolumeMounts:  []corev1.VolumeMount{{Name: "data"}, {Name: "cache"}},
+		VolumeDevices: []corev1.VolumeDevice{{Name: "raw"}},
+	}}
+	want.Spec.Volumes = want.Spec.Volumes[:2]
+	for range 2 { // the cache may do it again to what it has done it to
+		got, err := reduce(reducePod)(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error("the pod that the cache keeps:", diff)
+		}
+	}
+}
+
+// TestAnnotateKeepsVersions: without them the cache would take no change of a claim or volume for one.
+func TestAnnotateKeepsVersions(t *testing.T) {
+	for _, objects := range AnnotateCache(velero).ByObject {
+		if objects.Transform == nil {
+			continue
+		}
+		for _, object := range append(storage(), pod("web")) {
+			object.SetResourceVersion("7")
+			kept, err := objects.Transform(object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if one, isOne := kept.(client.Object); !isOne || one.GetResourceVersion() != "7" || one.GetName() != object.GetName() {
+				t.Errorf("of %T the cache keeps %+v", object, kept)
+			}
+		}
+	}
+}
+
+// TestAnnotateNamesWhatCoreLeaves holds the types that are named against the volume policy that people install.
+func TestAnnotateNamesWhatCoreLeaves(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join("..", "..", "examples", "base", "policy", "configmap.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error("the pod that the cache keeps:", diff)
+	var configMap corev1.ConfigMap
+	if err := yaml.UnmarshalStrict(content, &configMap); err != nil {
+		t.Fatal(err)
+	}
+	policies, err := volumepolicy.Parse(&configMap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := volumerule.Parse(rulesConfigMap("rules", "rules: [{name: v, action: include, volumes: [v]}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := reflect.TypeFor[corev1.VolumeSource]()
+	named := 0
+	for i := range fields.NumField() {
+		volume := corev1.Volume{Name: "v"}
+		field := reflect.ValueOf(&volume.VolumeSource).Elem().Field(i)
+		field.Set(reflect.New(field.Type().Elem()))
+		whole := pod("web")
+		whole.Spec.Volumes = []corev1.Volume{volume}
+		whole.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v"}}
+		_, left := policies.Match(volumepolicy.Volume{PodVolume: &volume})
+		want := ""
+		if left || volume.PersistentVolumeClaim != nil { // which a label does for
+			want = "v"
+			named++
+		}
+		if got := namedByRules(selection.Input{Pod: whole, Rules: rules, NodeAgent: true}); got != want {
+			t.Errorf("a volume of type %s: %q is named, want %q", fields.Field(i).Name, got, want)
+		}
+	}
+	if want := len(contract.BasePolicyTypes()) + 1; named != want {
+		t.Errorf("%d types are named, want %d", named, want)
 	}
 }

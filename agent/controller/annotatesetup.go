@@ -10,6 +10,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/pluginconfig"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
@@ -88,108 +90,44 @@ func AnnotateCache(namespace string) cache.Options {
 				Namespaces: map[string]cache.Config{namespace: {}},
 				Label:      pluginconfig.Selector(contract.PluginKindBackup),
 			},
-			&corev1.Pod{}:                   {Transform: reducePod},
-			&corev1.PersistentVolumeClaim{}: {Transform: reduceClaim},
-			&corev1.PersistentVolume{}:      {Transform: reduceVolume},
+			&corev1.Pod{}:                   {Transform: reduce(reducePod)},
+			&corev1.PersistentVolumeClaim{}: {Transform: reduce(inventory.StripClaim)},
+			&corev1.PersistentVolume{}:      {Transform: reduce(reduceVolume)},
 		},
 	}
 }
 
-func reduceMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
-	return metav1.ObjectMeta{
-		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, Labels: m.Labels,
-		DeletionTimestamp: m.DeletionTimestamp,
-	}
-}
-
-// reducePod keeps of sources with much content only their kind, and of annotations those that are looked at.
-func reducePod(object any) (any, error) {
-	pod, ok := object.(*corev1.Pod)
-	if !ok {
-		return object, nil
-	}
-	reduced := &corev1.Pod{ObjectMeta: reduceMeta(pod.ObjectMeta), Status: corev1.PodStatus{Phase: pod.Status.Phase}}
-	for _, key := range []string{
-		contract.AnnotationVolumesToBackup, contract.AnnotationVolumesToExclude, contract.AnnotationVolumesByRule,
-		corev1.MirrorPodAnnotationKey,
-	} {
-		if value, found := pod.Annotations[key]; found {
-			metav1.SetMetaDataAnnotation(&reduced.ObjectMeta, key, value)
+// reduce makes objects small before the cache keeps them. Their version stays: by it the cache tells what has changed,
+// and the API server whether a patch is of what was decided on.
+func reduce[T client.Object](strip func(T)) toolscache.TransformFunc {
+	return func(object any) (any, error) {
+		one, isOne := object.(T)
+		if !isOne {
+			return object, nil
 		}
+		version := one.GetResourceVersion()
+		strip(one)
+		one.SetResourceVersion(version)
+		return one, nil
 	}
-	for _, owner := range pod.OwnerReferences {
-		reduced.OwnerReferences = append(reduced.OwnerReferences,
-			metav1.OwnerReference{Kind: owner.Kind, Name: owner.Name})
-	}
-	for _, volume := range pod.Spec.Volumes {
-		reduced.Spec.Volumes = append(reduced.Spec.Volumes, corev1.Volume{
-			Name: volume.Name, VolumeSource: reduceSource(volume.VolumeSource),
-		})
-	}
-	for _, c := range pod.Spec.InitContainers {
-		if len(c.VolumeDevices) > 0 {
-			reduced.Spec.InitContainers = append(reduced.Spec.InitContainers,
-				corev1.Container{VolumeDevices: c.VolumeDevices})
-		}
-	}
-	for _, c := range pod.Spec.Containers {
-		if len(c.VolumeDevices) > 0 {
-			reduced.Spec.Containers = append(reduced.Spec.Containers, corev1.Container{VolumeDevices: c.VolumeDevices})
-		}
-	}
-	return reduced, nil
 }
 
-func reduceSource(source corev1.VolumeSource) corev1.VolumeSource {
-	switch {
-	case source.Projected != nil:
-		return corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}
-	case source.ConfigMap != nil:
-		return corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{}}
-	case source.Secret != nil:
-		return corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{}}
-	case source.DownwardAPI != nil:
-		return corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{}}
-	case source.Ephemeral != nil:
-		return corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}
+// reducePod keeps what says that a pod is the kubelet's besides. No rule can include volumes with the API's content.
+func reducePod(pod *corev1.Pod) {
+	mirror, isMirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
+	inventory.StripPod(pod)
+	inventory.DropContent(pod)
+	if isMirror {
+		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, corev1.MirrorPodAnnotationKey, mirror)
 	}
-	return source
 }
 
-func reduceClaim(object any) (any, error) {
-	claim, ok := object.(*corev1.PersistentVolumeClaim)
-	if !ok {
-		return object, nil
+// reduceVolume drops what volume policies look at, and rules do not.
+func reduceVolume(volume *corev1.PersistentVolume) {
+	inventory.StripVolume(volume)
+	if volume.Spec.CSI != nil {
+		volume.Spec.CSI.VolumeAttributes = nil
 	}
-	return &corev1.PersistentVolumeClaim{
-		ObjectMeta: reduceMeta(claim.ObjectMeta),
-		Spec: corev1.PersistentVolumeClaimSpec{
-			Resources: claim.Spec.Resources, VolumeName: claim.Spec.VolumeName,
-			StorageClassName: claim.Spec.StorageClassName, VolumeMode: claim.Spec.VolumeMode,
-		},
-		Status: corev1.PersistentVolumeClaimStatus{Phase: claim.Status.Phase},
-	}, nil
-}
-
-func reduceVolume(object any) (any, error) {
-	volume, ok := object.(*corev1.PersistentVolume)
-	if !ok {
-		return object, nil
-	}
-	reduced := &corev1.PersistentVolume{
-		ObjectMeta: reduceMeta(volume.ObjectMeta),
-		Spec: corev1.PersistentVolumeSpec{
-			Capacity: volume.Spec.Capacity, PersistentVolumeSource: volume.Spec.PersistentVolumeSource,
-			StorageClassName: volume.Spec.StorageClassName, VolumeMode: volume.Spec.VolumeMode,
-		},
-	}
-	if csi := volume.Spec.CSI; csi != nil {
-		reduced.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: csi.Driver}
-	}
-	if claim := volume.Spec.ClaimRef; claim != nil {
-		reduced.Spec.ClaimRef = &corev1.ObjectReference{Namespace: claim.Namespace, Name: claim.Name}
-	}
-	return reduced, nil
 }
 
 // CheckAnnotateRights returns an error that names what the agent may not do and needs to annotate pods. Asked first,

@@ -295,7 +295,7 @@ func objectMeta(namespace, name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: namespace, Name: name, CreationTimestamp: metav1.Now()}
 }
 
-// pod is one of the shop's with an emptyDir "cache" and a claim's volume "data".
+// pod is one of the shop's with an emptyDir "cache" and a claim's volume "data", both mounted.
 func pod(name string) *corev1.Pod {
 	object := &corev1.Pod{ObjectMeta: objectMeta(shop, name), Spec: corev1.PodSpec{NodeName: thisNode}}
 	object.UID = "uid-of-web"
@@ -305,6 +305,7 @@ func pod(name string) *corev1.Pod {
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-web"},
 		}},
 	}
+	object.Spec.Containers = []corev1.Container{{VolumeMounts: []corev1.VolumeMount{{Name: "cache"}, {Name: "data"}}}}
 	return object
 }
 

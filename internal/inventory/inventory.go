@@ -250,10 +250,10 @@ func (i *Inventory) addFeeds() {
 	addFeed(i, &feed{
 		what:    "persistentvolumeclaims",
 		example: &corev1.PersistentVolumeClaim{}, list: &corev1.PersistentVolumeClaimList{},
-	}, always(stripClaim), i.world.claimChanged)
+	}, always(StripClaim), i.world.claimChanged)
 	addFeed(i, &feed{
 		what: "persistentvolumes", example: &corev1.PersistentVolume{}, list: &corev1.PersistentVolumeList{},
-	}, always(stripVolume), i.world.volumeChanged)
+	}, always(StripVolume), i.world.volumeChanged)
 	addFeed(i, metadataFeed("namespaces", "Namespace"), always(func(m *metav1.PartialObjectMetadata) {
 		stripNamed(m, namespaceLabels()...)
 	}), i.world.namespaceChanged)
@@ -280,13 +280,11 @@ func (i *Inventory) addFeeds() {
 
 // stripPod makes a pod small, and says whether it is needed.
 func (i *Inventory) stripPod(pod *corev1.Pod) bool {
-	stripPod(pod)
+	StripPod(pod)
 	if !i.options.ClaimsOnly {
 		return true
 	}
-	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
-		return v.Projected != nil || v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil
-	})
+	DropContent(pod)
 	return hasClaim(pod) || i.world.isNodeAgent(pod)
 }
 

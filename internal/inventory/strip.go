@@ -30,8 +30,9 @@ func stripMeta(m *metav1.ObjectMeta, annotations ...string) metav1.ObjectMeta {
 	return kept
 }
 
-// stripPod keeps what packages scope, selection and volumerule look at.
-func stripPod(pod *corev1.Pod) {
+// StripPod takes out of a pod, in place, what packages scope, selection and volumerule do not look at. Others that hold
+// many pods in memory to decide on them use it, too, so that they decide alike.
+func StripPod(pod *corev1.Pod) {
 	owners := make([]metav1.OwnerReference, 0, len(pod.OwnerReferences))
 	for _, owner := range pod.OwnerReferences {
 		owners = append(owners, metav1.OwnerReference{
@@ -45,17 +46,22 @@ func stripPod(pod *corev1.Pod) {
 	// Which container mounts a volume is all the same, so one stands for all.
 	all := corev1.Container{}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		all.VolumeMounts = append(all.VolumeMounts, stripMounts(c.VolumeMounts)...)
-		all.VolumeDevices = append(all.VolumeDevices, c.VolumeDevices...)
+		addMounts(&all, c.VolumeMounts, c.VolumeDevices)
 	}
 	for _, c := range pod.Spec.EphemeralContainers {
-		all.VolumeMounts = append(all.VolumeMounts, stripMounts(c.VolumeMounts)...)
-		all.VolumeDevices = append(all.VolumeDevices, c.VolumeDevices...)
+		addMounts(&all, c.VolumeMounts, c.VolumeDevices)
 	}
 	spec.Containers = []corev1.Container{all}
 	kept := stripMeta(&pod.ObjectMeta, podAnnotations()...)
 	kept.OwnerReferences = owners
 	*pod = corev1.Pod{ObjectMeta: kept, Spec: spec, Status: corev1.PodStatus{Phase: pod.Status.Phase}}
+}
+
+// DropContent takes the volumes out of a pod whose content comes from the API, so that nobody backs them up.
+func DropContent(pod *corev1.Pod) {
+	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.Projected != nil || v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil
+	})
 }
 
 // podAnnotations are the annotations of a pod that selection reads.
@@ -65,12 +71,18 @@ func podAnnotations() []string {
 	}
 }
 
-func stripMounts(mounts []corev1.VolumeMount) []corev1.VolumeMount {
-	kept := make([]corev1.VolumeMount, 0, len(mounts))
+// addMounts adds the names of what a container mounts, each once: where and how is all the same.
+func addMounts(all *corev1.Container, mounts []corev1.VolumeMount, devices []corev1.VolumeDevice) {
 	for _, mount := range mounts {
-		kept = append(kept, corev1.VolumeMount{Name: mount.Name})
+		if kept := (corev1.VolumeMount{Name: mount.Name}); !slices.Contains(all.VolumeMounts, kept) {
+			all.VolumeMounts = append(all.VolumeMounts, kept)
+		}
 	}
-	return kept
+	for _, device := range devices {
+		if kept := (corev1.VolumeDevice{Name: device.Name}); !slices.Contains(all.VolumeDevices, kept) {
+			all.VolumeDevices = append(all.VolumeDevices, kept)
+		}
+	}
 }
 
 // stripSource keeps of sources with much content only their kind.
@@ -100,7 +112,8 @@ func claimsOf(pod *corev1.Pod) []string {
 	return selection.ClaimNames(pod)
 }
 
-func stripClaim(claim *corev1.PersistentVolumeClaim) {
+// StripClaim is StripPod for a claim.
+func StripClaim(claim *corev1.PersistentVolumeClaim) {
 	*claim = corev1.PersistentVolumeClaim{
 		ObjectMeta: stripMeta(&claim.ObjectMeta, contract.AnnotationClaimIgnored,
 			velerov1.VolumeSnapshotClassDriverPVCAnnotation),
@@ -112,7 +125,8 @@ func stripClaim(claim *corev1.PersistentVolumeClaim) {
 	}
 }
 
-func stripVolume(pv *corev1.PersistentVolume) {
+// StripVolume is StripPod for a PersistentVolume.
+func StripVolume(pv *corev1.PersistentVolume) {
 	spec := corev1.PersistentVolumeSpec{
 		Capacity: pv.Spec.Capacity, PersistentVolumeSource: pv.Spec.PersistentVolumeSource,
 		AccessModes: pv.Spec.AccessModes, StorageClassName: pv.Spec.StorageClassName, VolumeMode: pv.Spec.VolumeMode,
