@@ -76,6 +76,7 @@ func (a *Action) pod(pod *corev1.Pod, backup *velerov1.Backup) {
 		log.Errorf("choosing the volumes of pod %s/%s: %v", pod.Namespace, pod.Name, err)
 		return
 	}
+	a.reportRules(log, pod, s.Rules())
 	for _, claim := range selection.ClaimsToLabel(in) {
 		if claim.Labels[contract.LabelClaimed] == "true" {
 			continue
@@ -91,6 +92,19 @@ func (a *Action) pod(pod *corev1.Pod, backup *velerov1.Backup) {
 				"of it: %v", contract.LabelClaimed, claim.Namespace, claim.Name, err)
 		}
 	}
+}
+
+// reportRules tells of rules that the API server would not hand over. A moment later, when the BackupItemAction asks, it
+// may, and then nobody else says that claims which they include lack their label. Of a mistake in the rules that action
+// tells anyway.
+func (a *Action) reportRules(log logrus.FieldLogger, pod *corev1.Pod, rules survey.RulesReport) {
+	phase := pod.Status.Phase
+	if rules.Problem == nil || rules.ConfigMap != "" || phase == corev1.PodSucceeded || phase == corev1.PodFailed {
+		return
+	}
+	log.Errorf("pod %s/%s: claims that rules include may lack label %s in this backup, so that Velero handles their "+
+		"data itself, since the rules cannot be read: %v: try again, or see the API server's log",
+		pod.Namespace, pod.Name, contract.LabelClaimed, rules.Problem)
 }
 
 // claim takes the label off a claim that no pod needs it for, such as one whose workload was scaled to nothing since.

@@ -116,6 +116,45 @@ func TestGetRelatedItemsWhenTheServerRefuses(t *testing.T) {
 	}
 }
 
+// TestGetRelatedItemsOfABusyServer: the rules may be read a moment later, and nobody would tell of the missing label.
+func TestGetRelatedItemsOfABusyServer(t *testing.T) {
+	refuse := interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			if _, isRules := list.(*corev1.ConfigMapList); isRules {
+				return errors.New("no such luck")
+			}
+			return c.List(ctx, list, options...)
+		},
+	}
+	for sentence, test := range map[string]struct {
+		change func(*corev1.Pod)
+		told   bool
+	}{
+		"a pod that rules may be about": {func(pod *corev1.Pod) { pod.Annotations = nil }, true},
+		"a person has named its volume": {func(*corev1.Pod) {}, false},
+		"the pod is done": {func(pod *corev1.Pod) {
+			pod.Annotations, pod.Status.Phase = nil, corev1.PodSucceeded
+		}, false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			claim, volume := clustertest.Claim("data", nil)
+			log, hook := logtest.NewNullLogger()
+			action := New(log, clustertest.New(t, refuse, clustertest.Policy(), claim, volume, rules("include")))
+			pod := clustertest.Pod("web", [2]string{"data-volume", "data"})
+			test.change(pod)
+			if _, err := action.GetRelatedItems(clustertest.Unstructured(t, pod), clustertest.Backup()); err != nil {
+				t.Errorf("error %v, want the pod to stay in the backup", err)
+			}
+			got := messages(hook, logrus.ErrorLevel)
+			for _, part := range []string{"app/web", "no such luck", contract.LabelClaimed} {
+				if strings.Contains(got, part) != test.told {
+					t.Errorf("errors are %q; that they say %q is to be %v", got, part, test.told)
+				}
+			}
+		})
+	}
+}
+
 func TestGetRelatedItemsWithoutPods(t *testing.T) {
 	// A backup of claims alone takes no data of theirs with restic, so that they must be left to Velero.
 	claim, volume := clustertest.Claim("data", claimed())
