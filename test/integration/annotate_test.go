@@ -106,23 +106,23 @@ func (a *annotated) checkRights() error {
 	return controller.CheckAnnotateRights(a.t.Context(), agent, "velero")
 }
 
-// applyComponent makes the overlay and applies it.
-func (a *annotated) applyComponent() {
-	a.t.Helper()
-	folder := a.t.TempDir()
+// annotateFolder makes the overlay, and returns its folder.
+func annotateFolder(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
 	here, err := os.Getwd()
 	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
 	examples, err := filepath.Rel(folder, filepath.Join(here, "..", "..", "examples"))
 	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
 	content := strings.ReplaceAll(annotateOverlay, "EXAMPLES", examples)
 	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(content), 0o600); err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
-	a.kubectl("apply --validate=strict --server-side -k " + folder)
+	return folder
 }
 
 // start runs the reconciler with the agent's rights until the test ends.
@@ -161,7 +161,12 @@ func (a *annotated) pod(name, claim string, annotations map[string]string) *core
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Annotations: annotations},
 		Spec: corev1.PodSpec{
-			Containers: []corev1.Container{{Name: "main", Image: "example.com/web"}},
+			Containers: []corev1.Container{{
+				Name: "main", Image: "example.com/web",
+				VolumeMounts: []corev1.VolumeMount{
+					{Name: "data", MountPath: "/data"}, {Name: "cache", MountPath: "/cache"},
+				},
+			}},
 			Volumes: []corev1.Volume{
 				{Name: "data", VolumeSource: corev1.VolumeSource{
 					PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
@@ -236,7 +241,8 @@ func rulesOf(content string) *corev1.ConfigMap {
 	}
 }
 
-// TestAnnotate annotates pods on a real API server with the rights that the component gives, and no others.
+// TestAnnotate annotates pods on a real API server with the rights that the component gives, and no others, and sees that
+// no more can be done with them.
 func TestAnnotate(t *testing.T) {
 	a := newAnnotated(t)
 	a.kubectl("apply --server-side -k examples/base")
@@ -244,7 +250,7 @@ func TestAnnotate(t *testing.T) {
 		!strings.Contains(err.Error(), "examples/component/annotate") {
 		t.Errorf("without the component the agent is told: %v", err)
 	}
-	a.applyComponent()
+	a.kubectl("apply --validate=strict --server-side -k " + annotateFolder(t))
 	if err := a.checkRights(); err != nil {
 		t.Error("with the component:", err)
 	}
@@ -255,7 +261,10 @@ func TestAnnotate(t *testing.T) {
 	if diff := cmp.Diff([]string{"--annotate-pods"}, agent.Spec.Template.Spec.Containers[0].Args); diff != "" {
 		t.Error("the agent's arguments:", diff)
 	}
+	pod := a.systemPod()
+	a.awaitConfined(pod)
 	a.annotate()
+	a.checkConfined(pod)
 }
 
 func (a *annotated) annotate() {
