@@ -100,7 +100,8 @@ func annotatable(pod *corev1.Pod) bool {
 // nil.
 func (r *AnnotateReconciler) readRules(ctx context.Context) (*volumerule.Rules, *corev1.ConfigMap, error) {
 	var list corev1.ConfigMapList
-	if err := r.Client.List(ctx, &list, client.InNamespace(r.Namespace), rulesSelector(), client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.Client.List(ctx, &list, client.InNamespace(r.Namespace), rulesSelector(),
+		client.UnsafeDisableDeepCopy); err != nil {
 		return nil, nil, fmt.Errorf("listing the ConfigMaps with rules: %w", err)
 	}
 	configMap, _ := pluginconfig.Choose(list.Items)

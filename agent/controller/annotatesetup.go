@@ -152,7 +152,8 @@ func CheckAnnotateRights(ctx context.Context, c client.Client, namespace string)
 		}
 		if !review.Status.Allowed {
 			return fmt.Errorf("--annotate-pods is set and the agent may not %s %s%s: apply "+
-				"examples/base with examples/component/annotate, which have its rights", needed.Verb, needed.Resource, in(needed.Namespace))
+				"examples/base with examples/component/annotate, which have its rights",
+				needed.Verb, needed.Resource, in(needed.Namespace))
 		}
 	}
 	return nil

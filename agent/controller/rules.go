@@ -78,7 +78,8 @@ func (w *RuleWatch) cycle(ctx context.Context) error {
 		message := ""
 		switch {
 		case configMap.Name != used.Name:
-			message = fmt.Sprintf("It is not used, since ConfigMap %s comes first by name: delete one of them", used.Name)
+			message = fmt.Sprintf("It is not used, since ConfigMap %s comes first by name: delete one of them",
+				used.Name)
 		case problem != nil:
 			message = "Nothing is selected by rules, and backups are PartiallyFailed: " + problem.Error()
 		}
@@ -88,8 +89,8 @@ func (w *RuleWatch) cycle(ctx context.Context) error {
 	return nil
 }
 
-// tell puts an Event on a ConfigMap that has something wrong, unless that was said of this version of it before. What is
-// said is noted by the ConfigMap's name.
+// tell puts an Event on a ConfigMap that has something wrong, unless that was said of this version of it before. What
+// is said is noted by the ConfigMap's name.
 func (w *RuleWatch) tell(configMap *corev1.ConfigMap, message string, before, told map[string]string) {
 	key := strings.Join([]string{configMap.Name, string(configMap.UID), configMap.ResourceVersion, message}, "/")
 	told[configMap.Name] = key

@@ -46,8 +46,8 @@ const AnnotationClaimIgnored = "backup.velero.io/backup-excluded"
 // policy in examples/base matches it and so makes Velero's core leave the volume alone.
 const LabelClaimed = "restic.velero.io/backup"
 
-// BasePolicyTypes are the types of volumes without a claim that the base volume policy matches, as it names them: Velero's
-// core leaves volumes of these to this project, and no others.
+// BasePolicyTypes are the types of volumes without a claim that the base volume policy matches, as it names them:
+// Velero's core leaves volumes of these to this project, and no others.
 func BasePolicyTypes() []string {
 	return []string{"emptyDir", "ephemeral", "nfs", "cephfs", "glusterfs"}
 }

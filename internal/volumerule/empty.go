@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// checkEmpty refuses keys of a rule that nothing stands behind, such as one whose entries are commented out. The decoder
-// takes them for keys that are not there, and a rule without a condition is about everything.
+// checkEmpty refuses keys of a rule that nothing stands behind, such as one whose entries are commented out. The
+// decoder takes them for keys that are not there, and a rule without a condition is about everything.
 func checkEmpty(content json.RawMessage) error {
 	var fields any
 	if err := json.Unmarshal(content, &fields); err != nil {

@@ -25,7 +25,8 @@ const (
 // ownerKinds are the kinds of Kubernetes' own that a pod belongs to. Those of others cannot be known here.
 func ownerKinds() []string {
 	return []string{
-		kindJob, kindReplicaSet, "StatefulSet", "DaemonSet", "ReplicationController", "Node", kindDeployment, kindCronJob,
+		kindJob, kindReplicaSet, "StatefulSet", "DaemonSet", "ReplicationController", "Node",
+		kindDeployment, kindCronJob,
 	}
 }
 

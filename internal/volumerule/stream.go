@@ -11,22 +11,20 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// checkOneDocument refuses content with a second document in it, which the decoder would not look at. What is no YAML is
-// for the decoder to tell of.
+// checkOneDocument refuses content with a second document in it, which the decoder would not look at.
 func checkOneDocument(content string) error {
 	decoder := yaml.NewDecoder(strings.NewReader(content))
-	var first yaml.Node
-	if decoder.Decode(&first) != nil {
-		return nil
-	}
-	for {
-		var next yaml.Node
-		err := decoder.Decode(&next)
-		if errors.Is(err, io.EOF) {
+	for first := true; ; first = false {
+		var document yaml.Node
+		err := decoder.Decode(&document)
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err != nil || !isEmpty(&next) {
-			return errors.New("there is a second document in it, behind ---, and only the first is read: put all into one")
+		case first && err != nil:
+			return err
+		case !first && (err != nil || !isEmpty(&document)):
+			return errors.New("there is a second document in it, behind ---, and only the first is read: " +
+				"put all into one")
 		}
 	}
 }

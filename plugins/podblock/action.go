@@ -94,9 +94,9 @@ func (a *Action) pod(pod *corev1.Pod, backup *velerov1.Backup) {
 	}
 }
 
-// reportRules tells of rules that the API server would not hand over. A moment later, when the BackupItemAction asks, it
-// may, and then nobody else says that claims which they include lack their label. Of a mistake in the rules that action
-// tells anyway.
+// reportRules tells of rules that the API server would not hand over. A moment later, when the BackupItemAction asks,
+// it may, and then nobody else says that claims which they include lack their label. Of a mistake in the rules that
+// action tells anyway.
 func (a *Action) reportRules(log logrus.FieldLogger, pod *corev1.Pod, rules survey.RulesReport) {
 	phase := pod.Status.Phase
 	if rules.Problem == nil || rules.ConfigMap != "" || phase == corev1.PodSucceeded || phase == corev1.PodFailed {
