@@ -95,7 +95,7 @@ var mistakeCases = map[string]selectionCase{
 		leftOut(ReasonExcluded, SeverityInfo, `"none"`), false,
 	},
 	"an inline csi volume, which no base policy matches": {
-		[]change{withRules(excludeAll), byDefault}, "inline", leftOut(ReasonNoPolicy, SeverityError), false,
+		[]change{withRules("- {name: none, action: exclude, volumeTypes: [csi]}\n"), byDefault}, "inline", leftOut(ReasonNoPolicy, SeverityError), false,
 	},
 	"an entry for fs-backup goes before rules": {
 		[]change{withRules(excludeAll), byDefault, nodeAgent, withPolicies("- action: {type: fs-backup}\n")},
