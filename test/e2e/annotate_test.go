@@ -35,8 +35,11 @@ data:
 // annotatePods turns the annotations on until the test ends.
 func annotatePods(t *testing.T) {
 	t.Helper()
-	rights := filepath.Join(suite.repository, "examples", "component", "annotate", "rbac.yaml")
-	kubectl(t, "apply", "-f", rights)
+	component := filepath.Join(suite.repository, "examples", "component", "annotate")
+	rights := []string{
+		"-f", filepath.Join(component, "rbac.yaml"), "-f", filepath.Join(component, "admission.yaml"),
+	}
+	kubectl(t, append([]string{"apply"}, rights...)...)
 	patch := func(operation string) error {
 		if _, err := tryKubectl(t, "-n", velero.Namespace, "patch", "daemonset", contract.DaemonSetName, "--type=json", "-p",
 			fmt.Sprintf(`[{"op": %q, "path": "/spec/template/spec/containers/0/args", "value": ["--annotate-pods"]}]`,
@@ -54,7 +57,7 @@ func annotatePods(t *testing.T) {
 		if err := patch("remove"); err != nil {
 			t.Error("cleaning up:", err)
 		}
-		if _, err := tryKubectl(t, "delete", "-f", rights, "--ignore-not-found"); err != nil {
+		if _, err := tryKubectl(t, append([]string{"delete", "--ignore-not-found"}, rights...)...); err != nil {
 			t.Error("cleaning up:", err)
 		}
 		if _, err := tryKubectl(t, "-n", velero.Namespace, "delete", "configmap", "annotate-rules",
