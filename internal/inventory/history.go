@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
@@ -19,33 +18,49 @@ import (
 // attempt is one backup of a claim that ended. There may be a month of them for each claim, so it is small.
 type attempt struct {
 	id       [16]byte // stands for the PodVolumeBackup
-	ended    int64    // seconds since 1970
+	run      *run
+	ended    int64 // seconds since 1970
 	bytes    int64
 	duration time.Duration
 	failed   bool
 	message  string // only of one that failed
 }
 
+// run is the Velero Backup that attempts were made for, as their labels name it. The attempts of a Backup share one.
+type run struct {
+	backup   naming
+	attempts int
+}
+
+// naming is how labels name a Backup.
+type naming struct{ name, uid string }
+
 // messageMax bounds what is kept of a failure's message, in bytes.
 const messageMax = 300
 
-// history holds how the backups of each claim went, by the claim's UID. It is the store of a reflector.
+// history holds how the backups of each claim went, by the claim's UID. It is the book of a ledger.
 type history struct {
-	// mu is the inventory's.
-	mu *sync.RWMutex
-	// filled is called, with mu held, after the first list.
-	filled   func()
 	attempts map[string][]attempt
-	synced   bool
+	runs     map[naming]*run
+	backups  backups
+}
+
+func newHistory() *history {
+	return &history{attempts: map[string][]attempt{}, runs: map[naming]*run{}, backups: backups{}}
 }
 
 // stripBackup keeps what becomes an attempt.
 func stripBackup(b *resticv1.PodVolumeBackup) {
 	status := b.Status
 	kept := resticv1.PodVolumeBackup{}
-	kept.Name, kept.UID = b.Name, b.UID
+	kept.Name, kept.UID, kept.DeletionTimestamp = b.Name, b.UID, b.DeletionTimestamp
+	kept.Spec.Forget = b.Spec.Forget
 	if uid := b.Labels[contract.LabelPVCUID]; uid != "" {
-		kept.Labels = map[string]string{contract.LabelPVCUID: uid}
+		kept.Labels = map[string]string{
+			contract.LabelPVCUID:     uid,
+			contract.LabelBackupName: b.Labels[contract.LabelBackupName],
+			contract.LabelBackupUID:  b.Labels[contract.LabelBackupUID],
+		}
 	}
 	kept.Status.Phase, kept.Status.StartTimestamp = status.Phase, status.StartTimestamp
 	kept.Status.CompletionTimestamp = status.CompletionTimestamp
@@ -60,15 +75,20 @@ func stripBackup(b *resticv1.PodVolumeBackup) {
 	*b = kept
 }
 
-// read returns the claim's UID and the attempt; ended is false for a backup of no claim, one that goes on, and one that
-// was not even tried.
-func read(b *resticv1.PodVolumeBackup) (claim string, a attempt, ended bool) {
-	claim = b.Labels[contract.LabelPVCUID]
+// identify returns the claim's UID and what stands for the PodVolumeBackup.
+func identify(b *resticv1.PodVolumeBackup) (claim string, id [16]byte) {
 	sum := sha256.Sum256([]byte(b.UID))
-	copy(a.id[:], sum[:])
+	copy(id[:], sum[:])
+	return b.Labels[contract.LabelPVCUID], id
+}
+
+// read returns the attempt, without its run; ended is false for one that goes on, that was not even tried, or whose
+// snapshot is about to be forgotten.
+func read(b *resticv1.PodVolumeBackup) (a attempt, ended bool) {
+	_, a.id = identify(b)
 	end := b.Status.CompletionTimestamp
-	if claim == "" || end == nil {
-		return claim, a, false
+	if end == nil || b.Spec.Forget || b.DeletionTimestamp != nil {
+		return a, false
 	}
 	a.ended = end.Unix()
 	if begin := b.Status.StartTimestamp; begin != nil {
@@ -80,15 +100,23 @@ func read(b *resticv1.PodVolumeBackup) (claim string, a attempt, ended bool) {
 	case resticv1.PhaseFailed, resticv1.PhaseCanceled:
 		a.failed, a.message = true, b.Status.Message
 	case resticv1.PhaseNew, resticv1.PhaseInProgress, resticv1.PhaseSkipped:
-		return claim, a, false
+		return a, false
 	default:
-		return claim, a, false
+		return a, false
 	}
-	return claim, a, true
+	return a, true
 }
 
 func (h *history) drop(claim string, id [16]byte) {
-	left := slices.DeleteFunc(h.attempts[claim], func(a attempt) bool { return a.id == id })
+	left := slices.DeleteFunc(h.attempts[claim], func(a attempt) bool {
+		if a.id != id {
+			return false
+		}
+		if a.run.attempts--; a.run.attempts == 0 {
+			delete(h.runs, a.run.backup)
+		}
+		return true
+	})
 	if len(left) == 0 {
 		delete(h.attempts, claim)
 		return
@@ -96,73 +124,73 @@ func (h *history) drop(claim string, id [16]byte) {
 	h.attempts[claim] = left
 }
 
-func (h *history) put(object any) error {
-	backup, isOne := object.(*resticv1.PodVolumeBackup)
-	if !isOne {
-		return fmt.Errorf("reading a watch: %T is not what was asked for", object)
+// runOf returns the run that a PodVolumeBackup belongs to, with one attempt more.
+func (h *history) runOf(b *resticv1.PodVolumeBackup) *run {
+	named := naming{b.Labels[contract.LabelBackupName], b.Labels[contract.LabelBackupUID]}
+	r := h.runs[named]
+	if r == nil {
+		r = &run{backup: naming{strings.Clone(named.name), strings.Clone(named.uid)}}
+		h.runs[r.backup] = r
 	}
-	stripBackup(backup)
-	claim, a, ended := read(backup)
+	r.attempts++
+	return r
+}
+
+func (h *history) enter(b *resticv1.PodVolumeBackup) {
+	stripBackup(b)
+	claim, id := identify(b)
 	if claim == "" {
-		return nil
+		return
 	}
-	h.drop(claim, a.id)
-	if ended {
+	h.drop(claim, id)
+	if a, ended := read(b); ended {
+		a.run = h.runOf(b)
 		h.attempts[claim] = append(h.attempts[claim], a)
 	}
-	return nil
 }
 
-// Add and the methods below make it a cache.ReflectorStore.
-func (h *history) Add(object any) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.put(object)
+// strike forgets a backup: what was before it counts again.
+func (h *history) strike(b *resticv1.PodVolumeBackup) { h.drop(identify(b)) }
+
+func (h *history) clear() {
+	clear(h.attempts)
+	clear(h.runs)
 }
 
-// Update is like Add.
-func (h *history) Update(object any) error { return h.Add(object) }
-
-// Delete forgets a backup: what was before it counts again.
-func (h *history) Delete(object any) error {
-	backup, isOne := object.(*resticv1.PodVolumeBackup)
-	if !isOne {
-		return fmt.Errorf("reading a watch: %T is not what was asked for", object)
+// worth says what the attempts of a run count for. A Backup that Velero has found in the bucket has another UID than
+// its PodVolumeBackups say: where none has the right one, all of that name are its own.
+func (h *history) worth(r *run) worth {
+	found, there := h.backups[r.backup.name]
+	switch {
+	case !there:
+		return gone
+	case found.uid == r.backup.uid:
+		return found.worth()
+	case found.ended() && h.runs[naming{r.backup.name, found.uid}] == nil:
+		return found.worth()
 	}
-	claim, a, _ := read(backup)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.drop(claim, a.id)
-	return nil
+	return gone
 }
-
-// Replace makes the list all that there is.
-func (h *history) Replace(list []any, _ string) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.attempts = map[string][]attempt{}
-	for _, object := range list {
-		if err := h.put(object); err != nil {
-			return err
-		}
-	}
-	h.synced = true
-	h.filled()
-	return nil
-}
-
-// Resync has nothing to do.
-func (h *history) Resync() error { return nil }
 
 // outcome returns how the backups of a claim went.
 func (h *history) outcome(claim string) coverage.Outcome {
 	var out coverage.Outcome
 	for _, a := range h.attempts[claim] {
+		worth := h.worth(a.run)
+		if worth == gone {
+			continue
+		}
 		ended := time.Unix(a.ended, 0).UTC()
+		message := a.message
+		if worth == inVain && !a.failed {
+			message = fmt.Sprintf("the volume was read, but Velero's Backup %s is %s, so that nothing of it can be "+
+				"restored: see `velero backup describe %s`", a.run.backup.name, h.backups[a.run.backup.name].phase,
+				a.run.backup.name)
+		}
 		switch {
-		case a.failed && ended.After(out.Failure):
-			out.Failure, out.Message = ended, a.message
-		case !a.failed && ended.After(out.Success):
+		case (a.failed || worth == inVain) && ended.After(out.Failure):
+			out.Failure, out.Message = ended, message
+		case !a.failed && worth == counts && ended.After(out.Success):
 			out.Success, out.Bytes, out.Duration = ended, a.bytes, a.duration
 		}
 	}

@@ -88,7 +88,7 @@ func New(config *rest.Config, options Options) (*Inventory, error) {
 		trouble:  &trouble{log: options.Log, errors: map[string]error{}},
 		verdicts: map[client.ObjectKey]coverage.Verdict{},
 	}
-	i.history = &history{mu: &i.mu, filled: w.signal, attempts: map[string][]attempt{}}
+	i.history = newHistory()
 	i.addFeeds()
 	return i, nil
 }
@@ -266,16 +266,13 @@ func (i *Inventory) addFeeds() {
 	addFeed(i, &feed{
 		what: "configmaps", namespace: own, example: &corev1.ConfigMap{}, list: &corev1.ConfigMapList{},
 	}, always(stripConfigMap), i.configuration.configMapChanged)
-	i.filled = append(i.filled, &i.history.synced)
-	i.feeds = append(i.feeds, &feed{
+	addLedger(i, &feed{
+		what: "backups.velero.io", namespace: own, example: &velerov1.Backup{}, list: &velerov1.BackupList{},
+	}, stripVeleroBackup, i.history.backups)
+	addLedger(i, &feed{
 		what: "podvolumebackups.restic.velero.io", namespace: own, example: &resticv1.PodVolumeBackup{},
-		list: &resticv1.PodVolumeBackupList{}, store: i.history,
-		strip: func(object runtime.Object) {
-			if backup, isOne := object.(*resticv1.PodVolumeBackup); isOne {
-				stripBackup(backup)
-			}
-		},
-	})
+		list: &resticv1.PodVolumeBackupList{},
+	}, stripBackup, i.history)
 }
 
 // stripPod makes a pod small, and says whether it is needed.
@@ -307,10 +304,21 @@ func addFeed[T client.Object](i *Inventory, f *feed, strip func(T) bool, changed
 	t := &table[T]{mu: &i.mu, strip: strip, changed: changed, objects: map[client.ObjectKey]T{}}
 	t.filled = i.world.signal
 	f.store = t
+	add(i, f, func(object T) { strip(object) }, &t.synced)
+}
+
+// addLedger has a book kept by a feed.
+func addLedger[T client.Object](i *Inventory, f *feed, strip func(T), kept book[T]) {
+	l := &ledger[T]{mu: &i.mu, filled: i.world.signal, book: kept}
+	f.store = l
+	add(i, f, strip, &l.synced)
+}
+
+func add[T client.Object](i *Inventory, f *feed, strip func(T), synced *bool) {
 	f.strip = func(object runtime.Object) {
 		if one, isOne := object.(T); isOne {
 			strip(one)
 		}
 	}
-	i.feeds, i.filled = append(i.feeds, f), append(i.filled, &t.synced)
+	i.feeds, i.filled = append(i.feeds, f), append(i.filled, synced)
 }

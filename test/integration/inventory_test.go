@@ -197,13 +197,20 @@ func patched[T client.Object](t *testing.T, object T, change func(T)) {
 	}
 }
 
-// volumeOutcome makes a PodVolumeBackup of a claim that has ended.
+// volumeOutcome makes a PodVolumeBackup of a claim that has ended, in a Backup of the same name that has completed.
 func volumeOutcome(
 	t *testing.T, claim *corev1.PersistentVolumeClaim, name string, phase resticv1.VolumePhase, ended time.Time,
 ) *resticv1.PodVolumeBackup {
 	t.Helper()
+	whole := &velerov1.Backup{
+		ObjectMeta: metav1.ObjectMeta{Namespace: claim.Namespace, Name: name},
+		Status:     velerov1.BackupStatus{Phase: velerov1.BackupPhaseCompleted},
+	}
+	createAll(t, whole)
 	backup := volumeBackup(claim.Namespace, name, "node-1", nil)
-	backup.Labels = map[string]string{contract.LabelPVCUID: string(claim.UID)}
+	backup.Labels = map[string]string{
+		contract.LabelPVCUID: string(claim.UID), contract.LabelBackupName: name, contract.LabelBackupUID: string(whole.UID),
+	}
 	createAll(t, backup)
 	begun, end := metav1.NewTime(ended.Add(-time.Minute)), metav1.NewTime(ended)
 	backup.Status.Phase, backup.Status.Message = phase, "told by the test"
@@ -255,6 +262,11 @@ func TestInventoryFollowsTheCluster(t *testing.T) {
 	if err := shared.client.Delete(t.Context(), failed); err != nil {
 		t.Fatal(err)
 	}
+	s.becomes(t, "web", "restic")
+	whole := &velerov1.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "old"}}
+	patched(t, whole, func(b *velerov1.Backup) { b.Status.Phase = velerov1.BackupPhaseFailed })
+	s.becomes(t, "web", "NeverSucceeded")
+	patched(t, whole, func(b *velerov1.Backup) { b.Status.Phase = velerov1.BackupPhaseCompleted })
 	s.becomes(t, "web", "restic")
 	patched(t, other, func(c *corev1.PersistentVolumeClaim) {
 		c.Annotations = map[string]string{contract.AnnotationClaimIgnored: "true"}
@@ -323,7 +335,7 @@ func TestInventorySaysWhatItMayNotRead(t *testing.T) {
 	defer cancel()
 	err := s.WaitForSync(ctx)
 	if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "forbidden") ||
-		!strings.Contains(err.Error(), "configmaps") {
+		!strings.Contains(err.Error(), "backups.velero.io") {
 		t.Errorf("got %v", err)
 	}
 	if states := s.States(time.Now()); states != nil {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -32,6 +33,8 @@ const (
 	policyName      = "volume-policy"
 	rulesName       = "volume-rules"
 	workers         = 8
+	// backups is how many Backups of Velero there are: 50 schedules, a month of each.
+	backups = 50 * 30
 )
 
 // kind is what a run of slots in each namespace is like, and what is to be told of their claims.
@@ -110,6 +113,7 @@ func fill(ctx context.Context, c client.Client, api *apiserver.Server) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)
+	group.Go(func() error { return api.Load(ctx, c.Scheme(), veleroBackups()) })
 	for i := range namespaces {
 		group.Go(func() error {
 			var objects []client.Object
@@ -149,6 +153,28 @@ func slotObjects(namespace, slot int) []client.Object {
 	return objects
 }
 
+// veleroBackups are those of the claims' histories, and as many more as there are with 50 schedules.
+func veleroBackups() []client.Object {
+	var objects []client.Object
+	for i := range backups {
+		name := "backup-" + strconv.Itoa(i)
+		objects = append(objects, &velerov1.Backup{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: veleroNamespace, Name: name, UID: types.UID(name), ManagedFields: managed(),
+				Labels: map[string]string{velerov1.ScheduleNameLabel: "nightly-" + strconv.Itoa(i%10)},
+			},
+			Spec: velerov1.BackupSpec{
+				IncludedNamespaces: []string{"team-*"}, StorageLocation: "default", TTL: metav1.Duration{Duration: 720 * time.Hour},
+			},
+			Status: velerov1.BackupStatus{
+				Phase: velerov1.BackupPhaseCompleted, FormatVersion: "1.1.0",
+				Progress: &velerov1.BackupProgress{TotalItems: claims, ItemsBackedUp: claims},
+			},
+		})
+	}
+	return objects
+}
+
 // veleroObjects are what somebody has set up: storage, policies, rules and 50 schedules.
 func veleroObjects() []client.Object {
 	velero := func(name string) metav1.ObjectMeta {
@@ -162,7 +188,7 @@ func veleroObjects() []client.Object {
 		&velerov1.BackupStorageLocation{ObjectMeta: velero("default"), Spec: velerov1.BackupStorageLocationSpec{
 			Provider: "aws", Default: true,
 			StorageType: velerov1.StorageType{ObjectStorage: &velerov1.ObjectStorageLocation{Bucket: "backups"}},
-		}},
+		}, Status: velerov1.BackupStorageLocationStatus{Phase: velerov1.BackupStorageLocationPhaseAvailable}},
 		&velerov1.VolumeSnapshotLocation{
 			ObjectMeta: velero("default"), Spec: velerov1.VolumeSnapshotLocationSpec{Provider: "aws"},
 		},
