@@ -46,7 +46,7 @@ func Decide(g Group, plans []*Plan) map[string]Verdict {
 	for _, claim := range g.Claims {
 		v := Verdict{ignored: claim.Annotations[contract.AnnotationClaimIgnored] == "true"}
 		for _, plan := range plans {
-			if plan.active() && plan.Scope.Namespace(g.Namespace, nil) == scope.In {
+			if plan.idle() == "" && plan.Reaches(g.Namespace) {
 				d.judge(&v, claim, plan)
 			}
 		}

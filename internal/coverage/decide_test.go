@@ -255,6 +255,81 @@ func TestDecide(t *testing.T) {
 				s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}, {Name: "b", Provider: "aws"}}
 			}, "NoSchedule", "several VolumeSnapshotLocations",
 		},
+		"two locations of a provider that the schedule names: Velero refuses the backup": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}, {Name: "b", Provider: "aws"}}
+				s.template().VolumeSnapshotLocations = []string{"a", "b"}
+			}, "NoSchedule", "two VolumeSnapshotLocations of provider aws, a and b",
+		},
+		"a default location that does not exist": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}, {Name: "b", Provider: "aws"}}
+				s.server.DefaultLocations = map[string]string{"aws": "c"}
+			}, "NoSchedule", "no VolumeSnapshotLocation c",
+		},
+		"a default location of a provider that has but one is not looked at": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}}
+				s.server.DefaultLocations = map[string]string{"aws": "c"}
+			}, "restic", "",
+		},
+		"a snapshot location that does not exist": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.template().VolumeSnapshotLocations = []string{"gone"}
+			}, "NoSchedule", "no VolumeSnapshotLocation gone",
+		},
+		"a storage location that does not exist": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.template().StorageLocation = "gone" },
+			"NoSchedule", "no BackupStorageLocation gone",
+		},
+		"no storage location at all": {
+			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.server.StorageLocations = nil },
+			"NoSchedule", `of the name "default"`,
+		},
+		"a read-only storage location": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.server.StorageLocations[0].ReadOnly = true
+			}, "NoSchedule", "default is read-only: set its spec.accessMode",
+		},
+		"a storage location that is not available": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.server.StorageLocations[0].Phase = "Unavailable"
+			}, "LocationUnavailable", "Schedule daily",
+		},
+		"a storage location that Velero has not looked at": {
+			func(s *scene) { s.claim("data"); s.csi(); s.server.StorageLocations[0].Phase = "" }, "LocationUnavailable", "unknown",
+		},
+		"the default storage location goes before the server's": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.server.StorageLocations = []coverage.StorageLocation{
+					{Name: "default"}, {Name: "other", Default: true, Phase: "Available"},
+				}
+			}, "restic", "",
+		},
+		"what the schedule names goes before the default": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.server.StorageLocations = []coverage.StorageLocation{
+					{Name: "bad", Default: true}, {Name: "good", Phase: "Available"},
+				}
+				s.template().StorageLocation = "good"
+			}, "restic", "",
+		},
 		"there is no schedule": {
 			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.schedules = nil }, "NoSchedule", "create one",
 		},
@@ -419,12 +494,12 @@ func TestReadArguments(t *testing.T) {
 	if err := got.ReadArguments([]string{
 		"--uploader-type=kopia", "--default-volumes-to-fs-backup", "--features=EnableCSI,Other",
 		"--global-backup-volume-policies-configmap", "all", "--default-snapshot-move-data=true",
-		"--default-volume-snapshot-locations=aws:a,gcp:g", "-v", "--fs-backup-timeout", "4h",
+		"--default-volume-snapshot-locations=aws:a,gcp:g", "--default-backup-storage-location", "main", "-v", "--fs-backup-timeout", "4h",
 	}); err != nil {
 		t.Fatal(err)
 	}
 	want := coverage.Server{
-		DefaultVolumes: true, MoveData: true, CSI: true, GlobalPolicies: "all",
+		DefaultVolumes: true, MoveData: true, CSI: true, GlobalPolicies: "all", DefaultStorage: "main",
 		DefaultLocations: map[string]string{"aws": "a", "gcp": "g"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -40,8 +40,11 @@ func newScene() *scene {
 	return &scene{
 		group:     coverage.Group{Namespace: "foo", Volumes: map[string]*corev1.PersistentVolume{}},
 		schedules: []*velerov1.Schedule{schedule("daily")},
-		server:    coverage.Server{AdmittedPolicies: "base"},
-		policies:  map[string]string{"base": basePolicies},
+		server: coverage.Server{
+			AdmittedPolicies: "base", DefaultStorage: "default",
+			StorageLocations: []coverage.StorageLocation{{Name: "default", Phase: "Available"}},
+		},
+		policies: map[string]string{"base": basePolicies},
 	}
 }
 

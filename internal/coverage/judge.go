@@ -18,9 +18,9 @@ import (
 
 // judge adds to the verdict what one plan, whose backups have the claim's namespace, does with the claim.
 func (d *decider) judge(v *Verdict, claim *corev1.PersistentVolumeClaim, p *Plan) {
-	if p.PolicyTrouble != "" {
-		v.consider(candidate{plan: p, reason: ReasonPolicyInvalid, message: fmt.Sprintf(
-			"Velero refuses the backups of %s: %s", p.title(), p.PolicyTrouble)})
+	if p.refusal != nil {
+		v.consider(candidate{plan: p, reason: p.refusal.reason, message: fmt.Sprintf(
+			"Velero refuses the backups of %s: %s", p.title(), p.refusal.text)})
 		return
 	}
 	why := d.reach(p).Claims[claim.Name]

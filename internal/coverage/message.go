@@ -28,8 +28,8 @@ func (d *decider) unreached(claim *corev1.PersistentVolumeClaim, plans []*Plan) 
 		"create one, or add the namespace to spec.template.includedNamespaces of one that there is", claim.Namespace)}
 	var idle []string
 	for _, p := range plans {
-		if p.Idle != "" && p.Reaches(claim.Namespace) {
-			idle = append(idle, fmt.Sprintf("%s (%s)", p.Name, p.Idle))
+		if why := p.idle(); why != "" && p.Reaches(claim.Namespace) {
+			idle = append(idle, fmt.Sprintf("%s (%s)", p.Name, why))
 		}
 	}
 	if len(idle) > 0 {

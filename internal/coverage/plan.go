@@ -20,13 +20,12 @@ type Plan struct {
 	Name string
 	// Timetable is when backups are made, nil for a backup without a Schedule.
 	Timetable *Timetable
-	// Idle says for people why no backup is made at all; empty when backups are made.
+	// Idle says for people why nobody makes such backups; empty when they are made.
 	Idle string
-	// Scope is what the backups reach; nil if Velero refuses their spec, which Idle says then.
+	// Scope is what the backups reach; nil if Velero refuses their spec.
 	Scope *scope.Scope
-	// PolicyTrouble says for people why the volume policies cannot be read, if so: Velero refuses the backup.
-	PolicyTrouble string
 
+	refusal     *refusal // why Velero refuses the backups, nil if it does not
 	choice      choice
 	snapshots   bool // spec.snapshotVolumes is not false
 	moveData    bool
@@ -78,14 +77,19 @@ func NewPlan(spec *velerov1.BackupSpec, annotations map[string]string, from Sour
 	}
 	p.choice.rules, p.choice.rulesInvalid = from.Rules, from.RulesInvalid
 	p.choice.claimsExcluded = !scope.Includes(spec, scope.Claims())
-	p.readPolicies(spec, from)
+	var causes []*refusal
 	reach, err := scope.New(spec)
-	if err == nil {
-		p.Scope = reach
-		p.providers, err = from.Server.providers(spec.VolumeSnapshotLocations)
-	}
 	if err != nil {
-		p.Idle = fmt.Sprintf("Velero refuses its backups: %v", err)
+		causes = append(causes, refuse(ReasonNoSchedule, "%v", err))
+	}
+	p.Scope = reach
+	providers, cause := from.Server.snapshotProviders(spec.VolumeSnapshotLocations)
+	p.providers = providers
+	causes = append(causes, cause, p.readPolicies(spec, from), from.Server.checkStorage(spec.StorageLocation))
+	for _, cause := range causes {
+		if cause != nil && p.refusal == nil {
+			p.refusal = cause
+		}
 	}
 	return p
 }
@@ -108,8 +112,8 @@ func SchedulePlan(schedule *velerov1.Schedule, from Sources) *Plan {
 }
 
 // readPolicies merges the policies that hold for the backup: its own, or those that admission gives it, then the
-// cluster-wide ones.
-func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) {
+// cluster-wide ones. Velero refuses a backup with any that cannot be read.
+func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) *refusal {
 	own := from.Server.AdmittedPolicies
 	if spec.ResourcePolicy != nil {
 		own = spec.ResourcePolicy.Name
@@ -122,20 +126,33 @@ func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) {
 		p.policyNames = append(p.policyNames, name)
 		policies, err := from.Policies(name)
 		if err != nil {
-			p.PolicyTrouble = err.Error()
-			return
+			return refuse(ReasonPolicyInvalid, "%v", err)
 		}
 		all = append(all, policies)
 	}
 	p.choice.merged = volumepolicy.Merge(all...)
 	p.choice.policies = fmt.Sprint(p.policyNames)
+	return nil
 }
 
 // UsesPolicies says whether the plan was made from the ConfigMap of that name.
 func (p *Plan) UsesPolicies(name string) bool { return slices.Contains(p.policyNames, name) }
 
-// active says whether backups are made.
-func (p *Plan) active() bool { return p.Idle == "" && p.Scope != nil }
+// Refused says for people why Velero refuses the backups as things are, empty if it does not.
+func (p *Plan) Refused() string {
+	if p.refusal == nil {
+		return ""
+	}
+	return p.refusal.text
+}
+
+// idle says why the plan is not in effect; empty if it is, or if its claims are to be told of a refusal.
+func (p *Plan) idle() string {
+	if p.Idle == "" && p.refusal != nil && p.refusal.reason == ReasonNoSchedule {
+		return "Velero refuses its backups: " + p.refusal.text
+	}
+	return p.Idle
+}
 
 // Reaches says whether backups would have anything of a namespace, were they made.
 func (p *Plan) Reaches(namespace string) bool {

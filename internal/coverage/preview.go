@@ -27,13 +27,11 @@ type VolumePreview struct {
 	Why    string
 }
 
-// Look returns what a backup of this plan would do with each pod of the group, in its order.
+// Look returns what a backup of this plan would do with each pod of the group, in its order. It fails for a backup that
+// Velero refuses. That nobody makes such backups, as those of a paused Schedule, does not matter: somebody may.
 func Look(g Group, p *Plan) ([]Preview, error) {
-	if p.Scope == nil {
-		return nil, fmt.Errorf("previewing a backup: %s", p.Idle)
-	}
-	if p.PolicyTrouble != "" {
-		return nil, fmt.Errorf("previewing a backup: Velero refuses it: %s", p.PolicyTrouble)
+	if why := p.Refused(); why != "" {
+		return nil, fmt.Errorf("previewing a backup: Velero refuses it: %s", why)
 	}
 	d := newDecider(g)
 	previews := make([]Preview, 0, len(g.Pods))

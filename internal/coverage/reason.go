@@ -27,6 +27,8 @@ const (
 	ReasonStale Reason = "Stale"
 	// ReasonLastFailed: the last backup of the claim failed.
 	ReasonLastFailed Reason = "LastFailed"
+	// ReasonLocationUnavailable: the storage location of the schedule is not available, so that its backups fail.
+	ReasonLocationUnavailable Reason = "LocationUnavailable"
 	// ReasonPolicyInvalid: the volume policies of the schedule cannot be read, so that its backups fail.
 	ReasonPolicyInvalid Reason = "PolicyInvalid"
 )
@@ -38,13 +40,13 @@ func Reasons() []Reason {
 }
 
 // ordered is Reasons without an allocation, for each candidate is ranked by it.
-func ordered() [26]Reason {
+func ordered() [27]Reason {
 	return [...]Reason{
 		ReasonStale, ReasonLastFailed, ReasonNeverSucceeded,
 		Reason(selection.ReasonLeftToVelero), Reason(selection.ReasonNoPolicy),
 		Reason(selection.ReasonNoNode), Reason(selection.ReasonPodNotRunning), Reason(selection.ReasonNotMounted),
 		Reason(selection.ReasonClaimNotBound), Reason(selection.ReasonVolumeNotFound),
-		Reason(selection.ReasonClaimNotFound), ReasonPolicyInvalid, Reason(selection.ReasonRulesInvalid),
+		Reason(selection.ReasonClaimNotFound), ReasonLocationUnavailable, ReasonPolicyInvalid, Reason(selection.ReasonRulesInvalid),
 		ReasonNoSnapshot,
 		Reason(selection.ReasonWindows), Reason(selection.ReasonBlockVolume), Reason(selection.ReasonHostPath),
 		Reason(selection.ReasonOtherUploader), Reason(selection.ReasonPolicy), Reason(selection.ReasonExcluded),

@@ -26,6 +26,11 @@ type Server struct {
 	GlobalPolicies string
 	// AdmittedPolicies is the ConfigMap of volume policies that a backup without any is given when it is created.
 	AdmittedPolicies string
+	// DefaultStorage is --default-backup-storage-location: where backups go that name no location, if none is the
+	// default.
+	DefaultStorage string
+	// StorageLocations are the BackupStorageLocations in Velero's namespace, sorted by name.
+	StorageLocations []StorageLocation
 	// DefaultLocations is --default-volume-snapshot-locations: names of locations by provider.
 	DefaultLocations map[string]string
 	// SnapshotClasses are the VolumeSnapshotClasses of the cluster.
@@ -44,9 +49,6 @@ type SnapshotClass struct {
 	Preferred bool
 }
 
-// SnapshotLocation is a VolumeSnapshotLocation.
-type SnapshotLocation struct{ Name, Provider string }
-
 // ReadArguments sets what the arguments of Velero's server say, `velero server` without its first word or with it
 // (velero v1.18.3, pkg/cmd/server/config/config.go, BindFlags; pkg/features). Other flags do not matter.
 func (s *Server) ReadArguments(arguments []string) error {
@@ -60,6 +62,7 @@ func (s *Server) ReadArguments(arguments []string) error {
 	flags.BoolVar(&s.MoveData, "default-snapshot-move-data", false, "")
 	flags.StringVar(&s.GlobalPolicies, "global-backup-volume-policies-configmap", "", "")
 	flags.StringSliceVar(&features, "features", nil, "")
+	flags.StringVar(&s.DefaultStorage, "default-backup-storage-location", "default", "")
 	flags.StringVar(&locations, "default-volume-snapshot-locations", "", "")
 	if err := flags.Parse(arguments); err != nil {
 		return fmt.Errorf("reading the arguments of Velero's server: %w", err)

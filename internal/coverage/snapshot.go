@@ -12,38 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// providers returns the providers whose plugins may snapshot volumes for a backup that names these locations. It fails
-// where Velero refuses the backup (velero v1.18.3, pkg/controller/backup_controller.go,
-// validateAndGetSnapshotLocations).
-func (s *Server) providers(named []string) ([]string, error) {
-	var used []string
-	count := map[string]int{}
-	for _, location := range s.SnapshotLocations {
-		count[location.Provider]++
-		if slices.Contains(named, location.Name) {
-			used = append(used, location.Provider)
-		}
-	}
-	for _, name := range named {
-		known := func(l SnapshotLocation) bool { return l.Name == name }
-		if !slices.ContainsFunc(s.SnapshotLocations, known) {
-			return nil, fmt.Errorf("there is no VolumeSnapshotLocation %s", name)
-		}
-	}
-	for _, location := range s.SnapshotLocations {
-		provider := location.Provider
-		switch {
-		case slices.Contains(used, provider):
-		case count[provider] > 1 && s.DefaultLocations[provider] == "":
-			return nil, fmt.Errorf("provider %s has several VolumeSnapshotLocations, and neither the backup names one "+
-				"nor does --default-volume-snapshot-locations", provider)
-		default:
-			used = append(used, provider)
-		}
-	}
-	return used, nil
-}
-
 // wantsSnapshot says whether Velero wants a snapshot of the claim (velero v1.18.3,
 // internal/volumehelper/volume_policy_helper.go, ShouldPerformSnapshot). The claim is as it is in the backup, with the
 // label that the plugin sets, if it does. byPolicy says that a volume policy asks for it.

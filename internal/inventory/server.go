@@ -38,6 +38,9 @@ func readServer(ctx context.Context, c client.Client, namespace string) (*covera
 	if server.SnapshotClasses, err = snapshotClasses(ctx, c); err != nil {
 		return nil, err
 	}
+	if server.StorageLocations, err = storageLocations(ctx, c, namespace); err != nil {
+		return nil, err
+	}
 	locations := &velerov1.VolumeSnapshotLocationList{}
 	if err := c.List(ctx, locations, client.InNamespace(namespace)); err != nil {
 		return nil, fmt.Errorf("listing volumesnapshotlocations: %w", err)
@@ -48,6 +51,24 @@ func readServer(ctx context.Context, c client.Client, namespace string) (*covera
 			coverage.SnapshotLocation{Name: location.Name, Provider: location.Spec.Provider})
 	}
 	return server, nil
+}
+
+// storageLocations returns the BackupStorageLocations, without what Velero writes at each of its looks.
+func storageLocations(ctx context.Context, c client.Client, namespace string) ([]coverage.StorageLocation, error) {
+	list := &velerov1.BackupStorageLocationList{}
+	if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		return nil, fmt.Errorf("listing backupstoragelocations: %w", err)
+	}
+	var locations []coverage.StorageLocation
+	for i := range list.Items {
+		location := &list.Items[i]
+		locations = append(locations, coverage.StorageLocation{
+			Name: location.Name, Default: location.Spec.Default,
+			ReadOnly: location.Spec.AccessMode == velerov1.BackupStorageLocationAccessModeReadOnly,
+			Phase:    location.Status.Phase,
+		})
+	}
+	return locations, nil
 }
 
 // serverArguments returns the arguments of Velero's server: `velero install` names its Deployment velero.

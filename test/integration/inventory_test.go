@@ -184,6 +184,20 @@ func claimOfPod(t *testing.T, namespace, name string) (*corev1.Pod, *corev1.Pers
 	return pod, claim
 }
 
+// storageLocation makes a BackupStorageLocation that is available, the one of backups that name none.
+func storageLocation(t *testing.T, namespace string) *velerov1.BackupStorageLocation {
+	t.Helper()
+	location := &velerov1.BackupStorageLocation{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default"},
+		Spec: velerov1.BackupStorageLocationSpec{Provider: "aws", StorageType: velerov1.StorageType{
+			ObjectStorage: &velerov1.ObjectStorageLocation{Bucket: "backups"},
+		}},
+		Status: velerov1.BackupStorageLocationStatus{Phase: velerov1.BackupStorageLocationPhaseAvailable},
+	}
+	createAll(t, location)
+	return location
+}
+
 // patched changes an object on the API server.
 func patched[T client.Object](t *testing.T, object T, change func(T)) {
 	t.Helper()
@@ -226,6 +240,7 @@ func TestInventoryFollowsTheCluster(t *testing.T) {
 	namespace := agentNamespace(t)
 	pod, claim := claimOfPod(t, namespace, "web")
 	_, other := claimOfPod(t, namespace, "idle")
+	storageLocation(t, namespace)
 	s := startStock(t, namespace, grant(t, namespace))
 	s.sync(t)
 	s.becomes(t, "web", "NoSchedule")
@@ -300,6 +315,7 @@ func TestInventoryDecidesAboutWhatAnEventConcerns(t *testing.T) {
 			IncludedNamespaces: []string{namespace},
 		}},
 	}
+	storageLocation(t, namespace)
 	createAll(t, schedule)
 	s := startStock(t, namespace, shared.config)
 	s.sync(t)
@@ -349,6 +365,7 @@ func TestInventoryPlansABackup(t *testing.T) {
 	patched(t, pod, func(p *corev1.Pod) {
 		p.Annotations = map[string]string{contract.AnnotationVolumesToBackup: "data"}
 	})
+	storageLocation(t, namespace)
 	s := startStock(t, namespace, shared.config)
 	s.sync(t)
 	for name, c := range map[string]struct {
