@@ -192,6 +192,21 @@ func TestDecide(t *testing.T) {
 				s.csi()
 			}, "PodNotRunning", "",
 		},
+		"no CSI snapshot as long as the label of an earlier backup is there": {
+			func(s *scene) {
+				s.claim("data").Labels = map[string]string{contract.LabelClaimed: "true"}
+				s.pod("web", "", "data")
+				s.csi()
+			}, "NotAsked", "",
+		},
+		"no CSI snapshot for a label that rules may need which cannot be read": {
+			func(s *scene) {
+				s.claim("data").Labels = map[string]string{contract.LabelClaimed: "true"}
+				s.pod("web", "", "data")
+				s.csi()
+				s.rules = "rules: 7"
+			}, "RulesInvalid", "",
+		},
 		"no CSI snapshot where the schedule makes none": {
 			func(s *scene) {
 				s.claim("data")

@@ -116,7 +116,7 @@ func (d *decider) snapshot(claim *corev1.PersistentVolumeClaim, p *Plan) candida
 		labeled = labeled || d.reach(p).Pods[d.group.Pods[i].Name] == scope.In && d.choose(i, p).labels[claim.Name]
 	}
 	pv := d.pv(claim)
-	wanted, byPolicy := p.wantsSnapshot(withLabel(claim, labeled), pv, pods)
+	wanted, byPolicy := p.wantsSnapshot(asLabeled(claim, labeled), pv, pods)
 	if !wanted {
 		return candidate{}
 	}
@@ -131,17 +131,15 @@ func (d *decider) snapshot(claim *corev1.PersistentVolumeClaim, p *Plan) candida
 	return candidate{}
 }
 
-// withLabel returns the claim as it is in the backup: the plugin sets its label, and takes it off.
-func withLabel(claim *corev1.PersistentVolumeClaim, labeled bool) *corev1.PersistentVolumeClaim {
-	if _, has := claim.Labels[contract.LabelClaimed]; has == labeled {
+// asLabeled returns the claim as it is in the backup if the plugin sets its label. Nobody may count on the plugin taking
+// the label off: it keeps one while rules cannot be read or another backup runs.
+func asLabeled(claim *corev1.PersistentVolumeClaim, labeled bool) *corev1.PersistentVolumeClaim {
+	if !labeled || claim.Labels[contract.LabelClaimed] == "true" {
 		return claim
 	}
 	other := *claim
 	other.Labels = map[string]string{}
 	maps.Copy(other.Labels, claim.Labels)
-	delete(other.Labels, contract.LabelClaimed)
-	if labeled {
-		other.Labels[contract.LabelClaimed] = "true"
-	}
+	other.Labels[contract.LabelClaimed] = "true"
 	return &other
 }
