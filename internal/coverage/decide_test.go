@@ -374,6 +374,22 @@ func TestDecide(t *testing.T) {
 			func(s *scene) { s.claim("data"); s.pod("web", "data", "data"); s.group.Labels = excluded() },
 			"Excluded", "namespace foo",
 		},
+		"another namespace that the schedule names has the label: Velero refuses the backup": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.template().IncludedNamespaces = []string{"foo", "bar"}
+				s.labeled = []string{"bar"}
+			}, "NoSchedule", "it names namespace bar, which has label",
+		},
+		"another namespace that a pattern of the schedule matches has the label": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.template().IncludedNamespaces = []string{"foo", "ba?"}
+				s.labeled = []string{"bar"}
+			}, "restic", "",
+		},
 		"the claim has the label that leaves it out": {
 			func(s *scene) { s.claim("data").Labels = excluded(); s.pod("web", "data", "data") }, "Excluded", "claim foo/data",
 		},

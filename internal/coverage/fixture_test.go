@@ -34,6 +34,7 @@ type scene struct {
 	server    coverage.Server
 	policies  map[string]string
 	rules     string
+	labeled   []string // namespaces with the label that leaves them out
 }
 
 func newScene() *scene {
@@ -115,7 +116,7 @@ func (s *scene) template() *velerov1.BackupSpec { return &s.schedules[0].Spec.Te
 
 func (s *scene) sources(t *testing.T) coverage.Sources {
 	t.Helper()
-	from := coverage.Sources{Server: &s.server, Policies: func(name string) (*volumepolicy.Policies, error) {
+	from := coverage.Sources{Server: &s.server, Labeled: s.labeled, Policies: func(name string) (*volumepolicy.Policies, error) {
 		content, found := s.policies[name]
 		if !found {
 			return nil, fmt.Errorf("there is no ConfigMap %s", name)

@@ -9,6 +9,7 @@ import (
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
@@ -55,6 +56,8 @@ type Sources struct {
 	// which cannot be read.
 	Rules        *volumerule.Rules
 	RulesInvalid bool
+	// Labeled are the namespaces with label velero.io/exclude-from-backup=true, sorted.
+	Labeled []string
 }
 
 // NewPlan returns the plan of a backup with this spec and these annotations.
@@ -83,6 +86,7 @@ func NewPlan(spec *velerov1.BackupSpec, annotations map[string]string, from Sour
 		causes = append(causes, refuse(ReasonNoSchedule, "%v", err))
 	}
 	p.Scope = reach
+	causes = append(causes, checkLabeled(spec, from.Labeled))
 	providers, cause := from.Server.snapshotProviders(spec.VolumeSnapshotLocations)
 	p.providers = providers
 	causes = append(causes, cause, p.readPolicies(spec, from), from.Server.checkStorage(spec.StorageLocation))
@@ -92,6 +96,19 @@ func NewPlan(spec *velerov1.BackupSpec, annotations map[string]string, from Sour
 		}
 	}
 	return p
+}
+
+// checkLabeled says why Velero refuses a backup that names a namespace with the label which leaves it out: it takes the
+// label for an entry in excludedNamespaces (velero v1.18.3, pkg/controller/backup_controller.go, prepareBackupRequest).
+func checkLabeled(spec *velerov1.BackupSpec, labeled []string) *refusal {
+	for _, name := range spec.IncludedNamespaces {
+		if slices.Contains(labeled, name) {
+			return refuse(ReasonNoSchedule, "it names namespace %s, which has label %s=true, and Velero refuses to be told "+
+				"both: take the label off, or the name out of spec.template.includedNamespaces", name,
+				contract.LabelExcludeFromBackup)
+		}
+	}
+	return nil
 }
 
 // SchedulePlan returns the plan of a Schedule's backups.

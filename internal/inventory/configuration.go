@@ -38,7 +38,7 @@ func newConfiguration(w *world) *configuration {
 		world: w, schedules: map[string]*velerov1.Schedule{}, configMaps: map[string]*corev1.ConfigMap{},
 		plans: map[string]*coverage.Plan{},
 	}
-	w.agentsChanged = c.planAll
+	w.agentsChanged, w.labelChanged = c.planAll, c.labelChanged
 	return c
 }
 
@@ -47,6 +47,7 @@ func (c *configuration) sources() coverage.Sources {
 	server.NodeAgent = len(c.world.nodeAgents) > 0
 	return coverage.Sources{
 		Server: &server, Policies: c.policies, Rules: c.rules, RulesInvalid: c.rulesError != nil,
+		Labeled: slices.Sorted(maps.Keys(c.world.labeled)),
 	}
 }
 
@@ -99,6 +100,15 @@ func (c *configuration) touch(p *coverage.Plan) {
 func (c *configuration) planAll() {
 	for _, name := range slices.Sorted(maps.Keys(c.schedules)) {
 		c.plan(name)
+	}
+}
+
+// labelChanged plans anew the schedules that name a namespace, which Velero refuses while that is labeled to be left out.
+func (c *configuration) labelChanged(namespace string) {
+	for _, name := range slices.Sorted(maps.Keys(c.schedules)) {
+		if slices.Contains(c.schedules[name].Spec.Template.IncludedNamespaces, namespace) {
+			c.plan(name)
+		}
 	}
 }
 

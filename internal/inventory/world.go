@@ -40,7 +40,11 @@ type world struct {
 	nodeAgents map[string]int                       // how many pods of Velero's node-agent run on each node
 	// agentsChanged is called when Velero's node-agent runs nowhere any more, or somewhere again.
 	agentsChanged func()
-	dirty         map[client.ObjectKey]bool
+	// labeled are the namespaces with the label that leaves them out of backups. labelChanged is called when it is set or
+	// taken off.
+	labeled      map[string]bool
+	labelChanged func(namespace string)
+	dirty        map[client.ObjectKey]bool
 	// wake is signaled when dirty has something; it holds one signal.
 	wake chan struct{}
 }
@@ -49,7 +53,8 @@ func newWorld(namespace string) *world {
 	return &world{
 		namespace: namespace, spaces: map[string]*space{}, volumes: map[string]*corev1.PersistentVolume{},
 		systems: map[string]string{}, podsOn: map[string]map[client.ObjectKey]bool{}, nodeAgents: map[string]int{},
-		agentsChanged: func() {}, dirty: map[client.ObjectKey]bool{}, wake: make(chan struct{}, 1),
+		agentsChanged: func() {}, labeled: map[string]bool{}, labelChanged: func(string) {},
+		dirty: map[client.ObjectKey]bool{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -213,10 +218,25 @@ func (w *world) namespaceChanged(before, after *metav1.PartialObjectMetadata) {
 			s.labels = nil
 		}
 		w.tidy(before.Name)
+		w.label(before.Name, false)
 		return
 	}
 	w.space(after.Name).labels = after.Labels
 	w.touchSpace(after.Name)
+	w.label(after.Name, after.Labels[contract.LabelExcludeFromBackup] == "true")
+}
+
+// label notes whether a namespace has the label that leaves it out of backups.
+func (w *world) label(namespace string, labeled bool) {
+	if w.labeled[namespace] == labeled {
+		return
+	}
+	if labeled {
+		w.labeled[namespace] = true
+	} else {
+		delete(w.labeled, namespace)
+	}
+	w.labelChanged(namespace)
 }
 
 func (w *world) nodeChanged(before, after *metav1.PartialObjectMetadata) {

@@ -287,6 +287,18 @@ func TestInventoryFollowsTheCluster(t *testing.T) {
 		c.Annotations = map[string]string{contract.AnnotationClaimIgnored: "true"}
 	})
 	s.becomes(t, "idle", "Ignored")
+	label := func(value string) {
+		whole := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+		patched(t, whole, func(n *corev1.Namespace) {
+			n.Labels = map[string]string{contract.LabelExcludeFromBackup: value}
+		})
+	}
+	label("true")
+	if state := s.becomes(t, "web", "NoSchedule"); !strings.Contains(state.Message, "names namespace "+namespace) {
+		t.Errorf("the message is %s", state.Message)
+	}
+	label("false")
+	s.becomes(t, "web", "restic")
 	patched(t, schedule, func(s *velerov1.Schedule) { s.Spec.Paused = true })
 	s.becomes(t, "web", "NoSchedule")
 	if err := shared.client.Delete(t.Context(), pod, client.GracePeriodSeconds(0)); err != nil {
