@@ -4,12 +4,13 @@
 package coverage
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
-	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 )
 
 // Pod is a pod with what is known of its node.
@@ -78,6 +79,13 @@ type podChoice struct {
 	cost *selection.Decision
 	// labels are the names of the claims that the plugin labels.
 	labels map[string]bool
+}
+
+// takes says whether the plugin takes the volume of a claim through the pod.
+func (c *podChoice) takes(claim string) bool {
+	return c.cost == nil && slices.ContainsFunc(c.decisions, func(d selection.Decision) bool {
+		return d.Take && d.Claim != nil && d.Claim.Name == claim
+	})
 }
 
 func newDecider(g Group) *decider {
@@ -153,14 +161,4 @@ func (d *decider) pv(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolu
 		return nil
 	}
 	return d.group.Volumes[claim.Spec.VolumeName]
-}
-
-const actionSnapshot = volumepolicy.ActionSnapshot
-
-// policyOf returns the action of the volume policy that holds for the claim itself.
-func (p *Plan) policyOf(claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) (
-	volumepolicy.ActionType, bool,
-) {
-	action, found := p.choice.merged.Match(volumepolicy.Volume{PVC: claim, PV: pv})
-	return action.Type, found
 }

@@ -232,6 +232,53 @@ func TestDecide(t *testing.T) {
 				s.server.SnapshotClasses = append(s.server.SnapshotClasses, s.server.SnapshotClasses[0])
 			}, "Unmounted", "",
 		},
+		"the driver's name must be the very same": {
+			func(s *scene) { s.claim("data"); s.csi(); s.server.SnapshotClasses[0].Driver = "CSI.example.com" }, "Unmounted", "",
+		},
+		"but not where the claim names the class": {
+			func(s *scene) {
+				s.claim("data").Annotations = map[string]string{velerov1.VolumeSnapshotClassDriverPVCAnnotation: "C"}
+				s.csi()
+				s.server.SnapshotClasses[0].Driver = "CSI.example.com"
+			}, "snapshot", "",
+		},
+		"a class that the schedule names, of several": {
+			func(s *scene) {
+				s.claim("data")
+				s.csi()
+				s.server.SnapshotClasses = append(s.server.SnapshotClasses, coverage.SnapshotClass{Name: "d", Driver: "csi.example.com"})
+				s.schedules[0].Annotations = map[string]string{
+					velerov1.VolumeSnapshotClassDriverBackupAnnotationPrefix + "_csi.example.com": "d",
+				}
+			}, "snapshot", "",
+		},
+		"the driver is that of the claim's storage class": {
+			func(s *scene) {
+				s.claim("data")
+				s.csi()
+				s.server.Provisioners["fast"] = "another.example.com"
+			}, "Unmounted", "",
+		},
+		"no CSI snapshot of a claim whose storage class is gone": {
+			func(s *scene) {
+				s.claim("data")
+				s.csi()
+				s.server.Provisioners = nil
+				s.policies["base"] = "version: v1\nvolumePolicies:\n- {conditions: {csi: {}}, action: {type: snapshot}}\n"
+			}, "NoSnapshot", `no StorageClass "fast"`,
+		},
+		"no CSI snapshot of a claim with an empty storage class": {
+			func(s *scene) { s.claim("data").Spec.StorageClassName = ptr.To(""); s.csi() }, "Unmounted", "",
+		},
+		"a snapshot for which only the cluster-wide policies ask": {
+			func(s *scene) {
+				s.claim("data")
+				s.csi()
+				s.server.GlobalPolicies = "all"
+				s.policies["all"] = "version: v1\nvolumePolicies:\n- {conditions: {csi: {}}, action: {type: snapshot}}\n"
+				s.template().SnapshotVolumes = ptr.To(false)
+			}, "NoSnapshot", "cluster-wide",
+		},
 		"a snapshot that cannot be moved is none": {
 			func(s *scene) { s.claim("data"); s.csi(); s.server.MoveData = true }, "Unmounted", "",
 		},
@@ -243,11 +290,36 @@ func TestDecide(t *testing.T) {
 			}, "NoSnapshot", "EnableCSI",
 		},
 		"a native snapshot": {
+			func(s *scene) { s.native("data") }, "snapshot", "",
+		},
+		"a native snapshot in spite of a policy for labels that the claim has": {
 			func(s *scene) {
-				s.claim("data")
-				s.pv("data").Spec.CSI.Driver = "ebs.csi.aws.com"
-				s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}}
+				s.native("data").Labels = map[string]string{"team": "a"}
+				s.policies["base"] = "version: v1\nvolumePolicies:\n- {conditions: {pvcLabels: {team: a}}, action: {type: custom}}\n"
 			}, "snapshot", "",
+		},
+		"no native snapshot where a policy for labels asks for one and the schedule makes none": {
+			func(s *scene) {
+				s.native("data").Labels = map[string]string{"team": "a"}
+				s.policies["base"] = "version: v1\nvolumePolicies:\n- {conditions: {pvcLabels: {team: a}}, action: {type: snapshot}}\n"
+				s.template().SnapshotVolumes = ptr.To(false)
+			}, "Unmounted", "",
+		},
+		"no native snapshot where a policy for labels says skip": {
+			func(s *scene) {
+				s.native("data").Labels = map[string]string{"team": "a"}
+				s.policies["base"] = "version: v1\nvolumePolicies:\n- {conditions: {pvcLabels: {team: a}}, action: {type: skip}}\n"
+			}, "Unmounted", "",
+		},
+		"no native snapshot of what the plugin takes": {
+			func(s *scene) {
+				s.native("data")
+				s.pod("web", "", "data")
+				s.rules = "rules:\n- {name: all, action: include}\n"
+			}, "restic", "",
+		},
+		"no native snapshot of a volume with the label that leaves it out": {
+			func(s *scene) { s.native("data"); s.pv("data").Labels = excluded() }, "Unmounted", "",
 		},
 		"no native snapshot of a volume that the provider does not know": {
 			func(s *scene) {
@@ -257,9 +329,7 @@ func TestDecide(t *testing.T) {
 		},
 		"no native snapshot where PersistentVolumes are left out": {
 			func(s *scene) {
-				s.claim("data")
-				s.pv("data").Spec.CSI.Driver = "ebs.csi.aws.com"
-				s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}}
+				s.native("data")
 				s.template().IncludeClusterResources = ptr.To(false)
 			}, "Unmounted", "",
 		},

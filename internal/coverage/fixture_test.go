@@ -109,7 +109,16 @@ func (s *scene) nodeAgent() {
 // csi makes snapshots of the driver possible.
 func (s *scene) csi() {
 	s.server.CSI = true
+	s.server.Provisioners = map[string]string{"fast": "csi.example.com"}
 	s.server.SnapshotClasses = []coverage.SnapshotClass{{Name: "c", Driver: "csi.example.com"}}
+}
+
+// native adds a claim whose volume the plugin of a provider can snapshot.
+func (s *scene) native(name string) *corev1.PersistentVolumeClaim {
+	claim := s.claim(name)
+	s.pv(name).Spec.CSI.Driver = "ebs.csi.aws.com"
+	s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}}
+	return claim
 }
 
 func (s *scene) template() *velerov1.BackupSpec { return &s.schedules[0].Spec.Template }

@@ -104,33 +104,6 @@ func (d *decider) byNodeAgent(pod Pod, decision selection.Decision, p *Plan) boo
 	return decision.Reason == selection.ReasonLeftToVelero || found && action.Type == volumepolicy.ActionFSBackup
 }
 
-// snapshot says whether Velero makes a snapshot of the claim. The zero candidate means that it does not want to.
-func (d *decider) snapshot(claim *corev1.PersistentVolumeClaim, p *Plan) candidate {
-	if d.reach(p).Claims[claim.Name] != scope.In {
-		return candidate{}
-	}
-	pods := make([]Pod, 0, len(d.users[claim.Name]))
-	labeled := false
-	for _, i := range d.users[claim.Name] {
-		pods = append(pods, d.group.Pods[i])
-		labeled = labeled || d.reach(p).Pods[d.group.Pods[i].Name] == scope.In && d.choose(i, p).labels[claim.Name]
-	}
-	pv := d.pv(claim)
-	wanted, byPolicy := p.wantsSnapshot(asLabeled(claim, labeled), pv, pods)
-	if !wanted {
-		return candidate{}
-	}
-	obstacle := p.obstacle(claim, pv)
-	switch {
-	case obstacle == "":
-		return candidate{plan: p, method: MethodSnapshot}
-	case byPolicy:
-		return candidate{plan: p, reason: ReasonNoSnapshot, message: fmt.Sprintf("the volume policies of %s ask for "+
-			"a snapshot of claim %s/%s, and none can be made: %s", p.title(), claim.Namespace, claim.Name, obstacle)}
-	}
-	return candidate{}
-}
-
 // asLabeled returns the claim as it is in the backup if the plugin sets its label. Nobody may count on the plugin taking
 // the label off: it keeps one while rules cannot be read or another backup runs.
 func asLabeled(claim *corev1.PersistentVolumeClaim, labeled bool) *corev1.PersistentVolumeClaim {

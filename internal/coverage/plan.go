@@ -35,6 +35,7 @@ type Plan struct {
 	annotations map[string]string
 	server      *Server
 	policyNames []string
+	own         *volumepolicy.Policies // without the cluster-wide ones
 }
 
 // choice is what selection depends on beside the pod. Plans with the same choice decide alike.
@@ -136,7 +137,7 @@ func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) *refusal {
 		own = spec.ResourcePolicy.Name
 	}
 	var all []*volumepolicy.Policies
-	for _, name := range []string{own, from.Server.GlobalPolicies} {
+	for i, name := range []string{own, from.Server.GlobalPolicies} {
 		if name == "" {
 			continue
 		}
@@ -146,6 +147,9 @@ func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) *refusal {
 			return refuse(ReasonPolicyInvalid, "%v", err)
 		}
 		all = append(all, policies)
+		if i == 0 {
+			p.own = policies
+		}
 	}
 	p.choice.merged = volumepolicy.Merge(all...)
 	p.choice.policies = fmt.Sprint(p.policyNames)

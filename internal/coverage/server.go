@@ -33,6 +33,8 @@ type Server struct {
 	StorageLocations []StorageLocation
 	// DefaultLocations is --default-volume-snapshot-locations: names of locations by provider.
 	DefaultLocations map[string]string
+	// Provisioners are those of the StorageClasses of the cluster, by the name of the class.
+	Provisioners map[string]string
 	// SnapshotClasses are the VolumeSnapshotClasses of the cluster.
 	SnapshotClasses []SnapshotClass
 	// SnapshotLocations are the VolumeSnapshotLocations in Velero's namespace.

@@ -12,6 +12,7 @@ import (
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -38,6 +39,9 @@ func readServer(ctx context.Context, c client.Client, namespace string) (*covera
 	if server.SnapshotClasses, err = snapshotClasses(ctx, c); err != nil {
 		return nil, err
 	}
+	if server.Provisioners, err = provisioners(ctx, c); err != nil {
+		return nil, err
+	}
 	if server.StorageLocations, err = storageLocations(ctx, c, namespace); err != nil {
 		return nil, err
 	}
@@ -51,6 +55,19 @@ func readServer(ctx context.Context, c client.Client, namespace string) (*covera
 			coverage.SnapshotLocation{Name: location.Name, Provider: location.Spec.Provider})
 	}
 	return server, nil
+}
+
+// provisioners returns those of the StorageClasses, by name.
+func provisioners(ctx context.Context, c client.Client) (map[string]string, error) {
+	list := &storagev1.StorageClassList{}
+	if err := c.List(ctx, list); err != nil {
+		return nil, fmt.Errorf("listing storageclasses: %w", err)
+	}
+	found := map[string]string{}
+	for i := range list.Items {
+		found[list.Items[i].Name] = list.Items[i].Provisioner
+	}
+	return found, nil
 }
 
 // storageLocations returns the BackupStorageLocations, without what Velero writes at each of its looks.

@@ -139,7 +139,11 @@ func StripVolume(pv *corev1.PersistentVolume) {
 	if ref := pv.Spec.ClaimRef; ref != nil {
 		spec.ClaimRef = &corev1.ObjectReference{Namespace: ref.Namespace, Name: ref.Name}
 	}
-	*pv = corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pv.Name}, Spec: spec}
+	kept := metav1.ObjectMeta{Name: pv.Name}
+	if value, found := pv.Labels[contract.LabelExcludeFromBackup]; found {
+		kept.Labels = map[string]string{contract.LabelExcludeFromBackup: value}
+	}
+	*pv = corev1.PersistentVolume{ObjectMeta: kept, Spec: spec}
 }
 
 // stripSchedule leaves of the status only that Velero refuses the schedule: it writes the rest again and again.
