@@ -473,6 +473,72 @@ func TestDecide(t *testing.T) {
 				s.template().ExcludedResources = []string{"pvc"}
 			}, "ClaimsExcluded", "persistentvolumeclaims",
 		},
+		"claims are left out by the resource policies": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.policies["base"] += "includeExcludePolicy: {excludedNamespaceScopedResources: [pvc]}\n"
+			}, "ClaimsExcluded", "persistentvolumeclaims",
+		},
+		"what the schedule includes goes before the resource policies": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.policies["base"] += "includeExcludePolicy: {excludedNamespaceScopedResources: [pvc]}\n"
+				s.template().IncludedNamespaceScopedResources = []string{"pods", "persistentvolumeclaims"}
+			}, "restic", "",
+		},
+		"resource policies with filters and old filters: Velero refuses the backup": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.policies["base"] += "includeExcludePolicy: {excludedNamespaceScopedResources: [secrets]}\n"
+				s.template().ExcludedResources = []string{"events"}
+			}, "PolicyInvalid", "includeClusterResources",
+		},
+		"in the cluster-wide policies other sections do not count": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.server.GlobalPolicies = "all"
+				s.policies["all"] = "version: v1\nincludeExcludePolicy: {excludedNamespaceScopedResources: [pvc]}\n" +
+					"namespacedFilterPolicies: [{namespaces: [foo], resourceFilters: [{kinds: [pods]}]}]\n"
+				s.template().ExcludedResources = []string{"events"}
+			}, "restic", "",
+		},
+		"a filter policy of the namespace may leave out anything": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.policies["base"] += "namespacedFilterPolicies: [{namespaces: [fo*], resourceFilters: [{kinds: [pods]}]}]\n"
+			}, "Excluded", "namespacedFilterPolicies",
+		},
+		"a filter policy of another namespace": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.policies["base"] += "namespacedFilterPolicies: [{namespaces: [bar], resourceFilters: [{kinds: [pods]}]}]\n"
+			}, "restic", "",
+		},
+		"a filter policy of volumes may leave out any, and no snapshot is sure": {
+			func(s *scene) {
+				s.native("data")
+				s.policies["base"] += "clusterScopedFilterPolicy: {resourceFilters: [{kinds: [pv], names: [a]}]}\n"
+			}, "NoSnapshot", "clusterScopedFilterPolicy",
+		},
+		"a filter policy of other kinds of the cluster": {
+			func(s *scene) {
+				s.native("data")
+				s.policies["base"] += "clusterScopedFilterPolicy: {resourceFilters: [{kinds: [clusterroles], names: [a]}]}\n"
+			}, "snapshot", "",
+		},
+		"a section that Velero does not know: it refuses the backup": {
+			func(s *scene) {
+				s.claim("data")
+				s.pod("web", "data", "data")
+				s.policies["base"] += "volumePolicy: []\n"
+			}, "PolicyInvalid", "section volumePolicy",
+		},
 		"pods are left out": {
 			func(s *scene) {
 				s.claim("data")

@@ -123,15 +123,25 @@ func (s *scene) native(name string) *corev1.PersistentVolumeClaim {
 
 func (s *scene) template() *velerov1.BackupSpec { return &s.schedules[0].Spec.Template }
 
-func (s *scene) sources(t *testing.T) coverage.Sources {
-	t.Helper()
-	from := coverage.Sources{Server: &s.server, Labeled: s.labeled, Policies: func(name string) (*volumepolicy.Policies, error) {
+func (s *scene) read(names ...string) (*volumepolicy.Policies, error) {
+	var all []*volumepolicy.Policies
+	for _, name := range names {
 		content, found := s.policies[name]
 		if !found {
 			return nil, fmt.Errorf("there is no ConfigMap %s", name)
 		}
-		return volumepolicy.Parse(&corev1.ConfigMap{Data: map[string]string{"policies.yaml": content}})
-	}}
+		one, err := volumepolicy.Parse(&corev1.ConfigMap{Data: map[string]string{"policies.yaml": content}})
+		if err != nil || len(names) == 1 {
+			return one, err
+		}
+		all = append(all, one)
+	}
+	return volumepolicy.Merge(all...), nil
+}
+
+func (s *scene) sources(t *testing.T) coverage.Sources {
+	t.Helper()
+	from := coverage.Sources{Server: &s.server, Labeled: s.labeled, Policies: s.read}
 	if s.rules != "" {
 		rules, err := volumerule.Parse(&corev1.ConfigMap{Data: map[string]string{volumerule.KeyRules: s.rules}})
 		from.Rules, from.RulesInvalid = rules, err != nil

@@ -23,6 +23,10 @@ func (d *decider) judge(v *Verdict, claim *corev1.PersistentVolumeClaim, p *Plan
 			"Velero refuses the backups of %s: %s", p.title(), p.refusal.text)})
 		return
 	}
+	if filter := p.filter(d.group.Namespace); filter != "" {
+		v.consider(candidate{plan: p, reason: Reason(selection.ReasonExcluded), message: filter})
+		return
+	}
 	why := d.reach(p).Claims[claim.Name]
 	if why != scope.In && !d.ephemeral(claim) {
 		v.consider(p.outside(claim, why))

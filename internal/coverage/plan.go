@@ -4,7 +4,6 @@
 package coverage
 
 import (
-	"fmt"
 	"slices"
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
@@ -41,7 +40,6 @@ type Plan struct {
 // choice is what selection depends on beside the pod. Plans with the same choice decide alike.
 type choice struct {
 	defaultVolumes bool
-	policies       string // names of the ConfigMaps, in their order
 	merged         *volumepolicy.Policies
 	rules          *volumerule.Rules
 	rulesInvalid   bool
@@ -51,8 +49,10 @@ type choice struct {
 // Sources are what plans are made from.
 type Sources struct {
 	Server *Server
-	// Policies returns the volume policies of the ConfigMap of that name in Velero's namespace.
-	Policies func(name string) (*volumepolicy.Policies, error)
+	// Policies returns the volume policies of the ConfigMaps of these names in Velero's namespace, the first one's first;
+	// nil without any name. As long as they do not change it returns the same ones for the same names, by which plans that
+	// decide alike are known.
+	Policies func(names ...string) (*volumepolicy.Policies, error)
 	// Rules select volumes that no annotation names; nil when there are none. RulesInvalid says that there are some
 	// which cannot be read.
 	Rules        *volumerule.Rules
@@ -80,8 +80,9 @@ func NewPlan(spec *velerov1.BackupSpec, annotations map[string]string, from Sour
 		p.choice.defaultVolumes = true
 	}
 	p.choice.rules, p.choice.rulesInvalid = from.Rules, from.RulesInvalid
+	causes := []*refusal{p.readPolicies(spec, from)}
+	spec = scope.Combine(spec, p.own.Sections().Resources)
 	p.choice.claimsExcluded = !scope.Includes(spec, scope.Claims())
-	var causes []*refusal
 	reach, err := scope.New(spec)
 	if err != nil {
 		causes = append(causes, refuse(ReasonNoSchedule, "%v", err))
@@ -90,7 +91,7 @@ func NewPlan(spec *velerov1.BackupSpec, annotations map[string]string, from Sour
 	causes = append(causes, checkLabeled(spec, from.Labeled))
 	providers, cause := from.Server.snapshotProviders(spec.VolumeSnapshotLocations)
 	p.providers = providers
-	causes = append(causes, cause, p.readPolicies(spec, from), from.Server.checkStorage(spec.StorageLocation))
+	causes = append(causes, cause, from.Server.checkStorage(spec.StorageLocation))
 	for _, cause := range causes {
 		if cause != nil && p.refusal == nil {
 			p.refusal = cause
@@ -129,30 +130,42 @@ func SchedulePlan(schedule *velerov1.Schedule, from Sources) *Plan {
 	return p
 }
 
-// readPolicies merges the policies that hold for the backup: its own, or those that admission gives it, then the
-// cluster-wide ones. Velero refuses a backup with any that cannot be read.
+// readPolicies reads the policies that hold for the backup: its own, or those that admission gives it, then the
+// cluster-wide ones. It returns why Velero refuses a backup with these.
 func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) *refusal {
 	own := from.Server.AdmittedPolicies
 	if spec.ResourcePolicy != nil {
 		own = spec.ResourcePolicy.Name
 	}
-	var all []*volumepolicy.Policies
-	for i, name := range []string{own, from.Server.GlobalPolicies} {
-		if name == "" {
-			continue
+	for _, name := range []string{own, from.Server.GlobalPolicies} {
+		if name != "" {
+			p.policyNames = append(p.policyNames, name)
 		}
-		p.policyNames = append(p.policyNames, name)
+	}
+	for _, name := range p.policyNames {
 		policies, err := from.Policies(name)
 		if err != nil {
 			return refuse(ReasonPolicyInvalid, "%v", err)
 		}
-		all = append(all, policies)
-		if i == 0 {
+		if unknown := policies.Sections().Unknown; len(unknown) > 0 {
+			return refuse(ReasonPolicyInvalid, "ConfigMap %s, which holds its volume policies, has the section %s, which "+
+				"Velero 1.18 does not know: correct its name", name, unknown[0])
+		}
+		if name == own {
 			p.own = policies
 		}
 	}
-	p.choice.merged = volumepolicy.Merge(all...)
-	p.choice.policies = fmt.Sprint(p.policyNames)
+	sections := p.own.Sections()
+	if scope.UsesOldFilters(spec) && (sections.Resources != nil || sections.Filtered) {
+		return refuse(ReasonPolicyInvalid, "its spec uses includedResources, excludedResources or includeClusterResources, "+
+			"which do not go together with the filters in ConfigMap %s, which holds its volume policies: use the lists of "+
+			"cluster-scoped and namespace-scoped resources", own)
+	}
+	merged, err := from.Policies(p.policyNames...)
+	if err != nil {
+		return refuse(ReasonPolicyInvalid, "%v", err)
+	}
+	p.choice.merged = merged
 	return nil
 }
 

@@ -33,6 +33,9 @@ func Look(g Group, p *Plan) ([]Preview, error) {
 	if why := p.Refused(); why != "" {
 		return nil, fmt.Errorf("previewing a backup: Velero refuses it: %s", why)
 	}
+	if filter := p.filter(g.Namespace); filter != "" {
+		return nil, fmt.Errorf("previewing a backup: %s", filter)
+	}
 	d := newDecider(g)
 	previews := make([]Preview, 0, len(g.Pods))
 	for i := range g.Pods {

@@ -31,6 +31,10 @@ func (d *decider) snapshot(claim *corev1.PersistentVolumeClaim, p *Plan) candida
 	}
 	obstacle := s.obstacle()
 	switch {
+	case obstacle == "" && p.own.Sections().VolumesFiltered:
+		return candidate{plan: p, reason: ReasonNoSnapshot, message: fmt.Sprintf("clusterScopedFilterPolicy in the resource "+
+			"policies of %s filters PersistentVolumes or contents of snapshots, and whether it leaves that of claim %s/%s out "+
+			"is not looked at: declare the claim if it does not", p.title(), claim.Namespace, claim.Name)}
 	case obstacle == "":
 		return candidate{plan: p, method: MethodSnapshot}
 	case byPolicy:

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -26,17 +27,24 @@ type configuration struct {
 	world      *world
 	schedules  map[string]*velerov1.Schedule
 	configMaps map[string]*corev1.ConfigMap
-	server     *coverage.Server // nil until it is known
+	server     *coverage.Server   // nil until it is known
+	read       map[string]reading // volume policies, by the names of their ConfigMaps
 	rules      *volumerule.Rules
 	rulesError error
 	plans      map[string]*coverage.Plan // by schedule
 	order      []*coverage.Plan          // sorted by name
 }
 
+// reading is what reading volume policies gave.
+type reading struct {
+	policies *volumepolicy.Policies
+	err      error
+}
+
 func newConfiguration(w *world) *configuration {
 	c := &configuration{
 		world: w, schedules: map[string]*velerov1.Schedule{}, configMaps: map[string]*corev1.ConfigMap{},
-		plans: map[string]*coverage.Plan{},
+		plans: map[string]*coverage.Plan{}, read: map[string]reading{},
 	}
 	w.agentsChanged, w.labelChanged = c.planAll, c.labelChanged
 	return c
@@ -51,12 +59,41 @@ func (c *configuration) sources() coverage.Sources {
 	}
 }
 
-func (c *configuration) policies(name string) (*volumepolicy.Policies, error) {
-	configMap := c.configMaps[name]
-	if configMap == nil {
-		return nil, fmt.Errorf("there is no ConfigMap %s/%s, which holds its volume policies", c.world.namespace, name)
+// policies returns the volume policies of ConfigMaps, and the same ones until one of them changes.
+func (c *configuration) policies(names ...string) (*volumepolicy.Policies, error) {
+	key := strings.Join(names, ",")
+	known, found := c.read[key]
+	if !found {
+		known.policies, known.err = c.readPolicies(names)
+		c.read[key] = known
 	}
-	return volumepolicy.Parse(configMap)
+	return known.policies, known.err
+}
+
+func (c *configuration) readPolicies(names []string) (*volumepolicy.Policies, error) {
+	if len(names) == 1 {
+		configMap := c.configMaps[names[0]]
+		if configMap == nil {
+			return nil, fmt.Errorf("there is no ConfigMap %s/%s, which holds its volume policies", c.world.namespace, names[0])
+		}
+		return volumepolicy.Parse(configMap)
+	}
+	var all []*volumepolicy.Policies
+	for _, name := range names {
+		one, err := c.policies(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return volumepolicy.Merge(all...), nil
+}
+
+// forget has volume policies read anew in which a ConfigMap has a part.
+func (c *configuration) forget(configMap string) {
+	maps.DeleteFunc(c.read, func(key string, _ reading) bool {
+		return slices.Contains(strings.Split(key, ","), configMap)
+	})
 }
 
 func (c *configuration) scheduleChanged(before, after *velerov1.Schedule) {
@@ -121,6 +158,7 @@ func (c *configuration) configMapChanged(before, after *corev1.ConfigMap) {
 		name = before.Name
 		delete(c.configMaps, name)
 	}
+	c.forget(name)
 	if holdsRules(before) || holdsRules(after) {
 		c.readRules()
 		c.planAll()

@@ -83,8 +83,8 @@ func (i *Inventory) Plan(ctx context.Context, request PlanRequest) ([]PodPlan, e
 
 // prepare returns everything of the namespace, and the plan of the backup that is meant.
 func (i *Inventory) prepare(request PlanRequest) (coverage.Group, *coverage.Plan, error) {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
+	i.mu.Lock() // volume policies that nobody asked for before are remembered
+	defer i.mu.Unlock()
 	var none coverage.Group
 	s := i.world.spaces[request.Namespace]
 	if !i.synced || s == nil {

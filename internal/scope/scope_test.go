@@ -4,6 +4,8 @@
 package scope_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 )
 
 // TestNamespace follows velero v1.18.3, pkg/util/collections/includes_excludes.go, NamespaceIncludesExcludes, with what
@@ -255,4 +258,77 @@ func (w *world) claim(name string, labels map[string]string) *corev1.PersistentV
 	}
 	w.Claims = append(w.Claims, claim)
 	return claim
+}
+
+func TestCombine(t *testing.T) {
+	type lists = volumepolicy.Resources
+	cases := map[string]struct {
+		spec   velerov1.BackupSpec
+		policy lists
+		// what of pods, claims and volumes is in the backup
+		want string
+	}{
+		"an empty policy":     {velerov1.BackupSpec{}, lists{}, "pods claims volumes"},
+		"it excludes claims":  {velerov1.BackupSpec{}, lists{ExcludedNamespaceScoped: []string{"pvc"}}, "pods volumes"},
+		"it excludes by glob": {velerov1.BackupSpec{}, lists{ExcludedNamespaceScoped: []string{"persistent*"}}, "pods volumes"},
+		"it includes others":  {velerov1.BackupSpec{}, lists{IncludedNamespaceScoped: []string{"deployments"}}, "volumes"},
+		"it includes pods besides": {
+			velerov1.BackupSpec{IncludedNamespaceScopedResources: []string{"persistentvolumeclaims"}},
+			lists{IncludedNamespaceScoped: []string{"po"}}, "pods claims volumes",
+		},
+		"it excludes what the spec includes": {
+			velerov1.BackupSpec{IncludedNamespaceScopedResources: []string{"pvc"}},
+			lists{ExcludedNamespaceScoped: []string{"persistentvolumeclaims"}}, "claims volumes",
+		},
+		"it excludes where the spec includes all": {
+			velerov1.BackupSpec{IncludedNamespaceScopedResources: []string{"*"}},
+			lists{ExcludedNamespaceScoped: []string{"pods"}}, "pods claims volumes",
+		},
+		"it includes what the spec excludes": {
+			velerov1.BackupSpec{ExcludedNamespaceScopedResources: []string{"pods"}},
+			lists{IncludedNamespaceScoped: []string{"pods"}}, "claims volumes",
+		},
+		"it includes what it excludes under another name": {
+			velerov1.BackupSpec{},
+			lists{ExcludedNamespaceScoped: []string{"pods"}, IncludedNamespaceScoped: []string{"pod", "pvc"}}, "claims volumes",
+		},
+		"it excludes volumes": {
+			velerov1.BackupSpec{}, lists{ExcludedClusterScoped: []string{"pv"}}, "pods claims",
+		},
+		"it excludes volumes where they do not belong": {
+			velerov1.BackupSpec{}, lists{ExcludedNamespaceScoped: []string{"pv"}}, "pods claims volumes",
+		},
+		"it excludes volumes that the spec includes": {
+			velerov1.BackupSpec{IncludedClusterScopedResources: []string{"persistentvolumes"}},
+			lists{ExcludedClusterScoped: []string{"pv"}}, "pods claims volumes",
+		},
+		"old filters know nothing of it": {
+			velerov1.BackupSpec{ExcludedResources: []string{"secrets"}},
+			lists{ExcludedNamespaceScoped: []string{"pods"}}, "pods claims volumes",
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			before := c.spec.DeepCopy()
+			s, err := scope.New(scope.Combine(&c.spec, &c.policy))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for what, in := range map[string]bool{"pods": s.Pods(), "claims": s.Claims(), "volumes": s.Volumes()} {
+				if in {
+					got = append(got, what)
+				}
+			}
+			want := strings.Fields(c.want)
+			slices.Sort(got)
+			slices.Sort(want)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("in the backup (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(before, &c.spec); diff != "" {
+				t.Errorf("the spec was changed:\n%s", diff)
+			}
+		})
+	}
 }

@@ -21,19 +21,22 @@ import (
 type Resource struct {
 	// names are those under which the API server's discovery finds it, the one that globs are matched with first
 	// (velero v1.18.3, pkg/util/collections/includes_excludes.go, GetResourceIncludesExcludes).
-	names []string
+	names      []string
+	namespaced bool
 }
 
 // Pods are pods.
-func Pods() Resource { return Resource{[]string{"pods", "pod", "po"}} }
+func Pods() Resource { return Resource{[]string{"pods", "pod", "po"}, true} }
 
 // Claims are PersistentVolumeClaims.
 func Claims() Resource {
-	return Resource{[]string{"persistentvolumeclaims", "persistentvolumeclaim", "pvc"}}
+	return Resource{[]string{"persistentvolumeclaims", "persistentvolumeclaim", "pvc"}, true}
 }
 
 // Volumes are PersistentVolumes.
-func Volumes() Resource { return Resource{[]string{"persistentvolumes", "persistentvolume", "pv"}} }
+func Volumes() Resource {
+	return Resource{[]string{"persistentvolumes", "persistentvolume", "pv"}, false}
+}
 
 func (r Resource) in(entries []string) bool {
 	return slices.ContainsFunc(entries, func(entry string) bool {
@@ -46,7 +49,7 @@ func (r Resource) in(entries []string) bool {
 // Includes says whether a backup includes a namespaced resource
 // (velero v1.18.3, pkg/util/collections/includes_excludes.go, ShouldInclude).
 func Includes(spec *velerov1.BackupSpec, resource Resource) bool {
-	if usesOldFilters(spec) {
+	if UsesOldFilters(spec) {
 		return !resource.in(spec.ExcludedResources) &&
 			(len(spec.IncludedResources) == 0 || resource.in(spec.IncludedResources))
 	}
@@ -57,7 +60,7 @@ func Includes(spec *velerov1.BackupSpec, resource Resource) bool {
 // AdmitsVolumes says whether PersistentVolumes may come into a backup with their claims
 // (velero v1.18.3, pkg/util/collections/includes_excludes.go, ShouldExclude).
 func AdmitsVolumes(spec *velerov1.BackupSpec) bool {
-	if !usesOldFilters(spec) {
+	if !UsesOldFilters(spec) {
 		return !Volumes().in(spec.ExcludedClusterScopedResources)
 	}
 	switch cluster := spec.IncludeClusterResources; {
@@ -69,9 +72,9 @@ func AdmitsVolumes(spec *velerov1.BackupSpec) bool {
 	return len(spec.IncludedResources) == 0 || Volumes().in(spec.IncludedResources)
 }
 
-// usesOldFilters says which of the two families of fields counts (velero v1.18.3,
+// UsesOldFilters says which of the two families of fields counts (velero v1.18.3,
 // pkg/util/collections/includes_excludes.go, UseOldResourceFilters).
-func usesOldFilters(spec *velerov1.BackupSpec) bool {
+func UsesOldFilters(spec *velerov1.BackupSpec) bool {
 	return spec.IncludeClusterResources != nil || len(spec.IncludedResources) > 0 || len(spec.ExcludedResources) > 0
 }
 
@@ -83,14 +86,14 @@ func usesNewFilters(spec *velerov1.BackupSpec) bool {
 // validate refuses what Velero refuses before it begins a backup
 // (velero v1.18.3, pkg/controller/backup_controller.go, prepareBackupRequest).
 func validate(spec *velerov1.BackupSpec) error {
-	if usesOldFilters(spec) && usesNewFilters(spec) {
+	if UsesOldFilters(spec) && usesNewFilters(spec) {
 		return errors.New("includedResources, excludedResources and includeClusterResources cannot be used together " +
 			"with the lists of cluster-scoped and namespace-scoped resources")
 	}
 	if spec.LabelSelector != nil && spec.OrLabelSelectors != nil {
 		return errors.New("labelSelector and orLabelSelectors cannot be used together")
 	}
-	if usesOldFilters(spec) {
+	if UsesOldFilters(spec) {
 		if err := validateLists("Resources", spec.IncludedResources, spec.ExcludedResources, false); err != nil {
 			return err
 		}

@@ -19,8 +19,7 @@ import (
 // formatVersion is the only version of the format (velero v1.18.3, volume_resources_validator.go).
 const formatVersion = "v1"
 
-// document is the content of the ConfigMap. Its other sections are none of our business, and a later Velero may have
-// more of them than we know.
+// document is the content of the ConfigMap. A later Velero may have more sections than we know: see Sections.
 type document struct {
 	Version        string    `yaml:"version"`
 	VolumePolicies yaml.Node `yaml:"volumePolicies"`
@@ -66,11 +65,15 @@ func parseData(data map[string]string) (*Policies, error) {
 }
 
 func parseContent(content string) (*Policies, error) {
-	var doc document
-	if err := yaml.NewDecoder(strings.NewReader(content)).Decode(&doc); err != nil {
+	var sections map[string]yaml.Node
+	if err := yaml.NewDecoder(strings.NewReader(content)).Decode(&sections); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil, errors.New("there is no YAML document in it")
 		}
+		return nil, fmt.Errorf("decoding: %w", err)
+	}
+	var doc document
+	if err := yaml.Unmarshal([]byte(content), &doc); err != nil {
 		return nil, fmt.Errorf("decoding: %w", err)
 	}
 	if doc.Version != formatVersion {
@@ -80,7 +83,11 @@ func parseContent(content string) (*Policies, error) {
 	if err := doc.VolumePolicies.Decode(&entries); err != nil && !doc.VolumePolicies.IsZero() {
 		return nil, fmt.Errorf("volumePolicies: %w", err)
 	}
-	policies := &Policies{}
+	others, err := parseSections(sections)
+	if err != nil {
+		return nil, err
+	}
+	policies := &Policies{sections: others}
 	for i := range entries {
 		if entries[i].ShortTag() == "!!null" {
 			continue // as the decoder does it for Velero

@@ -59,6 +59,7 @@ func (a Action) ForRestic() bool {
 // Policies are the volume policies of one ConfigMap, in its order. A nil one has none.
 type Policies struct {
 	policies []policy
+	sections Sections
 }
 
 type policy struct {

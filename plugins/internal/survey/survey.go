@@ -23,8 +23,10 @@ import (
 
 // Survey asks on behalf of one backup.
 type Survey struct {
-	cluster  *cluster.Cluster
-	backup   *velerov1.Backup
+	cluster *cluster.Cluster
+	backup  *velerov1.Backup
+	// spec is the backup's with what its resource policies add to the lists of kinds.
+	spec     *velerov1.BackupSpec
 	policies *volumepolicy.Policies
 	rules    RulesReport
 }
@@ -52,6 +54,7 @@ func New(c *cluster.Cluster, backup *velerov1.Backup) (*Survey, error) {
 		return nil, err
 	}
 	s.policies = volumepolicy.Merge(own, clusterWide)
+	s.spec = scope.Combine(&backup.Spec, own.Sections().Resources)
 	return s, nil
 }
 
@@ -98,7 +101,7 @@ func (s *Survey) Input(pod *corev1.Pod) (selection.Input, error) {
 		Policies:       s.policies,
 		Claims:         map[string]*corev1.PersistentVolumeClaim{},
 		Volumes:        map[string]*corev1.PersistentVolume{},
-		ClaimsExcluded: !scope.Includes(&s.backup.Spec, scope.Claims()),
+		ClaimsExcluded: !scope.Includes(s.spec, scope.Claims()),
 	}
 	for i := range pod.Spec.Volumes {
 		name := selection.ClaimName(pod, &pod.Spec.Volumes[i])
@@ -181,7 +184,7 @@ func (s *Survey) addNode(in *selection.Input) error {
 // claim in the backup, whatever the backup's label selector says (velero v1.18.3, pkg/itemblock/actions/pvc_action.go),
 // unless pods are left out altogether.
 func (s *Survey) Users(claim *corev1.PersistentVolumeClaim) ([]corev1.Pod, error) {
-	if !scope.Includes(&s.backup.Spec, scope.Pods()) {
+	if !scope.Includes(s.spec, scope.Pods()) {
 		return nil, nil
 	}
 	var pods corev1.PodList
