@@ -13,6 +13,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 )
 
@@ -109,18 +110,10 @@ func (s *subject) wantedBy(policies *volumepolicy.Policies, claim *corev1.Persis
 	return !slices.ContainsFunc(s.pods, func(pod Pod) bool {
 		return slices.ContainsFunc(pod.Spec.Volumes, func(volume corev1.Volume) bool {
 			source := volume.PersistentVolumeClaim
-			return source != nil && source.ClaimName == s.claim.Name && s.plan.coreNames(pod.Pod, volume.Name)
+			in := selection.Input{Pod: pod.Pod, DefaultVolumes: s.plan.choice.defaultVolumes}
+			return source != nil && source.ClaimName == s.claim.Name && selection.CoreAsks(in, volume.Name)
 		})
 	}), false
-}
-
-// coreNames says whether Velero's core goes by the annotations to a file-system backup of the volume
-// (the same file, shouldPerformFSBackupLegacy).
-func (p *Plan) coreNames(pod *corev1.Pod, volume string) bool {
-	if p.choice.defaultVolumes {
-		return !slices.Contains(strings.Split(pod.Annotations[velerov1.VolumesToExcludeAnnotation], ","), volume)
-	}
-	return slices.Contains(strings.Split(pod.Annotations[velerov1.VolumesToBackupAnnotation], ","), volume)
 }
 
 // obstacle says why nothing can snapshot the volume, empty if something can.

@@ -222,6 +222,9 @@ func (d *decider) coreTakes(s subject) bool {
 	return d.coreAsked(s.volume.Name)
 }
 
+// CoreAsks says whether the annotation or the default asks core for a volume of the pod, by its name.
+func CoreAsks(in Input, volume string) bool { return (&decider{Input: in}).coreAsked(volume) }
+
 // coreAsked says whether the annotation or the default asks core for the volume. It reads the annotations without
 // trimming their entries (pkg/util/podvolume/pod_volume.go).
 func (d *decider) coreAsked(volume string) bool {
