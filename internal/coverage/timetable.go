@@ -8,7 +8,7 @@ import (
 	"time"
 	_ "time/tzdata" // CRON_TZ=… must mean here what it means to Velero, also in an image without zone files
 
-	"github.com/robfig/cron/v3"
+	cron "github.com/netresearch/go-cron"
 )
 
 // Timetable is when a Schedule runs. A nil one never does.
@@ -16,8 +16,9 @@ type Timetable struct {
 	runs cron.Schedule
 }
 
-// ParseTimetable reads spec.schedule of a Schedule as Velero does, which includes time zones and @every
-// (velero v1.18.3, pkg/controller/schedule_controller.go, parseCronSchedule).
+// ParseTimetable reads spec.schedule of a Schedule as Velero does, with the same parser, since these differ: in what a
+// day of the month and a day of the week mean together, in quotes around a time zone, and in what becomes of an hour that
+// daylight saving leaves out (velero v1.18.3, pkg/controller/schedule_controller.go, parseCronSchedule).
 func ParseTimetable(expression string) (t *Timetable, err error) {
 	defer func() {
 		// The parser panics over some of what it does not understand, as Velero knows, too.

@@ -17,6 +17,8 @@ func TestOverdue(t *testing.T) {
 		"by its name":            {"@weekly", "2026-05-10T00:00:00Z"},
 		"every so often":         {"@every 6h", "2026-05-20T00:00:00Z"},
 		"in a time zone":         {"CRON_TZ=America/New_York 0 1 * * *", "2026-05-19T05:00:00Z"},
+		"in a quoted time zone":  {`TZ="Europe/Berlin" 0 1 * * *`, "2026-05-18T23:00:00Z"},
+		"on the first Sunday":    {"0 2 1-7 * SUN", "2026-04-05T02:00:00Z"},
 		"once a year":            {"0 0 1 1 *", "2025-01-01T00:00:00Z"},
 		"on the day that is due": {"0 12 20 * *", "2026-04-20T12:00:00Z"},
 		"on February 29":         {"0 0 29 2 *", "2020-02-29T00:00:00Z"},
@@ -33,6 +35,18 @@ func TestOverdue(t *testing.T) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestOverdueInSpring has a run each day at an hour that daylight saving leaves out on one of them: it comes then, too.
+func TestOverdueInSpring(t *testing.T) {
+	timetable, err := coverage.ParseTimetable(`TZ="Europe/Berlin" 30 2 * * *`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := time.Date(2026, 3, 30, 12, 0, 0, 0, time.UTC) // the night to 29 March has no half past two
+	if got := timetable.Overdue(after).UTC().Format(time.RFC3339); got != "2026-03-29T01:30:00Z" {
+		t.Errorf("two runs were due since %s", got)
 	}
 }
 
