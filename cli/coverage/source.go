@@ -19,11 +19,19 @@ import (
 // errLate is the cause of a context whose --timeout has passed.
 var errLate = errors.New("--timeout has passed")
 
-// takeStock asks the cluster once for the state of every claim.
+// takeStock asks the cluster once for the state of every claim. Without a time after which a success is stale the agents'
+// holds, so that both say the same.
 func takeStock(
 	ctx context.Context, env *command.Environment, staleAfter, timeout time.Duration,
 ) (states []coverage.State, err error) {
 	config, err := env.Config()
+	if err != nil {
+		return nil, err
+	}
+	c, err := env.Client()
+	if err == nil && staleAfter == 0 {
+		staleAfter, err = inventory.StaleAfter(ctx, c, env.Namespace())
+	}
 	if err != nil {
 		return nil, err
 	}
