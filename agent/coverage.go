@@ -43,10 +43,10 @@ func (l *leader) addCoverage(mgr manager.Manager) error {
 
 // Start watches until the context ends.
 func (w *watcher) Start(ctx context.Context) error {
-	w.show.Lead()
-	defer w.show.LeaderGone()
+	term := w.show.Lead()
+	defer term.End()
 	for ctx.Err() == nil {
-		err := w.watch(ctx)
+		err := w.watch(ctx, term)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -60,7 +60,7 @@ func (w *watcher) Start(ctx context.Context) error {
 }
 
 // watch shows the states of claims until the context ends or they cannot be found out.
-func (w *watcher) watch(ctx context.Context) error {
+func (w *watcher) watch(ctx context.Context, term *metric.Term) error {
 	stock, err := inventory.New(w.config, inventory.Options{
 		Namespace: w.options.Namespace, StaleAfter: w.options.CoverageStaleAfter, ClaimsOnly: true,
 		Log: ctrl.Log.WithName("coverage"),
@@ -72,7 +72,7 @@ func (w *watcher) watch(ctx context.Context) error {
 	stopped := make(chan error, 1)
 	go func() { stopped <- stock.Start(ctx) }()
 	defer func() {
-		w.show.Hide()
+		term.Hide()
 		cancel()
 		<-stopped
 	}()
@@ -82,7 +82,7 @@ func (w *watcher) watch(ctx context.Context) error {
 		return err
 	}
 	ctrl.Log.Info("Watching which claims are protected", "claims", len(stock.States(time.Now())))
-	w.show.Show(stock)
+	term.Show(stock)
 	<-ctx.Done()
 	return nil
 }

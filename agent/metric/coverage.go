@@ -28,9 +28,15 @@ type Coverage struct {
 	// Now tells the time.
 	Now func() time.Time
 
-	leading   atomic.Bool
-	inventory atomic.Pointer[Inventory]
+	// term is the one in which this agent leads, nil while another one does.
+	term atomic.Pointer[Term]
 	series
+}
+
+// Term is one time for which this agent leads. One that ends slowly, after the next has begun, takes nothing from that.
+type Term struct {
+	of        *Coverage
+	inventory atomic.Pointer[Inventory]
 }
 
 // series are the descriptions of what is collected.
@@ -67,20 +73,21 @@ func NewCoverage(now func() time.Time) *Coverage {
 	}}
 }
 
-// Lead says that this agent leads, so that coverage_up is there, 0 until Show.
-func (c *Coverage) Lead() { c.leading.Store(true) }
+// Lead begins a term, so that coverage_up is there, 0 until Show.
+func (c *Coverage) Lead() *Term {
+	term := &Term{of: c}
+	c.term.Store(term)
+	return term
+}
 
 // Show collects from an inventory that has synced.
-func (c *Coverage) Show(inventory Inventory) { c.inventory.Store(&inventory) }
+func (t *Term) Show(inventory Inventory) { t.inventory.Store(&inventory) }
 
 // Hide collects no states any more.
-func (c *Coverage) Hide() { c.inventory.Store(nil) }
+func (t *Term) Hide() { t.inventory.Store(nil) }
 
-// LeaderGone collects nothing any more: another agent leads.
-func (c *Coverage) LeaderGone() {
-	c.Hide()
-	c.leading.Store(false)
-}
+// End collects nothing any more: another agent leads, or this one in a term of its own.
+func (t *Term) End() { t.of.term.CompareAndSwap(t, nil) }
 
 // Describe sends what may be collected.
 func (c *Coverage) Describe(to chan<- *prometheus.Desc) {
@@ -93,10 +100,11 @@ func (c *Coverage) Describe(to chan<- *prometheus.Desc) {
 
 // Collect sends the series of this moment.
 func (c *Coverage) Collect(to chan<- prometheus.Metric) {
-	if !c.leading.Load() {
+	term := c.term.Load()
+	if term == nil {
 		return
 	}
-	inventory := c.inventory.Load()
+	inventory := term.inventory.Load()
 	if inventory == nil {
 		to <- gauge(c.up, 0)
 		return

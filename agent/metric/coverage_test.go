@@ -38,8 +38,7 @@ func newCoverage(t *testing.T) (*metric.Coverage, *prometheus.Registry) {
 
 func TestCoverage(t *testing.T) {
 	c, registry := newCoverage(t)
-	c.Lead()
-	c.Show(&states{all: []coverage.State{
+	c.Lead().Show(&states{all: []coverage.State{
 		{
 			Namespace: "foo", Claim: "a", Protected: true, Method: coverage.MethodRestic,
 			LastSuccess: time.Unix(1000, 0), Bytes: 5, Duration: time.Minute,
@@ -79,18 +78,26 @@ func TestCoverage(t *testing.T) {
 
 func TestCoverageIsOnlyTheLeaders(t *testing.T) {
 	c, registry := newCoverage(t)
+	var term, next *metric.Term
 	steps := []struct {
 		name string
 		do   func()
 		want map[string]string
 	}{
 		{"before it leads", func() {}, map[string]string{}},
-		{"while it takes stock", c.Lead, map[string]string{"velero_restic_coverage_up": "0"}},
+		{"while it takes stock", func() { term = c.Lead() }, map[string]string{"velero_restic_coverage_up": "0"}},
 		{"while something cannot be read", func() {
-			c.Show(&states{trouble: errors.New("forbidden")})
+			term.Show(&states{trouble: errors.New("forbidden")})
 		}, map[string]string{"velero_restic_coverage_up": "0", "velero_restic_coverage_evaluations_total": "7"}},
-		{"while it takes stock again", c.Hide, map[string]string{"velero_restic_coverage_up": "0"}},
-		{"after it has led", c.LeaderGone, map[string]string{}},
+		{"while it takes stock again", func() { term.Hide() }, map[string]string{"velero_restic_coverage_up": "0"}},
+		{"after it has led", func() { term.End() }, map[string]string{}},
+		{"when it leads again", func() { next = c.Lead() }, map[string]string{"velero_restic_coverage_up": "0"}},
+		{"and knows all", func() { next.Show(&states{}) }, map[string]string{
+			"velero_restic_coverage_up": "1", "velero_restic_coverage_evaluations_total": "7",
+		}},
+		{"when what it led before ends late", func() { term.Hide(); term.End() }, map[string]string{
+			"velero_restic_coverage_up": "1", "velero_restic_coverage_evaluations_total": "7",
+		}},
 	}
 	for _, step := range steps {
 		step.do()
@@ -103,8 +110,7 @@ func TestCoverageIsOnlyTheLeaders(t *testing.T) {
 // TestScrapesAtTheSameTime is for the race detector, and for scrapes that take series from each other.
 func TestScrapesAtTheSameTime(t *testing.T) {
 	c, registry := newCoverage(t)
-	c.Lead()
-	c.Show(&states{all: []coverage.State{{Namespace: "foo", Claim: "a", Reason: coverage.ReasonUnmounted}}})
+	c.Lead().Show(&states{all: []coverage.State{{Namespace: "foo", Claim: "a", Reason: coverage.ReasonUnmounted}}})
 	var scrapes sync.WaitGroup
 	for range 8 {
 		scrapes.Go(func() {

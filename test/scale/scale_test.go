@@ -53,8 +53,7 @@ func startStock(t *testing.T) *inventory.Inventory {
 func startMetrics(t *testing.T, stock *inventory.Inventory) http.Handler {
 	t.Helper()
 	covered := metric.NewCoverage(time.Now)
-	covered.Lead()
-	covered.Show(stock)
+	covered.Lead().Show(stock)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(covered)
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError})
