@@ -593,7 +593,7 @@ func TestDecide(t *testing.T) {
 			if _, ephemeral := s.decide(t)["web-data"]; ephemeral {
 				name = "web-data"
 			}
-			state := s.decide(t)[name].At(now, coverage.Outcome{Success: now.Add(-time.Hour)}, 0, coverage.Overdue{})
+			state := s.decide(t)[name].At(coverage.NewMoment(now, 0), coverage.Outcome{Success: now.Add(-time.Hour)})
 			got := string(state.Reason)
 			if state.Protected {
 				got = string(state.Method)
@@ -634,12 +634,50 @@ func TestAt(t *testing.T) {
 			s := newScene()
 			s.claim("data")
 			s.pod("web", "data", "data")
-			state := s.decide(t)["data"].At(now, c.outcome, c.staleAfter, coverage.Overdue{})
+			state := s.decide(t)["data"].At(coverage.NewMoment(now, c.staleAfter), c.outcome)
 			if state.Reason != c.want || state.Protected != (c.want == "") || state.Method != coverage.MethodRestic {
 				t.Errorf("got %+v, want reason %q", state, c.want)
 			}
 			if state.LastSuccess != c.outcome.Success {
 				t.Errorf("the last success is %s", state.LastSuccess)
+			}
+		})
+	}
+}
+
+// TestStale has a claim that two Schedules take.
+func TestStale(t *testing.T) {
+	cases := map[string]struct {
+		given   func(s *scene)
+		age     time.Duration // of the last success
+		running []string
+		want    coverage.Reason
+	}{
+		"the one that comes more often counts":                 {func(*scene) {}, 5 * 24 * time.Hour, nil, coverage.ReasonStale},
+		"whatever made the last backup":                        {func(*scene) {}, 24 * time.Hour, nil, ""},
+		"a new Schedule is not held against the others":        {func(s *scene) { s.schedules[0].CreationTimestamp = metav1.NewTime(now.Add(-time.Hour)) }, 5 * 24 * time.Hour, nil, ""},
+		"a Schedule in effect for two runs is":                 {func(s *scene) { s.schedules[0].CreationTimestamp = metav1.NewTime(now.Add(-36 * time.Hour)) }, 5 * 24 * time.Hour, nil, coverage.ReasonStale},
+		"where all are new the expression alone counts":        {func(s *scene) { s.allNew() }, 5 * 24 * time.Hour, nil, coverage.ReasonStale},
+		"the Schedule that comes more often is paused":         {func(s *scene) { s.schedules[0].Spec.Paused = true }, 5 * 24 * time.Hour, nil, ""},
+		"a backup on its way":                                  {func(*scene) {}, 5 * 24 * time.Hour, []string{"daily"}, ""},
+		"a backup on its way of the one that comes less often": {func(*scene) {}, 5 * 24 * time.Hour, []string{"monthly"}, coverage.ReasonStale},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := newScene()
+			s.claim("data")
+			s.pod("web", "data", "data")
+			monthly := schedule("monthly")
+			monthly.Spec.Schedule = "0 0 1 * *"
+			s.schedules = append(s.schedules, monthly)
+			c.given(s)
+			moment := coverage.NewMoment(now, 0)
+			moment.Running = map[string]bool{}
+			for _, name := range c.running {
+				moment.Running[name] = true
+			}
+			if state := s.decide(t)["data"].At(moment, coverage.Outcome{Success: now.Add(-c.age)}); state.Reason != c.want {
+				t.Errorf("got %+v, want reason %q", state, c.want)
 			}
 		})
 	}

@@ -121,6 +121,13 @@ func (s *scene) native(name string) *corev1.PersistentVolumeClaim {
 	return claim
 }
 
+// allNew has all Schedules made just now.
+func (s *scene) allNew() {
+	for _, one := range s.schedules {
+		one.CreationTimestamp = metav1.NewTime(now)
+	}
+}
+
 func (s *scene) template() *velerov1.BackupSpec { return &s.schedules[0].Spec.Template }
 
 func (s *scene) read(names ...string) (*volumepolicy.Policies, error) {

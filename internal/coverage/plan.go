@@ -5,6 +5,7 @@ package coverage
 
 import (
 	"slices"
+	"time"
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 
@@ -25,7 +26,8 @@ type Plan struct {
 	// Scope is what the backups reach; nil if Velero refuses their spec.
 	Scope *scope.Scope
 
-	refusal     *refusal // why Velero refuses the backups, nil if it does not
+	refusal     *refusal  // why Velero refuses the backups, nil if it does not
+	created     time.Time // when the Schedule was made
 	choice      choice
 	snapshots   bool // spec.snapshotVolumes is not false
 	moveData    bool
@@ -116,7 +118,7 @@ func checkLabeled(spec *velerov1.BackupSpec, labeled []string) *refusal {
 // SchedulePlan returns the plan of a Schedule's backups.
 func SchedulePlan(schedule *velerov1.Schedule, from Sources) *Plan {
 	p := NewPlan(&schedule.Spec.Template, schedule.Annotations, from)
-	p.Name = schedule.Name
+	p.Name, p.created = schedule.Name, schedule.CreationTimestamp.Time
 	timetable, err := ParseTimetable(schedule.Spec.Schedule)
 	p.Timetable = timetable
 	switch {

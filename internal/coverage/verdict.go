@@ -53,15 +53,14 @@ func (v *Verdict) consider(c candidate) {
 	}
 }
 
-// At returns the state of the claim at a time, given how its backups went. A last success is stale after staleAfter or,
-// where that is 0, when two runs of the schedule were due since.
-func (v Verdict) At(now time.Time, outcome Outcome, staleAfter time.Duration, overdue Overdue) State {
+// At returns the state of the claim at a moment, given how its backups went.
+func (v Verdict) At(m *Moment, outcome Outcome) State {
 	s := State{LastSuccess: outcome.Success, Bytes: outcome.Bytes, Duration: outcome.Duration}
 	switch {
 	case v.ignored:
 		s.Reason, s.Message = ReasonIgnored, "annotation backup.velero.io/backup-excluded says that it needs no backup"
 	case len(v.takers) > 0:
-		v.taken(&s, now, outcome, staleAfter, overdue)
+		v.taken(&s, m, outcome)
 		if !s.Protected && v.best.protected() {
 			v.set(&s)
 		}
@@ -89,8 +88,8 @@ func (v Verdict) set(s *State) {
 }
 
 // taken tells how it goes with a claim whose data restic takes.
-func (v Verdict) taken(s *State, now time.Time, outcome Outcome, staleAfter time.Duration, overdue Overdue) {
-	plan, fresh := v.freshest(now, outcome.Success, staleAfter, overdue)
+func (v Verdict) taken(s *State, m *Moment, outcome Outcome) {
+	plan := m.busiest(v.takers)
 	s.Method, s.Schedule, s.Pod, s.Volume = MethodRestic, plan.Name, v.pod, v.volume
 	what := fmt.Sprintf("volume %s of pod %s", v.volume, v.pod)
 	switch {
@@ -106,11 +105,11 @@ func (v Verdict) taken(s *State, now time.Time, outcome Outcome, staleAfter time
 		s.Reason = ReasonLastFailed
 		s.Message = fmt.Sprintf("the last backup of %s failed at %s: %s", what,
 			outcome.Failure.UTC().Format(time.RFC3339), outcome.Message)
-	case !fresh:
+	case !m.fresh(plan, outcome.Success):
 		s.Reason = ReasonStale
 		s.Message = fmt.Sprintf("the last backup of %s that succeeded ended at %s, and %s since: see `velero schedule "+
 			"describe %s` and the backups of that schedule", what, outcome.Success.UTC().Format(time.RFC3339),
-			late(staleAfter), plan.Name)
+			late(m.StaleAfter), plan.Name)
 	default:
 		s.Protected = true
 		s.Message = fmt.Sprintf("%s is taken with restic in the backups of %s", what, plan.title())
@@ -122,29 +121,4 @@ func late(staleAfter time.Duration) string {
 		return "there was none for more than " + staleAfter.String()
 	}
 	return "two runs of its schedule were due"
-}
-
-// freshest returns a plan under which the success is not stale, if there is one.
-func (v Verdict) freshest(now, success time.Time, staleAfter time.Duration, overdue Overdue) (*Plan, bool) {
-	if staleAfter > 0 {
-		return v.takers[0], now.Sub(success) <= staleAfter
-	}
-	for _, plan := range v.takers {
-		if !success.Before(overdue.of(plan, now)) {
-			return plan, true
-		}
-	}
-	return v.takers[0], false
-}
-
-// Overdue remembers when each plan's runs were due at one time. It must be used with that time only.
-type Overdue map[*Plan]time.Time
-
-func (o Overdue) of(p *Plan, now time.Time) time.Time {
-	due, known := o[p]
-	if !known {
-		due = p.Timetable.Overdue(now)
-		o[p] = due
-	}
-	return due
 }

@@ -4,6 +4,8 @@
 package inventory
 
 import (
+	"time"
+
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -18,7 +20,14 @@ type backups map[string]backup
 type backup struct {
 	uid   string // as labels have it
 	phase velerov1.BackupPhase
+	// schedule is the name of the Schedule of a Backup on its way, and created when that was made.
+	schedule string
+	created  time.Time
 }
+
+// patience is how long a Backup may be on its way before it is no reason to wait for it. Most take less than a day, and
+// where Velero does not run at all one stays as it is for ever.
+const patience = 24 * time.Hour
 
 // worth is what the attempts of a Backup count for.
 type worth int
@@ -35,8 +44,11 @@ const (
 // stripVeleroBackup keeps what becomes a backup.
 func stripVeleroBackup(b *velerov1.Backup) {
 	*b = velerov1.Backup{
-		ObjectMeta: metav1.ObjectMeta{Name: b.Name, UID: b.UID, DeletionTimestamp: b.DeletionTimestamp},
-		Status:     velerov1.BackupStatus{Phase: b.Status.Phase},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: b.Name, UID: b.UID, DeletionTimestamp: b.DeletionTimestamp, CreationTimestamp: b.CreationTimestamp,
+			Labels: map[string]string{velerov1.ScheduleNameLabel: b.Labels[velerov1.ScheduleNameLabel]},
+		},
+		Status: velerov1.BackupStatus{Phase: b.Status.Phase},
 	}
 }
 
@@ -45,7 +57,34 @@ func (b backups) enter(object *velerov1.Backup) {
 	if object.DeletionTimestamp != nil {
 		phase = velerov1.BackupPhaseDeleting
 	}
-	b[contract.LabelValue(object.Name)] = backup{uid: contract.LabelValue(string(object.UID)), phase: phase}
+	kept := backup{uid: contract.LabelValue(string(object.UID)), phase: phase}
+	if onItsWay(phase) {
+		kept.schedule, kept.created = object.Labels[velerov1.ScheduleNameLabel], object.CreationTimestamp.Time
+	}
+	b[contract.LabelValue(object.Name)] = kept
+}
+
+// onItsWay says whether a Backup keeps its Schedule from making the next one (velero v1.18.3,
+// pkg/controller/schedule_controller.go, checkIfBackupInNewOrProgress), or waits for another one to end.
+func onItsWay(phase velerov1.BackupPhase) bool {
+	switch phase {
+	case "", velerov1.BackupPhaseNew, velerov1.BackupPhaseQueued, velerov1.BackupPhaseReadyToStart,
+		velerov1.BackupPhaseInProgress:
+		return true
+	default:
+		return false
+	}
+}
+
+// running returns the names of the Schedules of which a Backup is on its way.
+func (b backups) running(now time.Time) map[string]bool {
+	schedules := map[string]bool{}
+	for _, one := range b {
+		if one.schedule != "" && now.Sub(one.created) < patience {
+			schedules[one.schedule] = true
+		}
+	}
+	return schedules
 }
 
 func (b backups) strike(object *velerov1.Backup) { delete(b, contract.LabelValue(object.Name)) }

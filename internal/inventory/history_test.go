@@ -166,3 +166,28 @@ func TestRunsGoWithTheirAttempts(t *testing.T) {
 		t.Errorf("there are still %d runs and %d claims", len(h.runs), len(h.attempts))
 	}
 }
+
+// TestRunning has a Backup of each phase, an hour old or more than a day.
+func TestRunning(t *testing.T) {
+	for phase, want := range map[velerov1.BackupPhase]bool{
+		"": true, velerov1.BackupPhaseNew: true, velerov1.BackupPhaseQueued: true, velerov1.BackupPhaseInProgress: true,
+		velerov1.BackupPhaseWaitingForPluginOperations: false, velerov1.BackupPhaseCompleted: false,
+		velerov1.BackupPhaseFailed: false,
+	} {
+		b := backups{}
+		enter := func(name, schedule string, age time.Duration) {
+			one := veleroBackup(name, phase)
+			one.Labels = map[string]string{velerov1.ScheduleNameLabel: schedule, "other": "label"}
+			one.CreationTimestamp = metav1.NewTime(noon.Add(-age))
+			stripVeleroBackup(one)
+			b.enter(one)
+		}
+		enter("young", "daily", time.Hour)
+		enter("old", "weekly", 25*time.Hour)
+		enter("manual", "", time.Hour)
+		got := b.running(noon)
+		if got["daily"] != want || got["weekly"] || got[""] {
+			t.Errorf("phase %q: %v", phase, got)
+		}
+	}
+}

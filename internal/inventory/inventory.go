@@ -147,13 +147,14 @@ func (i *Inventory) States(now time.Time) []coverage.State {
 		return nil
 	}
 	states := make([]coverage.State, 0, len(i.verdicts))
-	overdue := coverage.Overdue{}
+	moment := coverage.NewMoment(now, i.options.StaleAfter)
+	moment.Running = i.history.backups.running(now)
 	for key, verdict := range i.verdicts {
 		claim := i.world.claim(key)
 		if claim == nil {
 			continue
 		}
-		state := verdict.At(now, i.history.outcome(string(claim.UID)), i.options.StaleAfter, overdue)
+		state := verdict.At(moment, i.history.outcome(string(claim.UID)))
 		state.Namespace, state.Claim = key.Namespace, key.Name
 		states = append(states, state)
 	}

@@ -150,6 +150,7 @@ func StripVolume(pv *corev1.PersistentVolume) {
 func stripSchedule(s *velerov1.Schedule) {
 	failed := s.Status.Phase == velerov1.SchedulePhaseFailedValidation
 	kept := stripMeta(&s.ObjectMeta)
+	kept.CreationTimestamp = s.CreationTimestamp
 	kept.Annotations = s.Annotations // a backup gets them all
 	delete(kept.Annotations, corev1.LastAppliedConfigAnnotation)
 	kept.Labels = nil
