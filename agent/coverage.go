@@ -6,13 +6,19 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
 )
 
@@ -21,14 +27,21 @@ const (
 	stockTime = 5 * time.Minute
 	// stockPause is how long to wait after it has failed, such as for lack of permission.
 	stockPause = time.Minute
+	// troubleLook is how often to see whether something cannot be read. What lasts for two looks is told.
+	troubleLook = 30 * time.Second
+	// reasonCoverageDown is the reason of the Event that tells it, named like the metric and the alert.
+	reasonCoverageDown = "CoverageDown"
+	// eventMessageMax is the longest message that the API server takes in an Event, in bytes.
+	eventMessageMax = 1024
 )
 
 // watcher shows how claims are covered for as long as this agent leads. It never ends the leader's other duties: what
-// it cannot read is logged, shown by metric velero_restic_coverage_up, and tried again.
+// it cannot read is logged, shown by metric velero_restic_coverage_up and by an Event, and tried again.
 type watcher struct {
 	config  *rest.Config
 	options *Options
 	show    *metric.Coverage
+	trouble *troubleTeller
 }
 
 var _ manager.Runnable = &watcher{}
@@ -38,7 +51,11 @@ func (l *leader) addCoverage(mgr manager.Manager) error {
 	if !l.options.Coverage {
 		return nil
 	}
-	return addRunnables(mgr, &watcher{config: l.config, options: l.options, show: l.covered})
+	return addRunnables(mgr, &watcher{
+		config: l.config, options: l.options, show: l.covered, trouble: &troubleTeller{
+			reader: mgr.GetAPIReader(), recorder: mgr.GetEventRecorderFor(component), namespace: l.options.Namespace,
+		},
+	})
 }
 
 // Start watches until the context ends.
@@ -51,6 +68,7 @@ func (w *watcher) Start(ctx context.Context) error {
 			return nil
 		}
 		ctrl.Log.Error(err, "Watching which claims are protected: trying again", "after", stockPause.String())
+		w.trouble.tell(ctx, err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(stockPause):
@@ -83,6 +101,57 @@ func (w *watcher) watch(ctx context.Context, term *metric.Term) error {
 	}
 	ctrl.Log.Info("Watching which claims are protected", "claims", len(stock.States(time.Now())))
 	term.Show(stock)
-	<-ctx.Done()
+	w.trouble.follow(ctx, stock.Trouble)
 	return nil
+}
+
+// troubleTeller tells of what coverage cannot read by a Warning on the agents' DaemonSet: there people look who find no
+// states of claims, and need no log for it.
+type troubleTeller struct {
+	reader    client.Reader
+	recorder  record.EventRecorder
+	namespace string
+
+	told string // the last thing that was said, and has not ended since
+}
+
+// follow tells of what lasts until the context ends.
+func (t *troubleTeller) follow(ctx context.Context, current func() error) {
+	ticker := time.NewTicker(troubleLook)
+	defer ticker.Stop()
+	lasts := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := current()
+		if err == nil {
+			t.told = ""
+		} else if lasts {
+			t.tell(ctx, err)
+		}
+		lasts = err != nil
+	}
+}
+
+// tell makes an Event, unless the last one said the same.
+func (t *troubleTeller) tell(ctx context.Context, trouble error) {
+	if trouble == nil || t.told == trouble.Error() {
+		return
+	}
+	t.told = trouble.Error()
+	set := &appsv1.DaemonSet{}
+	key := client.ObjectKey{Namespace: t.namespace, Name: contract.DaemonSetName}
+	if err := t.reader.Get(ctx, key, set); err != nil {
+		ctrl.Log.Error(err, "Telling what coverage cannot read")
+		return
+	}
+	message := fmt.Sprintf("No state of claims is known, or they may be behind: %s. After an update of the agents apply "+
+		"examples/base/rbac again.", t.told)
+	if len(message) > eventMessageMax {
+		message = strings.ToValidUTF8(message[:eventMessageMax], "")
+	}
+	t.recorder.Event(set, corev1.EventTypeWarning, reasonCoverageDown, message)
 }
