@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,12 +26,12 @@ func TestTroubleIsTold(t *testing.T) {
 		teller := &troubleTeller{
 			reader: fake.NewClientBuilder().WithObjects(set).Build(), recorder: recorder, namespace: "velero",
 		}
-		var trouble error
+		var trouble atomic.Pointer[error]
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			teller.follow(ctx, func() error { return trouble })
+			teller.follow(ctx, func() error { return *trouble.Load() })
 		}()
 		for _, step := range []struct {
 			name    string
@@ -47,7 +48,7 @@ func TestTroubleIsTold(t *testing.T) {
 			{"the same once more", errors.New("pods is forbidden"), 2 * time.Minute, "pods is forbidden"},
 			{"what has a long reason", errors.New(strings.Repeat("x", 2000)), 2 * time.Minute, "xxx"},
 		} {
-			trouble = step.trouble
+			trouble.Store(&step.trouble)
 			time.Sleep(step.lasts)
 			synctest.Wait()
 			var got []string
