@@ -148,8 +148,8 @@ func (t *troubleTeller) tell(ctx context.Context, trouble error) {
 		ctrl.Log.Error(err, "Telling what coverage cannot read")
 		return
 	}
-	message := fmt.Sprintf("No state of claims is known, or they may be behind: %s. After an update of the agents apply "+
-		"examples/base/rbac again.", t.told)
+	message := fmt.Sprintf("No state of claims is known, or they may be behind: %s. After an update of the agents "+
+		"apply examples/base/rbac again.", t.told)
 	if len(message) > eventMessageMax {
 		message = strings.ToValidUTF8(message[:eventMessageMax], "")
 	}

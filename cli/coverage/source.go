@@ -19,8 +19,8 @@ import (
 // errLate is the cause of a context whose --timeout has passed.
 var errLate = errors.New("--timeout has passed")
 
-// takeStock asks the cluster once for the state of every claim. Without a time after which a success is stale the agents'
-// holds, so that both say the same.
+// takeStock asks the cluster once for the state of every claim. Without a time after which a success is stale the
+// agents' holds, so that both say the same.
 func takeStock(
 	ctx context.Context, env *command.Environment, staleAfter, timeout time.Duration,
 ) (states []coverage.State, err error) {

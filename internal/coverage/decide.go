@@ -144,7 +144,7 @@ func (d *decider) ask(pod Pod, p *Plan) *podChoice {
 	}
 	c := &podChoice{decisions: selection.Decide(in), labels: map[string]bool{}}
 	for i := range c.decisions {
-		if c.decisions[i].Reason == selection.ReasonNoPolicy {
+		if c.decisions[i].CostsPod {
 			c.cost = &c.decisions[i]
 			break
 		}

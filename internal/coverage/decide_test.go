@@ -156,6 +156,22 @@ func TestDecide(t *testing.T) {
 				}})
 			}, "NoPolicy", "volume cache",
 		},
+		"a claim without a volume costs the pod the others": {
+			func(s *scene) {
+				s.claim("data")
+				s.claim("waits").Status.Phase = corev1.ClaimPending
+				s.pod("web", "data", "data", "waits")
+				s.policies["base"] = "version: v1\nvolumePolicies:\n" +
+					"- {conditions: {pvcLabels: {restic.velero.io/backup: 'true'}}, action: {type: custom}}\n"
+			}, "ClaimNotBound", "pvcPhase",
+		},
+		"unless a policy matches such claims, as that of the base does": {
+			func(s *scene) {
+				s.claim("data")
+				s.claim("waits").Status.Phase = corev1.ClaimPending
+				s.pod("web", "data", "data", "waits")
+			}, "restic", "",
+		},
 		"without any policy Velero's node-agent takes it": {
 			func(s *scene) {
 				s.claim("data")

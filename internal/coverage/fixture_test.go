@@ -25,6 +25,8 @@ volumePolicies:
   action: {type: custom}
 - conditions: {volumeTypes: [emptyDir, ephemeral, nfs, cephfs, glusterfs]}
   action: {type: custom}
+- conditions: {pvcPhase: [Pending, Lost]}
+  action: {type: custom}
 `
 
 // scene is a namespace foo, with what a test puts into it, and a Schedule of everything.

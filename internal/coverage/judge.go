@@ -108,8 +108,8 @@ func (d *decider) byNodeAgent(pod Pod, decision selection.Decision, p *Plan) boo
 	return decision.Reason == selection.ReasonLeftToVelero || found && action.Type == volumepolicy.ActionFSBackup
 }
 
-// asLabeled returns the claim as it is in the backup if the plugin sets its label. Nobody may count on the plugin taking
-// the label off: it keeps one while rules cannot be read or another backup runs.
+// asLabeled returns the claim as it is in the backup if the plugin sets its label. Nobody may count on the plugin
+// taking the label off: it keeps one while rules cannot be read or another backup runs.
 func asLabeled(claim *corev1.PersistentVolumeClaim, labeled bool) *corev1.PersistentVolumeClaim {
 	if !labeled || claim.Labels[contract.LabelClaimed] == "true" {
 		return claim

@@ -40,15 +40,15 @@ func (s *Server) checkStorage(named string) *refusal {
 	i := slices.IndexFunc(s.StorageLocations, func(l StorageLocation) bool { return l.Name == name })
 	switch {
 	case i < 0 && named == "":
-		return refuse(ReasonNoSchedule, "it names no BackupStorageLocation, none is the default, and there is none of the "+
-			"name %q that Velero's server falls back on: create one, or set one with `velero backup-location set NAME "+
-			"--default`", name)
+		return refuse(ReasonNoSchedule, "it names no BackupStorageLocation, none is the default, and there is none of "+
+			"the name %q that Velero's server falls back on: create one, or set one with `velero backup-location set "+
+			"NAME --default`", name)
 	case i < 0:
-		return refuse(ReasonNoSchedule, "there is no BackupStorageLocation %s: create it, or name one that there is in "+
-			"spec.template.storageLocation: %s", name, list)
+		return refuse(ReasonNoSchedule, "there is no BackupStorageLocation %s: create it, or name one that there is "+
+			"in spec.template.storageLocation: %s", name, list)
 	case s.StorageLocations[i].ReadOnly:
-		return refuse(ReasonNoSchedule, "BackupStorageLocation %s is read-only: set its spec.accessMode to ReadWrite, or "+
-			"name another one in spec.template.storageLocation", name)
+		return refuse(ReasonNoSchedule, "BackupStorageLocation %s is read-only: set its spec.accessMode to ReadWrite, "+
+			"or name another one in spec.template.storageLocation", name)
 	case s.StorageLocations[i].Phase != velerov1.BackupStorageLocationPhaseAvailable:
 		return refuse(ReasonLocationUnavailable, "BackupStorageLocation %s is not available (phase %s): its "+
 			"status.message says why: `kubectl -n velero describe backupstoragelocation %s`",
@@ -75,8 +75,9 @@ func (s *Server) snapshotProviders(named []string) ([]string, *refusal) {
 				"spec.template.volumeSnapshotLocations", name)
 		}
 		if other := used[location.Provider]; other != "" && other != name {
-			return nil, refuse(ReasonNoSchedule, "it names two VolumeSnapshotLocations of provider %s, %s and %s, and may "+
-				"name one: take one of them out of spec.template.volumeSnapshotLocations", location.Provider, other, name)
+			return nil, refuse(ReasonNoSchedule, "it names two VolumeSnapshotLocations of provider %s, %s and %s, and "+
+				"may name one: take one of them out of spec.template.volumeSnapshotLocations",
+				location.Provider, other, name)
 		}
 		used[location.Provider] = name
 	}
@@ -96,8 +97,8 @@ func (s *Server) snapshotProviders(named []string) ([]string, *refusal) {
 		location := s.snapshotLocation(s.DefaultLocations[provider])
 		switch {
 		case s.DefaultLocations[provider] == "":
-			return nil, refuse(ReasonNoSchedule, "provider %s has several VolumeSnapshotLocations, and neither the backup "+
-				"names one nor does --default-volume-snapshot-locations of Velero's server", provider)
+			return nil, refuse(ReasonNoSchedule, "provider %s has several VolumeSnapshotLocations, and neither the "+
+				"backup names one nor does --default-volume-snapshot-locations of Velero's server", provider)
 		case location == nil:
 			return nil, refuse(ReasonNoSchedule, "there is no VolumeSnapshotLocation %s, which "+
 				"--default-volume-snapshot-locations of Velero's server names for provider %s",

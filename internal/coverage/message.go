@@ -39,15 +39,15 @@ func (d *decider) unreached(claim *corev1.PersistentVolumeClaim, plans []*Plan) 
 	return c
 }
 
-// filter tells of a filter policy for a namespace, empty without one. What it leaves out is not found out here, and what
-// it may leave out must not count as protected.
+// filter tells of a filter policy for a namespace, empty without one. What it leaves out is not found out here, and
+// what it may leave out must not count as protected.
 func (p *Plan) filter(namespace string) string {
 	if !p.own.Sections().FilterNamespace(namespace) {
 		return ""
 	}
-	return fmt.Sprintf("namespacedFilterPolicies in the resource policies of %s filter what it takes of namespace %s, and "+
-		"whether this is among it is not looked at: see what its backups hold with `velero backup describe --details`, and "+
-		"then declare the claim, or give the namespace a Schedule without them", p.title(), namespace)
+	return fmt.Sprintf("namespacedFilterPolicies in the resource policies of %s filter what it takes of namespace %s, "+
+		"and whether this is among it is not looked at: see what its backups hold with `velero backup describe "+
+		"--details`, and then declare the claim, or give the namespace a Schedule without them", p.title(), namespace)
 }
 
 // outside says why the claim is not in the plan's backups, though its namespace is.

@@ -51,9 +51,9 @@ type choice struct {
 // Sources are what plans are made from.
 type Sources struct {
 	Server *Server
-	// Policies returns the volume policies of the ConfigMaps of these names in Velero's namespace, the first one's first;
-	// nil without any name. As long as they do not change it returns the same ones for the same names, by which plans that
-	// decide alike are known.
+	// Policies returns the volume policies of the ConfigMaps of these names in Velero's namespace, the first one's
+	// first; nil without any name. As long as they do not change it returns the same ones for the same names, by which
+	// plans that decide alike are known.
 	Policies func(names ...string) (*volumepolicy.Policies, error)
 	// Rules select volumes that no annotation names; nil when there are none. RulesInvalid says that there are some
 	// which cannot be read.
@@ -107,8 +107,8 @@ func NewPlan(spec *velerov1.BackupSpec, annotations map[string]string, from Sour
 func checkLabeled(spec *velerov1.BackupSpec, labeled []string) *refusal {
 	for _, name := range spec.IncludedNamespaces {
 		if slices.Contains(labeled, name) {
-			return refuse(ReasonNoSchedule, "it names namespace %s, which has label %s=true, and Velero refuses to be told "+
-				"both: take the label off, or the name out of spec.template.includedNamespaces", name,
+			return refuse(ReasonNoSchedule, "it names namespace %s, which has label %s=true, and Velero refuses to be "+
+				"told both: take the label off, or the name out of spec.template.includedNamespaces", name,
 				contract.LabelExcludeFromBackup)
 		}
 	}
@@ -150,8 +150,8 @@ func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) *refusal {
 			return refuse(ReasonPolicyInvalid, "%v", err)
 		}
 		if unknown := policies.Sections().Unknown; len(unknown) > 0 {
-			return refuse(ReasonPolicyInvalid, "ConfigMap %s, which holds its volume policies, has the section %s, which "+
-				"Velero 1.18 does not know: correct its name", name, unknown[0])
+			return refuse(ReasonPolicyInvalid, "ConfigMap %s, which holds its volume policies, has the section %s, "+
+				"which Velero 1.18 does not know: correct its name", name, unknown[0])
 		}
 		if name == own {
 			p.own = policies
@@ -159,9 +159,9 @@ func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) *refusal {
 	}
 	sections := p.own.Sections()
 	if scope.UsesOldFilters(spec) && (sections.Resources != nil || sections.Filtered) {
-		return refuse(ReasonPolicyInvalid, "its spec uses includedResources, excludedResources or includeClusterResources, "+
-			"which do not go together with the filters in ConfigMap %s, which holds its volume policies: use the lists of "+
-			"cluster-scoped and namespace-scoped resources", own)
+		return refuse(ReasonPolicyInvalid, "its spec uses includedResources, excludedResources or "+
+			"includeClusterResources, which do not go together with the filters in ConfigMap %s, which holds its "+
+			"volume policies: use the lists of cluster-scoped and namespace-scoped resources", own)
 	}
 	merged, err := from.Policies(p.policyNames...)
 	if err != nil {

@@ -40,15 +40,15 @@ func Reasons() []Reason {
 }
 
 // ordered is Reasons without an allocation, for each candidate is ranked by it.
-func ordered() [27]Reason {
+func ordered() [28]Reason {
 	return [...]Reason{
 		ReasonStale, ReasonLastFailed, ReasonNeverSucceeded,
 		Reason(selection.ReasonLeftToVelero), Reason(selection.ReasonNoPolicy),
 		Reason(selection.ReasonNoNode), Reason(selection.ReasonPodNotRunning), Reason(selection.ReasonNotMounted),
 		Reason(selection.ReasonClaimNotBound), Reason(selection.ReasonVolumeNotFound),
-		Reason(selection.ReasonClaimNotFound), ReasonLocationUnavailable, ReasonPolicyInvalid, Reason(selection.ReasonRulesInvalid),
-		ReasonNoSnapshot,
-		Reason(selection.ReasonWindows), Reason(selection.ReasonBlockVolume), Reason(selection.ReasonHostPath),
+		Reason(selection.ReasonClaimNotFound), ReasonLocationUnavailable, ReasonPolicyInvalid,
+		Reason(selection.ReasonRulesInvalid), ReasonNoSnapshot,
+		Reason(selection.ReasonStaticPod), Reason(selection.ReasonWindows), Reason(selection.ReasonBlockVolume), Reason(selection.ReasonHostPath),
 		Reason(selection.ReasonOtherUploader), Reason(selection.ReasonPolicy), Reason(selection.ReasonExcluded),
 		Reason(selection.ReasonClaimsExcluded), Reason(selection.ReasonNotAsked), ReasonUnmounted,
 		Reason(selection.ReasonServiceAccountToken), ReasonNoSchedule, ReasonIgnored,

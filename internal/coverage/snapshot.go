@@ -33,9 +33,10 @@ func (d *decider) snapshot(claim *corev1.PersistentVolumeClaim, p *Plan) candida
 	obstacle := s.obstacle()
 	switch {
 	case obstacle == "" && p.own.Sections().VolumesFiltered:
-		return candidate{plan: p, reason: ReasonNoSnapshot, message: fmt.Sprintf("clusterScopedFilterPolicy in the resource "+
-			"policies of %s filters PersistentVolumes or contents of snapshots, and whether it leaves that of claim %s/%s out "+
-			"is not looked at: declare the claim if it does not", p.title(), claim.Namespace, claim.Name)}
+		return candidate{plan: p, reason: ReasonNoSnapshot, message: fmt.Sprintf("clusterScopedFilterPolicy in the "+
+			"resource policies of %s filters PersistentVolumes or contents of snapshots, and whether it leaves that "+
+			"of claim %s/%s out is not looked at: declare the claim if it does not",
+			p.title(), claim.Namespace, claim.Name)}
 	case obstacle == "":
 		return candidate{plan: p, method: MethodSnapshot}
 	case byPolicy:
@@ -79,7 +80,8 @@ func (s *subject) native() bool {
 }
 
 // wantedByCore says whether Velero's core wants a CSI snapshot of the claim (velero v1.18.3,
-// internal/volumehelper/volume_policy_helper.go, ShouldPerformSnapshot). byPolicy says that a volume policy asks for it.
+// internal/volumehelper/volume_policy_helper.go, ShouldPerformSnapshot). byPolicy says that a volume policy asks for
+// it.
 func (s *subject) wantedByCore() (wanted, byPolicy bool) {
 	return s.wantedBy(s.plan.choice.merged, s.claim)
 }

@@ -17,8 +17,8 @@ type Timetable struct {
 }
 
 // ParseTimetable reads spec.schedule of a Schedule as Velero does, with the same parser, since these differ: in what a
-// day of the month and a day of the week mean together, in quotes around a time zone, and in what becomes of an hour that
-// daylight saving leaves out (velero v1.18.3, pkg/controller/schedule_controller.go, parseCronSchedule).
+// day of the month and a day of the week mean together, in quotes around a time zone, and in what becomes of an hour
+// that daylight saving leaves out (velero v1.18.3, pkg/controller/schedule_controller.go, parseCronSchedule).
 func ParseTimetable(expression string) (t *Timetable, err error) {
 	defer func() {
 		// The parser panics over some of what it does not understand, as Velero knows, too.

@@ -41,7 +41,8 @@ func StaleAfter(ctx context.Context, c client.Reader, namespace string) (time.Du
 		flags.Usage = func() {}
 		flags.DurationVar(&after, "coverage-stale-after", 0, "")
 		if err := flags.Parse(slices.Concat(container.Command, container.Args)); err != nil {
-			return 0, fmt.Errorf("reading the agents' arguments in daemonset %s/%s: %w", namespace, contract.DaemonSetName, err)
+			return 0, fmt.Errorf("reading the agents' arguments in daemonset %s/%s: %w",
+				namespace, contract.DaemonSetName, err)
 		}
 		return after, nil
 	}

@@ -74,7 +74,8 @@ func (c *configuration) readPolicies(names []string) (*volumepolicy.Policies, er
 	if len(names) == 1 {
 		configMap := c.configMaps[names[0]]
 		if configMap == nil {
-			return nil, fmt.Errorf("there is no ConfigMap %s/%s, which holds its volume policies", c.world.namespace, names[0])
+			return nil, fmt.Errorf("there is no ConfigMap %s/%s, which holds its volume policies",
+				c.world.namespace, names[0])
 		}
 		return volumepolicy.Parse(configMap)
 	}
@@ -140,7 +141,8 @@ func (c *configuration) planAll() {
 	}
 }
 
-// labelChanged plans anew the schedules that name a namespace, which Velero refuses while that is labeled to be left out.
+// labelChanged plans anew the schedules that name a namespace, which Velero refuses while that is labeled to be left
+// out.
 func (c *configuration) labelChanged(namespace string) {
 	for _, name := range slices.Sorted(maps.Keys(c.schedules)) {
 		if slices.Contains(c.schedules[name].Spec.Template.IncludedNamespaces, namespace) {

@@ -98,13 +98,3 @@ func TestLabelOfANamespace(t *testing.T) {
 		t.Error("a schedule that does not name it was planned anew")
 	}
 }
-
-func TestStripVolume(t *testing.T) {
-	pv := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{
-		Name: "pv", Labels: map[string]string{contract.LabelExcludeFromBackup: "true", "zone": "a"},
-	}}
-	stripVolume(pv)
-	if len(pv.Labels) != 1 || pv.Labels[contract.LabelExcludeFromBackup] != "true" {
-		t.Errorf("the labels are %v", pv.Labels)
-	}
-}

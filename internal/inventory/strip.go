@@ -43,15 +43,12 @@ func StripPod(pod *corev1.Pod) {
 	for i := range spec.Volumes {
 		stripSource(&spec.Volumes[i].VolumeSource)
 	}
-	// Which container mounts a volume is all the same, so one stands for all.
-	all := corev1.Container{}
-	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		addMounts(&all, c.VolumeMounts, c.VolumeDevices)
-	}
+	spec.InitContainers = stripContainers(pod.Spec.InitContainers)
 	for _, c := range pod.Spec.EphemeralContainers {
-		addMounts(&all, c.VolumeMounts, c.VolumeDevices)
+		spec.InitContainers = append(spec.InitContainers,
+			stripContainers([]corev1.Container{corev1.Container(c.EphemeralContainerCommon)})...)
 	}
-	spec.Containers = []corev1.Container{all}
+	spec.Containers = stripContainers(pod.Spec.Containers)
 	kept := stripMeta(&pod.ObjectMeta, podAnnotations()...)
 	kept.OwnerReferences = owners
 	*pod = corev1.Pod{ObjectMeta: kept, Spec: spec, Status: corev1.PodStatus{Phase: pod.Status.Phase}}
@@ -68,7 +65,21 @@ func DropContent(pod *corev1.Pod) {
 func podAnnotations() []string {
 	return []string{
 		contract.AnnotationVolumesToBackup, contract.AnnotationVolumesToExclude, contract.AnnotationVolumesByRule,
+		corev1.MirrorPodAnnotationKey,
 	}
+}
+
+// stripContainers has one container stand for all that mount something: which of them does is all the same. Velero's
+// core does not look at init containers, so those stay apart, and ephemeral ones with them.
+func stripContainers(containers []corev1.Container) []corev1.Container {
+	all := corev1.Container{}
+	for _, c := range containers {
+		addMounts(&all, c.VolumeMounts, c.VolumeDevices)
+	}
+	if len(all.VolumeMounts)+len(all.VolumeDevices) == 0 {
+		return nil
+	}
+	return []corev1.Container{all}
 }
 
 // addMounts adds the names of what a container mounts, each once: where and how is all the same.

@@ -40,8 +40,8 @@ type world struct {
 	nodeAgents map[string]int                       // how many pods of Velero's node-agent run on each node
 	// agentsChanged is called when Velero's node-agent runs nowhere any more, or somewhere again.
 	agentsChanged func()
-	// labeled are the namespaces with the label that leaves them out of backups. labelChanged is called when it is set or
-	// taken off.
+	// labeled are the namespaces with the label that leaves them out of backups. labelChanged is called when it is set
+	// or taken off.
 	labeled      map[string]bool
 	labelChanged func(namespace string)
 	dirty        map[client.ObjectKey]bool

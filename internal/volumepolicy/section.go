@@ -140,7 +140,8 @@ func (s *Sections) setClusterScoped(node *yaml.Node) error {
 		s.VolumesFiltered = s.VolumesFiltered || slices.ContainsFunc(filter.Kinds, func(kind string) bool {
 			name, _, _ := strings.Cut(strings.ToLower(kind), ".")
 			return slices.Contains([]string{
-				"persistentvolumes", "persistentvolume", "pv", "volumesnapshotcontents", "volumesnapshotcontent", "vsc", "vscs",
+				"persistentvolumes", "persistentvolume", "pv",
+				"volumesnapshotcontents", "volumesnapshotcontent", "vsc", "vscs",
 			}, name)
 		})
 	}
