@@ -395,8 +395,9 @@ func TestAnnotateReduces(t *testing.T) {
 	want.CreationTimestamp = metav1.Time{}
 	want.OwnerReferences = []metav1.OwnerReference{{Kind: "Job", Name: "nightly", APIVersion: "batch/v1"}}
 	want.Spec.EphemeralContainers = nil
+	want.Spec.InitContainers = []corev1.Container{{VolumeMounts: []corev1.VolumeMount{{Name: "cache"}}}}
 	want.Spec.Containers = []corev1.Container{{
-		VolumeMounts:  []corev1.VolumeMount{{Name: "data"}, {Name: "cache"}},
+		VolumeMounts:  []corev1.VolumeMount{{Name: "data"}},
 		VolumeDevices: []corev1.VolumeDevice{{Name: "raw"}},
 	}}
 	want.Spec.Volumes = want.Spec.Volumes[:2]

@@ -43,11 +43,11 @@ func StripPod(pod *corev1.Pod) {
 	for i := range spec.Volumes {
 		stripSource(&spec.Volumes[i].VolumeSource)
 	}
-	spec.InitContainers = stripContainers(pod.Spec.InitContainers)
+	others := slices.Clone(pod.Spec.InitContainers)
 	for _, c := range pod.Spec.EphemeralContainers {
-		spec.InitContainers = append(spec.InitContainers,
-			stripContainers([]corev1.Container{corev1.Container(c.EphemeralContainerCommon)})...)
+		others = append(others, corev1.Container(c.EphemeralContainerCommon))
 	}
+	spec.InitContainers = stripContainers(others)
 	spec.Containers = stripContainers(pod.Spec.Containers)
 	kept := stripMeta(&pod.ObjectMeta, podAnnotations()...)
 	kept.OwnerReferences = owners

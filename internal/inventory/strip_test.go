@@ -37,9 +37,17 @@ func TestStripPod(t *testing.T) {
 		Spec: corev1.PodSpec{
 			InitContainers: []corev1.Container{container("a"), container()},
 			Containers:     []corev1.Container{container("b"), container("c")},
+			EphemeralContainers: []corev1.EphemeralContainer{{
+				EphemeralContainerCommon: corev1.EphemeralContainerCommon(container("d")),
+			}},
 		},
 	}
 	StripPod(pod)
+	once := pod.DeepCopy()
+	StripPod(pod) // a list has it done twice, a watch once
+	if diff := cmp.Diff(once, pod); diff != "" {
+		t.Errorf("the second time it changes (-once +twice):\n%s", diff)
+	}
 	names := func(containers []corev1.Container) []string {
 		var names []string
 		for _, c := range containers {
@@ -49,7 +57,7 @@ func TestStripPod(t *testing.T) {
 		}
 		return names
 	}
-	if diff := cmp.Diff([]string{"a"}, names(pod.Spec.InitContainers)); diff != "" {
+	if diff := cmp.Diff([]string{"a", "d"}, names(pod.Spec.InitContainers)); diff != "" {
 		t.Errorf("init containers (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"b", "c"}, names(pod.Spec.Containers)); diff != "" || len(pod.Spec.Containers) != 1 {
