@@ -477,7 +477,19 @@ func TestDecide(t *testing.T) {
 			}, "restic", "",
 		},
 		"the claim has the label that leaves it out": {
-			func(s *scene) { s.claim("data").Labels = excluded(); s.pod("web", "data", "data") }, "Excluded", "claim foo/data",
+			func(s *scene) {
+				s.claim("data").Labels = excluded()
+				s.pod("web", "", "data")
+				s.template().DefaultVolumesToFsBackup = ptr.To(true)
+				s.csi()
+			}, "Excluded", "claim foo/data",
+		},
+		"the claim is left out, and a pod names its volume": {
+			func(s *scene) { s.claim("data").Labels = excluded(); s.pod("web", "data", "data") }, "restic", "",
+		},
+		"the claim is left out, and a pod names it that is, too": {
+			func(s *scene) { s.claim("data").Labels = excluded(); s.pod("web", "data", "data").Labels = excluded() },
+			"Excluded", "claim foo/data",
 		},
 		"the pod has the label that leaves it out": {
 			func(s *scene) { s.claim("data"); s.pod("web", "data", "data").Labels = excluded() }, "Excluded", "pod foo/web",

@@ -30,6 +30,9 @@ func (d *decider) judge(v *Verdict, claim *corev1.PersistentVolumeClaim, p *Plan
 	why := d.reach(p).Claims[claim.Name]
 	if why != scope.In && !d.ephemeral(claim) {
 		v.consider(p.outside(claim, why))
+		if why == scope.WhyLabel {
+			d.judgeLabeled(v, claim, p)
+		}
 		return
 	}
 	snapshot := d.snapshot(claim, p)
@@ -42,6 +45,16 @@ func (d *decider) judge(v *Verdict, claim *corev1.PersistentVolumeClaim, p *Plan
 	}
 	if len(d.users[claim.Name]) == 0 {
 		v.consider(p.unused(claim))
+	}
+}
+
+// judgeLabeled adds the pods that have the data of a claim taken which is itself left out by Velero's label: see
+// selection, checkExcluded.
+func (d *decider) judgeLabeled(v *Verdict, claim *corev1.PersistentVolumeClaim, p *Plan) {
+	for _, i := range d.relevant(claim) {
+		if c := d.through(i, claim, p); c.protected() {
+			v.consider(c)
+		}
 	}
 }
 
