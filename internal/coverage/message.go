@@ -59,8 +59,8 @@ func (p *Plan) outside(claim *corev1.PersistentVolumeClaim, why scope.Why) candi
 		c.message = fmt.Sprintf("namespace %s has label %s=true, with which Velero leaves out all that is in it",
 			claim.Namespace, contract.LabelExcludeFromBackup)
 	case scope.WhyLabel:
-		c.message = fmt.Sprintf("claim %s has label %s=true, with which Velero leaves it out, and restic its data unless "+
-			"the annotation %s of a pod names the volume", name, contract.LabelExcludeFromBackup,
+		c.message = fmt.Sprintf("claim %s has label %s=true, with which Velero leaves it out, and restic its data "+
+			"unless the annotation %s of a pod names the volume", name, contract.LabelExcludeFromBackup,
 			contract.AnnotationVolumesToBackup)
 	case scope.WhyDeleted:
 		c.message = fmt.Sprintf("claim %s is being deleted, and Velero leaves out what is", name)

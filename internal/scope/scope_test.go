@@ -274,23 +274,28 @@ func TestCombine(t *testing.T) {
 		"it includes others":  {velerov1.BackupSpec{}, lists{IncludedNamespaceScoped: []string{"deployments"}}, "volumes"},
 		"it includes pods besides": {
 			velerov1.BackupSpec{IncludedNamespaceScopedResources: []string{"persistentvolumeclaims"}},
-			lists{IncludedNamespaceScoped: []string{"po"}}, "pods claims volumes",
+			lists{IncludedNamespaceScoped: []string{"po"}},
+			"pods claims volumes",
 		},
 		"it excludes what the spec includes": {
 			velerov1.BackupSpec{IncludedNamespaceScopedResources: []string{"pvc"}},
-			lists{ExcludedNamespaceScoped: []string{"persistentvolumeclaims"}}, "claims volumes",
+			lists{ExcludedNamespaceScoped: []string{"persistentvolumeclaims"}},
+			"claims volumes",
 		},
 		"it excludes where the spec includes all": {
 			velerov1.BackupSpec{IncludedNamespaceScopedResources: []string{"*"}},
-			lists{ExcludedNamespaceScoped: []string{"pods"}}, "pods claims volumes",
+			lists{ExcludedNamespaceScoped: []string{"pods"}},
+			"pods claims volumes",
 		},
 		"it includes what the spec excludes": {
 			velerov1.BackupSpec{ExcludedNamespaceScopedResources: []string{"pods"}},
-			lists{IncludedNamespaceScoped: []string{"pods"}}, "claims volumes",
+			lists{IncludedNamespaceScoped: []string{"pods"}},
+			"claims volumes",
 		},
 		"it includes what it excludes under another name": {
 			velerov1.BackupSpec{},
-			lists{ExcludedNamespaceScoped: []string{"pods"}, IncludedNamespaceScoped: []string{"pod", "pvc"}}, "claims volumes",
+			lists{ExcludedNamespaceScoped: []string{"pods"}, IncludedNamespaceScoped: []string{"pod", "pvc"}},
+			"claims volumes",
 		},
 		"it excludes volumes": {
 			velerov1.BackupSpec{}, lists{ExcludedClusterScoped: []string{"pv"}}, "pods claims",
@@ -300,11 +305,13 @@ func TestCombine(t *testing.T) {
 		},
 		"it excludes volumes that the spec includes": {
 			velerov1.BackupSpec{IncludedClusterScopedResources: []string{"persistentvolumes"}},
-			lists{ExcludedClusterScoped: []string{"pv"}}, "pods claims volumes",
+			lists{ExcludedClusterScoped: []string{"pv"}},
+			"pods claims volumes",
 		},
 		"old filters know nothing of it": {
 			velerov1.BackupSpec{ExcludedResources: []string{"secrets"}},
-			lists{ExcludedNamespaceScoped: []string{"pods"}}, "pods claims volumes",
+			lists{ExcludedNamespaceScoped: []string{"pods"}},
+			"pods claims volumes",
 		},
 	}
 	for name, c := range cases {
