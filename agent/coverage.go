@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
 )
@@ -29,8 +30,6 @@ const (
 	stockPause = time.Minute
 	// troubleLook is how often to see whether something cannot be read. What lasts for two looks is told.
 	troubleLook = 30 * time.Second
-	// reasonCoverageDown is the reason of the Event that tells it, named like the metric and the alert.
-	reasonCoverageDown = "CoverageDown"
 	// eventMessageMax is the longest message that the API server takes in an Event, in bytes.
 	eventMessageMax = 1024
 )
@@ -153,5 +152,5 @@ func (t *troubleTeller) tell(ctx context.Context, trouble error) {
 	if len(message) > eventMessageMax {
 		message = strings.ToValidUTF8(message[:eventMessageMax], "")
 	}
-	t.recorder.Event(set, corev1.EventTypeWarning, reasonCoverageDown, message)
+	t.recorder.Event(set, corev1.EventTypeWarning, resticv1.ReasonCoverageDown, message)
 }

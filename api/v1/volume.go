@@ -61,6 +61,7 @@ const (
 	ReasonForgotten          = "SnapshotForgotten"
 	ReasonForgetFailed       = "ForgetFailed"
 	ReasonAnnotateFailed     = "AnnotateFailed"
+	ReasonCoverageDown       = "CoverageDown"
 )
 
 // VolumeProgress counts the bytes of one transfer.
