@@ -138,16 +138,6 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestBytes(t *testing.T) {
-	for size, want := range map[int64]string{
-		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536 << 10: "1.5 MiB", 1<<63 - 1: "8.0 EiB",
-	} {
-		if got := command.Bytes(size); got != want {
-			t.Errorf("%d is %q, want %q", size, got, want)
-		}
-	}
-}
-
 func TestNotThereNamesTheSimilarFirst(t *testing.T) {
 	err := command.NotThere("ResticRepository", "velero", "shop", []string{"blog-1", "shipping-1", "shop-1"})
 	var end *command.Error

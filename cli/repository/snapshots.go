@@ -20,6 +20,7 @@ import (
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/snapshotlist"
 )
@@ -199,7 +200,7 @@ func (l *lister) print(listed []snapshotlist.Snapshot) error {
 		const short = 8 // restic's own
 		size := "unknown"
 		if s.Size != nil {
-			size = command.Bytes(s.Size.Bytes)
+			size = display.Bytes(s.Size.Bytes)
 		}
 		table.Add(command.Text(s.ID[:min(len(s.ID), short)]), command.Text(s.Time.Local().Format(timeFormat)),
 			command.Text(s.Backup), command.Text(s.Pod), command.Text(s.Volume), command.Text(s.PVC),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
 
 const (
@@ -102,14 +103,14 @@ func (s sums) pieces() []Line {
 	if s.warnings > 0 {
 		pieces = append(pieces, Line{{plural(s.warnings, "warning") + " of volumes", Warn}})
 	}
-	text := bytesText(s.doneBytes)
+	text := display.Bytes(s.doneBytes)
 	switch {
 	case s.total == s.failed+s.skipped:
 		return pieces
 	case s.running+s.waiting > 0 && s.partial:
 		text += " so far"
 	case s.running+s.waiting > 0:
-		text = ratioText(s.doneBytes, s.allBytes)
+		text = display.Ratio(s.doneBytes, s.allBytes)
 	}
 	if s.rateKnown {
 		text += ", " + speedText(s.rate)
@@ -205,7 +206,7 @@ func newLayout(now time.Time, rows []*row, columns int) layout {
 		if r.Phase != resticv1.PhaseInProgress {
 			continue
 		}
-		l.bytes = max(l.bytes, width(ratioText(r.Done, r.Total)))
+		l.bytes = max(l.bytes, width(display.Ratio(r.Done, r.Total)))
 		l.rate = max(l.rate, width(l.rateOf(r)))
 		l.t = max(l.t, width(l.leftOf(r)))
 	}
@@ -250,7 +251,7 @@ func (l layout) lines(r *row) []Line {
 	if r.Phase != resticv1.PhaseInProgress {
 		return []Line{{{shorten(clean(r.Label), l.columns), Plain}}, append(Line{{"  ", Plain}}, stateText(r)...)}
 	}
-	bytes := ratioText(r.Done, r.Total)
+	bytes := display.Ratio(r.Done, r.Total)
 	room := max(l.columns-width(bytes)-2, 0)
 	first := Line{{padRight(shorten(clean(r.Label), room), room) + "  " + bytes, Plain}}
 	return []Line{first, l.state(r, false)}
@@ -267,7 +268,7 @@ func (l layout) state(r *row, withBytes bool) Line {
 	}
 	line := append(barOf(r.Done, r.Total, l.bar), Span{share, Plain})
 	if withBytes {
-		line = append(line, Span{"  " + padLeft(ratioText(r.Done, r.Total), l.bytes), Plain})
+		line = append(line, Span{"  " + padLeft(display.Ratio(r.Done, r.Total), l.bytes), Plain})
 	}
 	text := "  " + padLeft(l.rateOf(r), l.rate) + "  " + padLeft(l.leftOf(r), l.t)
 	return append(line, Span{strings.TrimRight(text, " "), Plain})
@@ -307,12 +308,12 @@ func stateText(r *row) Line {
 }
 
 func resultText(v *Volume) string {
-	text := bytesText(v.Done)
+	text := display.Bytes(v.Done)
 	if took := v.took(); took > 0 {
 		text += " in " + durationText(took)
 	}
 	if v.Stored > 0 {
-		text += ", " + bytesText(v.Stored) + " stored"
+		text += ", " + display.Bytes(v.Stored) + " stored"
 	}
 	return text
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
 
 // maxProgress is how many running volumes one report of progress names.
@@ -136,7 +137,7 @@ func phaseText(r *row) string {
 // progressText is a bar in words.
 func progressText(r *row, now time.Time) string {
 	l := layout{now: now}
-	parts := []string{fmt.Sprintf("%d%%", percent(r.Done, r.Total)), ratioText(r.Done, r.Total)}
+	parts := []string{fmt.Sprintf("%d%%", percent(r.Done, r.Total)), display.Ratio(r.Done, r.Total)}
 	switch {
 	case r.Total == 0 && r.Done == 0:
 		parts = []string{"not counted yet"}

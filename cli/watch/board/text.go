@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
 
 // Style says what a piece of text is, and so which colour it has on a terminal.
@@ -151,42 +153,8 @@ func padLeft(text string, columns int) string {
 	return strings.Repeat(" ", max(columns-width(text), 0)) + text
 }
 
-// unit returns the greatest of B, KiB, … EiB in which a number of bytes is at least 1, and its size.
-func unit(bytes int64) (float64, string) {
-	size, name := 1.0, "B"
-	for _, next := range []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"} {
-		if float64(bytes) < size*1024 {
-			break
-		}
-		size, name = size*1024, next
-	}
-	return size, name
-}
-
-func inUnit(bytes int64, size float64) string {
-	if size == 1 {
-		return fmt.Sprint(bytes)
-	}
-	return fmt.Sprintf("%.1f", float64(bytes)/size)
-}
-
-// bytesText is such as "67.2 MiB".
-func bytesText(bytes int64) string {
-	size, name := unit(bytes)
-	return inUnit(bytes, size) + " " + name
-}
-
-// ratioText is such as "67.2/150.0 MiB"; with the bytes alone where there is no total.
-func ratioText(done, total int64) string {
-	if total <= 0 {
-		return bytesText(done)
-	}
-	size, name := unit(max(done, total))
-	return inUnit(done, size) + "/" + inUnit(total, size) + " " + name
-}
-
 // speedText is such as "12.3 MiB/s".
-func speedText(rate float64) string { return bytesText(int64(rate)) + "/s" }
+func speedText(rate float64) string { return display.Bytes(int64(rate)) + "/s" }
 
 // durationText is such as "7s", "1m20s", "2h05m", "4d03h": two units at most.
 func durationText(d time.Duration) string {

@@ -11,15 +11,6 @@ import (
 
 func TestNumbers(t *testing.T) {
 	for _, test := range []struct{ what, got, want string }{
-		{"no byte", bytesText(0), "0 B"},
-		{"less than a unit", bytesText(1023), "1023 B"},
-		{"a unit", bytesText(1024), "1.0 KiB"},
-		{"some", bytesText(70463488), "67.2 MiB"},
-		{"the most there can be", bytesText(1<<63 - 1), "8.0 EiB"},
-		{"part and whole in the unit of the whole", ratioText(512*1024, 150*mib), "0.5/150.0 MiB"},
-		{"a whole of bytes", ratioText(0, 7), "0/7 B"},
-		{"more than there should be", ratioText(3*mib, 1024), "3.0/0.0 MiB"},
-		{"an unknown whole", ratioText(mib, 0), "1.0 MiB"},
 		{"a rate", speedText(12.5 * mib), "12.5 MiB/s"},
 		{"seconds", durationText(7400 * time.Millisecond), "7s"},
 		{"rounded up to a minute", durationText(59600 * time.Millisecond), "1m00s"},
