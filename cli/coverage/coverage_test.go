@@ -71,9 +71,9 @@ func fixed(context.Context, *command.Environment, time.Duration, time.Duration) 
 
 func TestTable(t *testing.T) {
 	code, out, _ := run(t, fixed)
-	want := `NAMESPACE   CLAIM     STATE         REASON       METHOD     SCHEDULE   LAST SUCCESS   BYTES
+	want := `NAMESPACE   CLAIM     STATE         REASON       METHOD     SCHEDULE   LAST SUCCESS   SIZE
 bar         data      Unprotected   NoSchedule   <none>     <none>     <none>         <none>
-foo         data      Protected     <none>       restic     nightly    5h ago         1234
+foo         data      Protected     <none>       restic     nightly    5h ago         1.2 KiB
 foo         old       Unprotected   Stale        restic     nightly    <none>         <none>
 foo         scratch   Ignored       Ignored      <none>     <none>     <none>         <none>
 foo         snap      Protected     <none>       snapshot   nightly    <none>         <none>

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 )
 
@@ -88,7 +89,7 @@ func counts[K ~string](numbers map[K]int) string {
 // table shows a report; a wide one says everything.
 func (r Report) table(now time.Time, wide bool) *command.Table {
 	t := &command.Table{Header: []string{
-		"namespace", "claim", "state", "reason", "method", "schedule", "last success", "bytes",
+		"namespace", "claim", "state", "reason", "method", "schedule", "last success", "size",
 	}}
 	if wide {
 		t.Header = append(t.Header, "took", "pod", "volume", "message")
@@ -130,7 +131,7 @@ func size(state coverage.State) string {
 	if state.LastSuccess.IsZero() {
 		return ""
 	}
-	return fmt.Sprint(state.Bytes)
+	return display.Bytes(state.Bytes)
 }
 
 func took(state coverage.State) string {
