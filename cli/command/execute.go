@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
 
 // Execute runs the command line and returns the exit code. What went wrong it tells on the error stream.
@@ -30,17 +32,28 @@ func Execute(ctx context.Context, env *Environment, root *cobra.Command, args []
 		err = Misused(err)
 	}
 	if CodeOf(err) == Usage {
-		fmt.Fprintf(env.ErrOut, "error: %v\nnext:  see '%s --help'\n", err, used.CommandPath())
+		env.complain(err.Error(), fmt.Sprintf("see '%s --help'", used.CommandPath()))
 		return Usage
 	}
 	code, said, next := env.explain(err)
-	if said != "" {
-		fmt.Fprintln(env.ErrOut, "error:", said)
-	}
-	if next != "" {
-		fmt.Fprintln(env.ErrOut, "next: ", strings.ReplaceAll(next, "\n", "\n       "))
-	}
+	env.complain(said, next)
 	return code
+}
+
+// complain says on the error stream what is wrong, on one line, and what to do about it, which may be several. Either
+// may be empty.
+func (e *Environment) complain(said, next string) {
+	if said != "" {
+		fmt.Fprintln(e.ErrOut, "error:", display.Line(said))
+	}
+	if next == "" {
+		return
+	}
+	lines := strings.Split(next, "\n")
+	for i := range lines {
+		lines[i] = display.Line(lines[i])
+	}
+	fmt.Fprintln(e.ErrOut, "next: ", strings.Join(lines, "\n       "))
 }
 
 // prepare gives texts the name that the user knows the program by, and notes when a command begins: an error before

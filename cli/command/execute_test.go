@@ -44,8 +44,12 @@ func TestExecute(t *testing.T) {
 		"too many arguments":            {args: []string{"more"}, code: command.Usage, says: []string{"--help"}},
 		"flags that exclude each other": {args: []string{"--a", "--b"}, code: command.Usage, says: []string{"[a b]"}},
 		"a plain error":                 {err: errors.New("broken"), code: command.Unable, says: []string{"error: broken\n"}},
-		"damage":                        {err: command.Verdict(errors.New("damaged")), code: command.Bad, says: []string{"error: damaged\n"}},
-		"a bad answer that was told":    {err: command.Verdict(nil), code: command.Bad},
+		"an error that quotes what a terminal would obey": {
+			err: command.Fail(errors.New("file a\x1b[2J\nb\u009bc"), "first\x1b[2J\nsecond"), code: command.Unable,
+			says: []string{"error: file a?[2J b?c\nnext:  first?[2J\n       second\n"},
+		},
+		"damage":                     {err: command.Verdict(errors.New("damaged")), code: command.Bad, says: []string{"error: damaged\n"}},
+		"a bad answer that was told": {err: command.Verdict(nil), code: command.Bad},
 		"a deadline, and what goes on": {
 			err: fmt.Errorf("following: %w", command.TimedOut(errors.New("late"), "it goes on")), code: command.Late,
 			says: []string{"error: late\nnext:  it goes on\n"},
@@ -104,7 +108,7 @@ func TestExecute(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	table := &command.Table{Header: []string{"Name", "Status", "Message"}}
-	table.Add(command.Text("shop"), command.Styled(command.Good, "Ready"), command.Text("two\nlines"))
+	table.Add(command.Text("shop"), command.Styled(command.Good, "Ready"), command.Text("two\nlines\x1b\u009b"))
 	table.Add(command.Text("größe"), command.Styled(command.Poor, "NotReady"))
 	cases := map[string]struct {
 		screen  command.Screen
@@ -112,15 +116,15 @@ func TestTable(t *testing.T) {
 		want    string
 	}{
 		"without colours": {want: "NAME    STATUS     MESSAGE\n" +
-			"shop    Ready      two lines\n" +
+			"shop    Ready      two lines??\n" +
 			"größe   NotReady   <none>\n"},
 		"with colours, which take no room": {screen: command.Screen{Terminal: true, Color: true}, want: "" +
 			"\x1b[1mNAME\x1b[0m    \x1b[1mSTATUS\x1b[0m     \x1b[1mMESSAGE\x1b[0m\n" +
-			"shop    \x1b[32mReady\x1b[0m      two lines\n" +
+			"shop    \x1b[32mReady\x1b[0m      two lines??\n" +
 			"größe   \x1b[31mNotReady\x1b[0m   <none>\n"},
 		"on a terminal with --no-color": {
 			screen: command.Screen{Terminal: true, Color: true}, noColor: true,
-			want: "NAME    STATUS     MESSAGE\nshop    Ready      two lines\ngröße   NotReady   <none>\n",
+			want: "NAME    STATUS     MESSAGE\nshop    Ready      two lines??\ngröße   NotReady   <none>\n",
 		},
 	}
 	for name, c := range cases {

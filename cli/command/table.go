@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
 
 // Cell is one field of a table.
@@ -71,11 +73,6 @@ func shown(row []Cell, i int) Cell {
 		return Text(none)
 	}
 	cell := row[i]
-	cell.Text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, cell.Text)
+	cell.Text = display.Line(cell.Text)
 	return cell
 }

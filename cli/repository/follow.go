@@ -17,6 +17,7 @@ import (
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
 
 // followInterval is how often a repository is looked at.
@@ -76,7 +77,7 @@ func (f *follower) tell(t *track, style command.Style, text string) {
 	if f.quiet {
 		out = f.env.ErrOut
 	}
-	fmt.Fprintf(out, "%s: %s\n", t.name, f.env.Palette().Paint(style, text))
+	fmt.Fprintf(out, "%s: %s\n", t.name, f.env.Palette().Paint(style, display.Line(text)))
 }
 
 // run follows all of them to their ends.

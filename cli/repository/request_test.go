@@ -169,7 +169,7 @@ func TestFollow(t *testing.T) {
 				c.pass(2)
 				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceRunning, "") })
 				c.pass(100)
-				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceLocked, "by node-9") })
+				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceLocked, "by\nnode-\x1b9") })
 				c.pass(2)
 				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceSucceeded, "no errors") })
 			},
@@ -178,7 +178,7 @@ queued
 queued: PodVolumeBackup b is in progress
 Job restic-check-1: waiting for its pod to run
 Job restic-check-1 runs
-put off, and tried again: by node-9
+put off, and tried again: by node-?9
 done after 7s: no errors
 `,
 		},

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
 )
 
@@ -125,13 +126,14 @@ func (v *viewer) print(told *report) error {
 		v.line("Agents", orUnknown(group.version), group.text())
 	}
 	for _, warning := range told.Warnings {
-		fmt.Fprintln(v.env.ErrOut, v.env.Palette().Paint(command.Warn, "warning: ")+warning)
+		fmt.Fprintln(v.env.ErrOut, v.env.Palette().Paint(command.Warn, "warning: ")+display.Line(warning))
 	}
 	return nil
 }
 
 func (v *viewer) line(what, version, more string) {
-	fmt.Fprintf(v.env.Out, "%s %s (%s)\n", v.env.Palette().Paint(command.Strong, what+":"), version, more)
+	fmt.Fprintf(v.env.Out, "%s %s\n", v.env.Palette().Paint(command.Strong, what+":"),
+		display.Line(fmt.Sprintf("%s (%s)", version, more)))
 }
 
 func orUnknown(version string) string {

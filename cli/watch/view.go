@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/watch/board"
 )
 
@@ -107,7 +108,7 @@ func (p *picture) notice(text string) {
 	columns, _ := p.size()
 	fmt.Fprint(p.out, p.back(max(columns, 1))+clearBelow)
 	p.drawn = p.drawn[:0]
-	fmt.Fprintln(p.err, text)
+	fmt.Fprintln(p.err, display.Line(text))
 }
 
 func (p *picture) end(now time.Time, over bool) {
@@ -156,7 +157,7 @@ func (l *lines) write(now time.Time, texts []string) {
 	}
 }
 
-func (l *lines) notice(text string) { fmt.Fprintln(l.err, text) }
+func (l *lines) notice(text string) { fmt.Fprintln(l.err, display.Line(text)) }
 
 func (l *lines) end(now time.Time, over bool) {
 	switch {

@@ -51,12 +51,12 @@ func (b *Board) Frame(now time.Time, columns, lines int) []Line {
 // heading says how the whole is doing, in pieces that may stand on lines of their own.
 func (b *Board) heading(now time.Time) []Line {
 	o := b.operation
-	pieces := []Line{{{o.Kind + " " + clean(o.Name), Bold}}, {{clean(o.Phase), b.phaseStyle()}}}
+	pieces := []Line{{{o.Kind + " " + display.Line(o.Name), Bold}}, {{display.Line(o.Phase), b.phaseStyle()}}}
 	add := func(style Style, format string, args ...any) {
 		pieces = append(pieces, Line{{fmt.Sprintf(format, args...), style}})
 	}
 	if o.Detail != "" {
-		add(Plain, "%s", clean(o.Detail))
+		add(Plain, "%s", display.Line(o.Detail))
 	}
 	s := b.sums(now)
 	switch {
@@ -245,15 +245,15 @@ func (l layout) leftOf(r *row) string {
 // lines returns the one or two lines of a volume.
 func (l layout) lines(r *row) []Line {
 	if l.columns >= oneLineFrom {
-		line := Line{{padRight(shorten(clean(r.Label), l.label), l.label), Plain}, {"  ", Plain}}
+		line := Line{{padRight(shorten(display.Line(r.Label), l.label), l.label), Plain}, {"  ", Plain}}
 		return []Line{append(line, l.state(r, true)...)}
 	}
 	if r.Phase != resticv1.PhaseInProgress {
-		return []Line{{{shorten(clean(r.Label), l.columns), Plain}}, append(Line{{"  ", Plain}}, stateText(r)...)}
+		return []Line{{{shorten(display.Line(r.Label), l.columns), Plain}}, append(Line{{"  ", Plain}}, stateText(r)...)}
 	}
 	bytes := display.Ratio(r.Done, r.Total)
 	room := max(l.columns-width(bytes)-2, 0)
-	first := Line{{padRight(shorten(clean(r.Label), room), room) + "  " + bytes, Plain}}
+	first := Line{{padRight(shorten(display.Line(r.Label), room), room) + "  " + bytes, Plain}}
 	return []Line{first, l.state(r, false)}
 }
 
@@ -290,7 +290,7 @@ func barOf(done, total int64, columns int) Line {
 
 // stateText says in words how a volume stands.
 func stateText(r *row) Line {
-	message := clean(r.Message)
+	message := display.Line(r.Message)
 	switch r.Phase {
 	case resticv1.PhaseCompleted:
 		line := Line{{"Completed", Good}, {"  " + resultText(&r.Volume), Plain}}
@@ -320,7 +320,7 @@ func resultText(v *Volume) string {
 
 // waitingText says what a volume that has not begun waits for.
 func waitingText(v *Volume) string {
-	message := clean(v.Message)
+	message := display.Line(v.Message)
 	switch {
 	case strings.HasPrefix(message, "waiting"):
 		return message

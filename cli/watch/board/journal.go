@@ -38,14 +38,14 @@ func (j *Journal) Changes(b *Board) []string {
 	changed := state != j.operation
 	j.operation = state
 	if changed && !o.Final {
-		lines = append(lines, o.Kind+" "+clean(o.Name)+": "+clean(state))
+		lines = append(lines, o.Kind+" "+display.Line(o.Name)+": "+display.Line(state))
 	}
 	for _, r := range b.byLabel() {
 		if j.phases[r.Key] == r.Phase {
 			continue
 		}
 		j.phases[r.Key] = r.Phase
-		lines = append(lines, clean(r.Label)+": "+phaseText(r))
+		lines = append(lines, display.Line(r.Label)+": "+phaseText(r))
 		j.waits[r.Key] = r.Message
 	}
 	if changed && o.Final {
@@ -56,7 +56,7 @@ func (j *Journal) Changes(b *Board) []string {
 
 func (j *Journal) ending(b *Board) string {
 	o := b.operation
-	text := o.Kind + " " + clean(o.Name) + ": " + clean(j.operation)
+	text := o.Kind + " " + display.Line(o.Name) + ": " + display.Line(j.operation)
 	if !o.Started.IsZero() && !o.Completed.IsZero() {
 		text += " after " + durationText(o.Completed.Sub(o.Started))
 	}
@@ -72,10 +72,10 @@ func (j *Journal) Progress(b *Board, now time.Time) []string {
 		switch {
 		case r.Phase == resticv1.PhaseNew && j.waits[r.Key] != r.Message:
 			j.waits[r.Key] = r.Message
-			lines = append(lines, clean(r.Label)+": "+waitingText(&r.Volume))
+			lines = append(lines, display.Line(r.Label)+": "+waitingText(&r.Volume))
 		case r.Phase == resticv1.PhaseInProgress:
 			if running++; running <= maxProgress {
-				lines = append(lines, clean(r.Label)+": "+progressText(r, now))
+				lines = append(lines, display.Line(r.Label)+": "+progressText(r, now))
 			}
 		}
 	}
@@ -105,10 +105,10 @@ func (b *Board) Table(now time.Time) []Line {
 	rows := b.byLabel()
 	longest := 0
 	for _, r := range rows {
-		longest = max(longest, width(clean(r.Label)))
+		longest = max(longest, width(display.Line(r.Label)))
 	}
 	for _, r := range rows {
-		line := Line{{padRight(clean(r.Label), longest) + "  ", Plain}}
+		line := Line{{padRight(display.Line(r.Label), longest) + "  ", Plain}}
 		if r.Phase == resticv1.PhaseInProgress {
 			lines = append(lines, append(line, Span{"InProgress  " + progressText(r, now), Plain}))
 			continue

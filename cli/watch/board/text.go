@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
@@ -70,20 +69,6 @@ func width(text string) int {
 		sum += runeWidth(r)
 	}
 	return sum
-}
-
-// clean makes one line of a text that the cluster holds, without anything that a terminal would obey: messages quote
-// names of files, which may be anything.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsGraphic(r):
-			return '?'
-		}
-		return r
-	}, text)
 }
 
 // cut returns as much of the text as fits, with an ellipsis where something is left out.

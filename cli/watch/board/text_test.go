@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
 
 func TestNumbers(t *testing.T) {
@@ -56,20 +58,13 @@ func TestShorten(t *testing.T) {
 	}
 }
 
-func TestClean(t *testing.T) {
-	// A name of a file may hold what moves the cursor, turns the writing round, or begins a line.
-	if got, want := clean("a\x1b[2Jb\nc\u202ed\x00"), "a?[2Jb c?d?"; got != want {
-		t.Errorf("clean gives %q, want %q", got, want)
-	}
-}
-
 func FuzzText(f *testing.F) {
 	f.Add("foo/sample/pvc-volume", 10)
 	f.Add("日本語\x1b[31m…", 3)
 	f.Add("", 0)
 	f.Fuzz(func(t *testing.T, text string, room int) {
 		room %= 1000
-		text = clean(text)
+		text = display.Line(text)
 		for _, got := range []string{cut(text, room), shorten(text, room), head(text, room), tail(text, room)} {
 			if width(got) > max(room, 0) {
 				t.Errorf("%q is wider than %d", got, room)
