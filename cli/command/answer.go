@@ -10,9 +10,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// PrintValue writes an answer that is no object of Kubernetes as JSON or YAML, by its JSON names.
+// PrintValue writes an answer that is no object of Kubernetes as JSON or YAML, by its JSON names, and indented as
+// kubectl does.
 func (o *Output) PrintValue(env *Environment, value any) error {
-	text, err := json.MarshalIndent(value, "", "  ")
+	text, err := json.MarshalIndent(value, "", "    ")
 	if err == nil && o.Format == FormatYAML {
 		text, err = yaml.JSONToYAML(text)
 	} else {

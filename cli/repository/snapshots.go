@@ -5,18 +5,15 @@ package repository
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
@@ -180,15 +177,7 @@ func (l *lister) print(listed []snapshotlist.Snapshot) error {
 		if listed == nil {
 			listed = []snapshotlist.Snapshot{}
 		}
-		content, err := json.MarshalIndent(listed, "", "    ")
-		if err == nil && l.output.Format == command.FormatYAML {
-			content, err = yaml.JSONToYAML(content)
-		}
-		if err != nil {
-			return fmt.Errorf("encoding the list: %w", err)
-		}
-		fmt.Fprintln(l.env.Out, strings.TrimSpace(string(content)))
-		return nil
+		return l.output.PrintValue(l.env, listed)
 	}
 	if len(listed) == 0 {
 		fmt.Fprintln(l.env.ErrOut, "There are no such snapshots.")

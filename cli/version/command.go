@@ -6,13 +6,10 @@ package version
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
@@ -105,15 +102,7 @@ func (v *viewer) run(ctx context.Context) error {
 
 func (v *viewer) print(told *report) error {
 	if v.output.Object() {
-		content, err := json.MarshalIndent(told, "", "    ")
-		if err == nil && v.output.Format == command.FormatYAML {
-			content, err = yaml.JSONToYAML(content)
-		}
-		if err != nil {
-			return fmt.Errorf("encoding the versions: %w", err)
-		}
-		fmt.Fprintln(v.env.Out, strings.TrimSpace(string(content)))
-		return nil
+		return v.output.PrintValue(v.env, told)
 	}
 	v.line("Client", told.Client.Version, told.Client.Platform)
 	if told.Velero != nil {
