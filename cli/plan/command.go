@@ -71,11 +71,11 @@ Exit codes: 0; with --exit-code 3 when a volume that was asked for is taken by n
 	}
 	o.output = command.AddOutput(cmd, command.FormatTable, command.FormatWide, command.FormatJSON, command.FormatYAML)
 	flags := cmd.Flags()
-	flags.AddFlagSet(o.flags())
+	o.addFlags(flags)
 	flags.BoolVar(&o.exitCode, "exit-code", o.exitCode, "end with exit code 3 when a volume is asked for in vain")
 	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long finding out may take")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		request, err := o.request(args[0], cmd.Flags())
+		request, err := o.request(args[0])
 		if err != nil {
 			return err
 		}

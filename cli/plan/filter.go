@@ -34,23 +34,19 @@ type filter struct {
 	location                               string
 	snapshotLocations                      []string
 	policies                               string
+
+	// own are the flags above, as they were registered.
+	own *pflag.FlagSet
 }
 
-// names are the flags that a schedule leaves no place for.
-func (f *filter) names() []string {
-	var names []string
-	f.flags().VisitAll(func(each *pflag.Flag) {
-		if each.Name != "from-schedule" {
-			names = append(names, each.Name)
-		}
-	})
-	return names
-}
+// fromSchedule is the name of the flag that takes the place of all others.
+const fromSchedule = "from-schedule"
 
-func (f *filter) flags() *pflag.FlagSet {
+// addFlags makes the filter settable, and remembers which flags are its own.
+func (f *filter) addFlags(to *pflag.FlagSet) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	f.includeNamespaces = flag.NewStringArray("*")
-	flags.StringVar(&f.schedule, "from-schedule", "", "the next backup of this schedule; takes no other of these flags")
+	flags.StringVar(&f.schedule, fromSchedule, "", "the next backup of this schedule; takes no other of these flags")
 	flags.Var(&f.includeNamespaces, "include-namespaces", "namespaces in the backup")
 	flags.Var(&f.excludeNamespaces, "exclude-namespaces", "namespaces not in the backup")
 	flags.Var(&f.includeResources, "include-resources", "resources in the backup, such as pods")
@@ -77,26 +73,36 @@ func (f *filter) flags() *pflag.FlagSet {
 	} {
 		flags.VarPF(optional.value, name, "", optional.usage).NoOptDefVal = "true"
 	}
-	return flags
+	f.own = flags
+	to.AddFlagSet(flags)
+}
+
+// beside returns the first of the flags given that a schedule leaves no place for; empty if there is none.
+func (f *filter) beside() string {
+	first := ""
+	f.own.VisitAll(func(each *pflag.Flag) {
+		if first == "" && each.Changed && each.Name != fromSchedule {
+			first = each.Name
+		}
+	})
+	return first
 }
 
 // request turns the flags and the argument NAMESPACE or NAMESPACE/POD into the question.
-func (f *filter) request(argument string, flags *pflag.FlagSet) (inventory.PlanRequest, error) {
+func (f *filter) request(argument string) (inventory.PlanRequest, error) {
 	var none inventory.PlanRequest
 	namespace, pod, given := strings.Cut(argument, "/")
 	if namespace == "" || given && pod == "" || strings.Contains(pod, "/") {
 		return none, command.Misused(fmt.Errorf("%q is neither NAMESPACE nor NAMESPACE/POD", argument))
 	}
 	request := inventory.PlanRequest{Namespace: namespace, Pod: pod, Schedule: strings.TrimSpace(f.schedule)}
-	if flags.Changed("from-schedule") {
+	if f.own.Lookup(fromSchedule).Changed {
 		if request.Schedule == "" {
 			return none, command.Misused(errors.New("--from-schedule names no schedule"))
 		}
-		for _, name := range f.names() {
-			if flags.Changed(name) {
-				return none, command.Misused(fmt.Errorf("--from-schedule and --%s cannot be used together: a backup "+
-					"from a schedule is made as that says", name))
-			}
+		if name := f.beside(); name != "" {
+			return none, command.Misused(fmt.Errorf("--from-schedule and --%s cannot be used together: a backup from "+
+				"a schedule is made as that says", name))
 		}
 		return request, nil
 	}

@@ -83,7 +83,7 @@ func (s *session) begin(ctx context.Context) error {
 	return nil
 }
 
-// notThere names the operations that there are, the latest first.
+// notThere names the operations that there are.
 func (s *session) notThere(ctx context.Context) error {
 	names, err := namesOf(ctx, s.client, s.kind, s.namespace)
 	if err != nil {

@@ -44,9 +44,6 @@ func (b *Board) Set(now time.Time, volume Volume) {
 	}
 }
 
-// Remove forgets a volume whose object is gone.
-func (b *Board) Remove(key string) { delete(b.rows, key) }
-
 // Replace takes a list of all volumes that there are.
 func (b *Board) Replace(now time.Time, volumes []Volume) {
 	there := make(map[string]bool, len(volumes))

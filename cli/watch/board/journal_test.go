@@ -98,8 +98,7 @@ func TestReplaceForgets(t *testing.T) {
 	b := New()
 	b.Replace(start(), []Volume{{Key: "1", Label: "one"}, {Key: "2", Label: "two"}})
 	b.Replace(start(), []Volume{{Key: "2", Label: "two"}})
-	b.Set(start(), Volume{Key: "3", Label: "three"})
-	b.Remove("2")
+	b.Replace(start(), []Volume{{Key: "3", Label: "three"}})
 	if rows := b.byLabel(); len(rows) != 1 || rows[0].Label != "three" {
 		t.Errorf("the board has %d rows, the first is %+v", len(rows), rows)
 	}
