@@ -40,6 +40,7 @@ func main() {
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 	namespace := cmp.Or(os.Getenv("VELERO_NAMESPACE"), defaultNamespace)
 	env := command.NewEnvironment(streams, screen(os.Stdout), namespace)
+	env.ErrColor = screen(os.Stderr).Color
 	program, args := calledBy(os.Args[0]), os.Args[1:]
 	if program.completes {
 		args = append([]string{cobra.ShellCompRequestCmd}, args...)
@@ -73,7 +74,7 @@ func calledBy(path string) call {
 	return call{name: "kubectl " + strings.ReplaceAll(plugin, "_", "-"), completes: completes}
 }
 
-// screen looks at what the standard output is. https://no-color.org is honoured; Windows' older consoles show escape
+// screen looks at what a stream goes to. https://no-color.org is honoured; Windows' older consoles show escape
 // sequences as they are.
 func screen(out *os.File) command.Screen {
 	descriptor := int(out.Fd())

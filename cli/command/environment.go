@@ -32,6 +32,8 @@ type Environment struct {
 	Clock clock.WithTicker
 	// Screen is what Out is shown on.
 	Screen Screen
+	// ErrColor says that colours may be used on ErrOut: one of the two may go into a file.
+	ErrColor bool
 	// Program is the name by which the user called the program, such as "kubectl velero-restic".
 	Program string
 	// NoColor is the flag --no-color.
@@ -112,6 +114,9 @@ func (e *Environment) Clientset() (kubernetes.Interface, error) {
 
 // Palette returns the colours of Out: none, unless it is a terminal and nobody has asked for none.
 func (e *Environment) Palette() Palette { return Palette{on: e.Screen.Color && !e.NoColor} }
+
+// ErrPalette returns the colours of ErrOut, in the same way.
+func (e *Environment) ErrPalette() Palette { return Palette{on: e.ErrColor && !e.NoColor} }
 
 // Sleep waits for a moment of the clock, or until the context ends, whose cause it then returns.
 func (e *Environment) Sleep(ctx context.Context, timer clock.Timer) error {

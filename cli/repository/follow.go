@@ -73,11 +73,11 @@ func (f *follower) tell(t *track, style command.Style, text string) {
 	if f.quiet && style != command.Warn && style != command.Poor {
 		return
 	}
-	out := f.env.Out
+	out, palette := f.env.Out, f.env.Palette()
 	if f.quiet {
-		out = f.env.ErrOut
+		out, palette = f.env.ErrOut, f.env.ErrPalette()
 	}
-	fmt.Fprintf(out, "%s: %s\n", t.name, f.env.Palette().Paint(style, display.Line(text)))
+	fmt.Fprintf(out, "%s: %s\n", t.name, palette.Paint(style, display.Line(text)))
 }
 
 // run follows all of them to their ends.

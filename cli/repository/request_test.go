@@ -34,6 +34,8 @@ const veleroNamespace = "velero"
 type cluster struct {
 	t   *testing.T
 	api client.WithWatch
+	// adapt changes the world of the commands, if it is set.
+	adapt func(env *command.Environment)
 }
 
 func meta(name string) metav1.ObjectMeta {
@@ -87,6 +89,9 @@ func (c *cluster) run(ctx context.Context, args ...string) ended {
 	server := "https://192.0.2.1"
 	env.Kube.APIServer = &server
 	env.NewClient = func(*rest.Config) (client.WithWatch, error) { return c.api, nil }
+	if c.adapt != nil {
+		c.adapt(env)
+	}
 	root := command.Group(newRoot(env), repository.Command(env))
 	code := command.Execute(ctx, env, root, args)
 	return ended{code: code, out: out.String(), err: errOut.String()}

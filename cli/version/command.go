@@ -115,7 +115,7 @@ func (v *viewer) print(told *report) error {
 		v.line("Agents", orUnknown(group.version), group.text())
 	}
 	for _, warning := range told.Warnings {
-		fmt.Fprintln(v.env.ErrOut, v.env.Palette().Paint(command.Warn, "warning: ")+display.Line(warning))
+		fmt.Fprintln(v.env.ErrOut, v.env.ErrPalette().Paint(command.Warn, "warning: ")+display.Line(warning))
 	}
 	return nil
 }
