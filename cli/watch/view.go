@@ -70,11 +70,20 @@ type picture struct {
 	drawn []int
 }
 
-func (p *picture) tick(now time.Time) {
-	columns, rows := p.size()
-	if columns <= 0 || rows <= 0 {
-		columns, rows = 80, 24
+// room is how large the terminal is; one that does not say, such as a serial line, is as large as the first ones were.
+func (p *picture) room() (columns, rows int) {
+	columns, rows = p.size()
+	if columns <= 0 {
+		columns = 80
 	}
+	if rows <= 0 {
+		rows = 24
+	}
+	return columns, rows
+}
+
+func (p *picture) tick(now time.Time) {
+	columns, rows := p.room()
 	// The cursor stands on a line of its own, below.
 	p.draw(p.board.Frame(now, columns, max(rows-1, 1)), columns)
 }
@@ -91,7 +100,8 @@ func (p *picture) back(columns int) string {
 	return fmt.Sprintf("\r\x1b[%dA", height)
 }
 
-// draw writes all at once, so that nobody sees half a picture.
+// draw writes all at once, so that nobody sees half a picture. The cursor is hidden for that time alone: whatever ends
+// or stops the process in between, the terminal has it.
 func (p *picture) draw(lines []board.Line, columns int) {
 	var text strings.Builder
 	text.WriteString(hideCursor + stopWrap + p.back(columns))
@@ -100,26 +110,28 @@ func (p *picture) draw(lines []board.Line, columns int) {
 		text.WriteString(clearLine + painted(line, p.palette) + "\n")
 		p.drawn = append(p.drawn, line.Width())
 	}
-	text.WriteString(clearBelow + startWrap)
+	text.WriteString(clearBelow + startWrap + showCursor)
 	fmt.Fprint(p.out, text.String())
 }
 
-func (p *picture) notice(text string) {
-	columns, _ := p.size()
-	fmt.Fprint(p.out, p.back(max(columns, 1))+clearBelow)
+// wipe takes the picture off the screen.
+func (p *picture) wipe() {
+	columns, _ := p.room()
+	fmt.Fprint(p.out, p.back(columns)+clearBelow)
 	p.drawn = p.drawn[:0]
+}
+
+func (p *picture) notice(text string) {
+	p.wipe()
 	fmt.Fprintln(p.err, display.Line(text))
 }
 
 func (p *picture) end(now time.Time, over bool) {
 	if !over {
 		p.tick(now)
-		fmt.Fprint(p.out, showCursor)
 		return
 	}
-	columns, _ := p.size()
-	fmt.Fprint(p.out, p.back(max(columns, 1))+clearBelow+showCursor)
-	p.drawn = nil
+	p.wipe()
 	writeTable(p.out, p.board.Table(now), p.palette)
 }
 

@@ -29,6 +29,7 @@ import (
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/cli/watch/board"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
@@ -216,7 +217,8 @@ func TestWatchPicture(t *testing.T) {
 	restore.Status.Phase, restore.Status.Errors = velerov1.RestorePhasePartiallyFailed, 1
 	w.update(restore)
 	w.wantEnd(command.Bad)
-	_, last, _ := strings.Cut(w.out.String(), showCursor)
+	last := w.out.String()
+	last = last[strings.LastIndex(last, clearBelow)+len(clearBelow):]
 	want := "\x1b[1mrestore r\x1b[0m  \x1b[31mPartiallyFailed\x1b[0m  \x1b[31m1 error\x1b[0m  0 warnings\n" +
 		"\x1b[31m1 volume: 1 failed\x1b[0m\nfoo/web/data  \x1b[31mFailed\x1b[0m  no room ?[5mleft\n"
 	if last != want {
@@ -234,6 +236,41 @@ func TestPictureOnANarrowerTerminal(t *testing.T) {
 		if got := p.back(columns); got != want {
 			t.Errorf("on %d columns it goes back by %q, want %q", columns, got, want)
 		}
+	}
+}
+
+// TestPictureOnATerminalOfNoSize draws on one that says it has neither columns nor rows.
+func TestPictureOnATerminalOfNoSize(t *testing.T) {
+	for name, size := range map[string][2]int{"neither": {}, "columns alone": {100, 0}, "rows alone": {0, 30}} {
+		var out, errOut bytes.Buffer
+		p := &picture{
+			board: board.New(), out: &out, err: &errOut, size: func() (int, int) { return size[0], size[1] },
+		}
+		p.board.SetOperation(board.Operation{Kind: "backup", Name: "nightly", Phase: "InProgress"})
+		const back = "\r\x1b[2A" // the heading, and what the volumes come to
+		for what, draw := range map[string]func(){
+			"another picture": func() { p.tick(time.Now()) }, "a notice": func() { p.notice("news") },
+			"the end": func() { p.end(time.Now(), true) },
+		} {
+			p.tick(time.Now())
+			out.Reset()
+			draw()
+			if !strings.Contains(out.String(), back) {
+				t.Errorf("%s: %s begins by %q, want %q", name, what, out.String(), back)
+			}
+			p.drawn = nil
+		}
+	}
+}
+
+// TestPictureLeavesTheCursor stops the program between two pictures, as Ctrl-Z does, or a panic.
+func TestPictureLeavesTheCursor(t *testing.T) {
+	var out bytes.Buffer
+	p := &picture{board: board.New(), out: &out, size: func() (int, int) { return 80, 24 }}
+	p.tick(time.Now())
+	if text := out.String(); strings.LastIndex(text, showCursor) < strings.LastIndex(text, hideCursor) ||
+		strings.LastIndex(text, startWrap) < strings.LastIndex(text, stopWrap) {
+		t.Errorf("a picture leaves the terminal with %q", text)
 	}
 }
 
