@@ -28,7 +28,7 @@ works as well, such as --server, --token or --as.
 Exit codes: 0 done and well; 1 it could not be done; 2 wrong usage; 3 done, and the answer is bad, such as damage;
 4 a deadline has passed; 130 stopped by Ctrl-C.`,
 	}
-	env.AddFlags(root.PersistentFlags())
+	env.AddFlags(root)
 	return command.Group(root, repository.Command(env), coverage.Command(env), plan.Command(env), watch.Backup(env),
 		watch.Restore(env), version.Command(env))
 }

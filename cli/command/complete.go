@@ -5,10 +5,13 @@ package command
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -21,30 +24,75 @@ const completePatience = 3 * time.Second
 // CompleteNames completes the names of the objects of a kind in Velero's namespace, for the first argument or for all
 // of them. Where the API server has no answer, there is nothing to offer.
 func (e *Environment) CompleteNames(several bool, newList func() client.ObjectList) cobra.CompletionFunc {
-	return func(command *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return completeArguments(several, func(ctx context.Context) ([]string, error) {
+		return e.Names(ctx, newList(), client.InNamespace(e.Namespace()))
+	})
+}
+
+// CompleteNamespaces completes the names of all namespaces in the same way.
+func (e *Environment) CompleteNamespaces(several bool) cobra.CompletionFunc {
+	return completeArguments(several, e.namespaces)
+}
+
+func (e *Environment) namespaces(ctx context.Context) ([]string, error) {
+	return e.Names(ctx, &corev1.NamespaceList{})
+}
+
+// contexts returns the names of the kubeconfig's contexts.
+func (e *Environment) contexts(context.Context) ([]string, error) {
+	raw, err := e.Kube.ToRawKubeConfigLoader().RawConfig()
+	if err != nil {
+		return nil, &configError{err}
+	}
+	return slices.Sorted(maps.Keys(raw.Contexts)), nil
+}
+
+// Names returns the names of the objects of a list's kind.
+func (e *Environment) Names(
+	ctx context.Context, list client.ObjectList, options ...client.ListOption,
+) ([]string, error) {
+	api, err := e.Client()
+	if err != nil {
+		return nil, err
+	}
+	if err := api.List(ctx, list, options...); err != nil {
+		return nil, fmt.Errorf("listing names: %w", err)
+	}
+	var names []string
+	err = meta.EachListItem(list, func(object runtime.Object) error {
+		if item, ok := object.(metav1.Object); ok {
+			names = append(names, item.GetName())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading a list: %w", err)
+	}
+	return names, nil
+}
+
+// completeArguments offers names for the first argument or for all of them, each once.
+func completeArguments(several bool, names func(context.Context) ([]string, error)) cobra.CompletionFunc {
+	offer := completeFlag(names)
+	return func(command *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 && !several {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
+		offered, directive := offer(command, args, begun)
+		return slices.DeleteFunc(offered, func(name string) bool { return slices.Contains(args, name) }), directive
+	}
+}
+
+// completeFlag offers names for the value of a flag, whatever the arguments are.
+func completeFlag(names func(context.Context) ([]string, error)) cobra.CompletionFunc {
+	return func(command *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(command.Context(), completePatience)
 		defer cancel()
-		list := newList()
-		api, err := e.Client()
-		if err == nil {
-			err = api.List(ctx, list, client.InNamespace(e.Namespace()))
-		}
-		var names []string
-		if err == nil {
-			err = meta.EachListItem(list, func(object runtime.Object) error {
-				if item, ok := object.(metav1.Object); ok && !slices.Contains(args, item.GetName()) {
-					names = append(names, item.GetName())
-				}
-				return nil
-			})
-		}
+		found, err := names(ctx)
 		if err != nil {
 			cobra.CompDebugln(err.Error(), false)
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return names, cobra.ShellCompDirectiveNoFileComp
+		return found, cobra.ShellCompDirectiveNoFileComp
 	}
 }

@@ -8,6 +8,7 @@ package command
 import (
 	"context"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -61,8 +62,8 @@ func NewEnvironment(streams genericiooptions.IOStreams, screen Screen, namespace
 // everyday returns the names of those of kubectl's flags that help texts show. The others work as well.
 func everyday() []string { return []string{"kubeconfig", "context", "namespace", "request-timeout"} }
 
-// AddFlags makes what all commands have settable.
-func (e *Environment) AddFlags(flags *pflag.FlagSet) {
+// AddFlags makes what all commands have settable, at the root of them.
+func (e *Environment) AddFlags(root *cobra.Command) {
 	kube := pflag.NewFlagSet("", pflag.ContinueOnError)
 	e.Kube.AddFlags(kube)
 	kube.VisitAll(func(flag *pflag.Flag) { flag.Hidden = true })
@@ -73,9 +74,15 @@ func (e *Environment) AddFlags(flags *pflag.FlagSet) {
 	kube.Lookup("kubeconfig").Usage = "path of the kubeconfig; default: as kubectl"
 	kube.Lookup("context").Usage = "context of the kubeconfig to use"
 	kube.Lookup("request-timeout").Usage = "how long one request to the API server may take, such as 30s; 0: no bound"
+	flags := root.PersistentFlags()
 	flags.AddFlagSet(kube)
 	flags.BoolVar(&e.NoColor, "no-color", e.NoColor,
 		"no colours, also on a terminal; default: environment variable NO_COLOR")
+	for name, names := range map[string]func(context.Context) ([]string, error){
+		"namespace": e.namespaces, "context": e.contexts,
+	} {
+		_ = root.RegisterFlagCompletionFunc(name, completeFlag(names)) // it fails only for a flag that is not there
+	}
 }
 
 // Namespace returns Velero's.

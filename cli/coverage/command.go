@@ -63,10 +63,8 @@ Exit codes: 0; with --exit-code 3 when a claim that is listed is not protected; 
 
   # In a script: fail when a claim has never been backed up, or not lately
   velero-restic coverage --reason NeverSucceeded,Stale --exit-code`,
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			return namespaces(cmd.Context(), env, args), cobra.ShellCompDirectiveNoFileComp
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), env, states, args) },
+		ValidArgsFunction: env.CompleteNamespaces(true),
+		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), env, states, args) },
 	}
 	o.output = command.AddOutput(cmd, command.FormatTable, command.FormatWide, command.FormatJSON, command.FormatYAML)
 	flags := cmd.Flags()
@@ -158,32 +156,17 @@ func known(ctx context.Context, env *command.Environment, states []coverage.Stat
 		}
 		err = c.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{})
 		if apierrors.IsNotFound(err) {
-			return command.NotThere("namespace", "", name, namespaces(ctx, env, nil))
+			names, err := env.Names(ctx, &corev1.NamespaceList{})
+			if err != nil {
+				return err
+			}
+			return command.NotThere("namespace", "", name, names)
 		}
 		if err != nil {
 			return fmt.Errorf("reading namespace %s: %w", name, err)
 		}
 	}
 	return nil
-}
-
-// namespaces returns the names of all but some; none where they cannot be read.
-func namespaces(ctx context.Context, env *command.Environment, but []string) []string {
-	c, err := env.Client()
-	if err != nil {
-		return nil
-	}
-	found := &corev1.NamespaceList{}
-	if err := c.List(ctx, found); err != nil {
-		return nil
-	}
-	var names []string
-	for i := range found.Items {
-		if name := found.Items[i].Name; !slices.Contains(but, name) {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 func (o *options) chooses(state coverage.State, wanted []string) bool {

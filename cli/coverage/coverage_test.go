@@ -203,3 +203,9 @@ func TestSynced(t *testing.T) {
 	}
 	<-s.ended
 }
+
+func TestCompletion(t *testing.T) {
+	if _, out, _ := run(t, fixed, "__complete", "foo", ""); out != "empty\n:4\n" {
+		t.Errorf("behind foo it offers %q", out)
+	}
+}

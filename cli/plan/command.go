@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/coverage"
@@ -65,9 +64,7 @@ Exit codes: 0; with --exit-code 3 when a volume that was asked for is taken by n
 			}
 			return nil
 		},
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			return namespaces(cmd.Context(), env, args), cobra.ShellCompDirectiveNoFileComp
-		},
+		ValidArgsFunction: env.CompleteNamespaces(false),
 	}
 	o.output = command.AddOutput(cmd, command.FormatTable, command.FormatWide, command.FormatJSON, command.FormatYAML)
 	flags := cmd.Flags()
@@ -82,23 +79,6 @@ Exit codes: 0; with --exit-code 3 when a volume that was asked for is taken by n
 		return o.run(cmd.Context(), env, ask, request)
 	}
 	return cmd
-}
-
-// namespaces returns the names that may stand on the command line; none where they cannot be read.
-func namespaces(ctx context.Context, env *command.Environment, args []string) []string {
-	c, err := env.Client()
-	if err != nil || len(args) > 0 {
-		return nil
-	}
-	found := &corev1.NamespaceList{}
-	if err := c.List(ctx, found); err != nil {
-		return nil
-	}
-	names := make([]string, 0, len(found.Items))
-	for i := range found.Items {
-		names = append(names, found.Items[i].Name)
-	}
-	return names
 }
 
 // look asks the cluster.

@@ -18,6 +18,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
@@ -200,5 +203,26 @@ func TestErrors(t *testing.T) {
 				t.Errorf("exit code %d, want %d, printed %q, said %q, want %q", code, test.code, out, errOut, test.says)
 			}
 		})
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for argument, want := range map[string]string{"": "foo\n:4\n", "foo": ":4\n"} {
+		var out bytes.Buffer
+		env := command.NewEnvironment(genericiooptions.IOStreams{Out: &out, ErrOut: &bytes.Buffer{}}, command.Screen{}, "velero")
+		server := "http://127.0.0.1:1"
+		env.Kube.APIServer = &server
+		env.NewClient = func(*rest.Config) (client.WithWatch, error) {
+			foo := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "foo"}}
+			return fake.NewClientBuilder().WithObjects(foo).Build(), nil
+		}
+		args := []string{"__complete"}
+		if argument != "" {
+			args = append(args, argument)
+		}
+		command.Execute(t.Context(), env, Command(env), append(args, ""))
+		if out.String() != want {
+			t.Errorf("behind %q it offers %q, want %q", argument, out.String(), want)
+		}
 	}
 }

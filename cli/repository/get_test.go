@@ -19,7 +19,7 @@ import (
 
 func newRoot(env *command.Environment) *cobra.Command {
 	root := &cobra.Command{Use: command.Program}
-	env.AddFlags(root.PersistentFlags())
+	env.AddFlags(root)
 	return root
 }
 

@@ -72,10 +72,8 @@ exist, or the API server was away for more than three minutes.`, k.name),
 			}
 			return nil
 		},
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			return complete(cmd.Context(), env, k, args), cobra.ShellCompDirectiveNoFileComp
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), env, k, args[0]) },
+		ValidArgsFunction: env.CompleteNames(false, k.operations),
+		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), env, k, args[0]) },
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.plain, "plain", o.plain, "lines instead of a picture, also on a terminal")
@@ -113,20 +111,4 @@ func (o options) run(ctx context.Context, env *command.Environment, k kind, name
 		}
 	}
 	return s.run(ctx)
-}
-
-// complete returns the names that may stand on the command line.
-func complete(ctx context.Context, env *command.Environment, k kind, args []string) []string {
-	if len(args) > 0 {
-		return nil
-	}
-	c, err := env.Client()
-	if err != nil {
-		return nil
-	}
-	names, err := namesOf(ctx, c, k, env.Namespace())
-	if err != nil {
-		return nil
-	}
-	return names
 }

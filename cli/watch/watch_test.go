@@ -443,4 +443,17 @@ func TestCompletion(t *testing.T) {
 	w.start(t.Context(), "backup", "__complete", "watch", "")
 	w.wantEnd(command.OK)
 	w.waitFor(w.out, "b\nc\n:4\n")
+	silent := interceptor.Funcs{List: func(ctx context.Context, _ client.WithWatch, _ client.ObjectList,
+		_ ...client.ListOption,
+	) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+	w = newWorld(t, command.Screen{}, silent)
+	begun := time.Now()
+	w.start(t.Context(), "backup", "__complete", "watch", "")
+	w.wantEnd(command.OK)
+	if took := time.Since(begun); took > 30*time.Second {
+		t.Errorf("Tab keeps one waiting for %s", took)
+	}
 }
