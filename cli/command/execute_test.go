@@ -16,8 +16,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
@@ -31,6 +33,7 @@ func notServed(group, resource string) error {
 
 func TestExecute(t *testing.T) {
 	resource := schema.GroupResource{Group: resticv1.GroupName, Resource: resticv1.ResourceResticRepositories}
+	pods := schema.GroupResource{Resource: "pods"}
 	refused := errors.New(`User "ann" cannot list resource "resticrepositories" in API group "restic.velero.io" in ` +
 		`the namespace "velero"`)
 	cases := map[string]struct {
@@ -57,7 +60,48 @@ func TestExecute(t *testing.T) {
 		"a context that has ended": {err: context.Canceled, code: command.Interrupted, says: []string{"stopped before the end"}},
 		"a right that is missing": {
 			err: fmt.Errorf("listing: %w", apierrors.NewForbidden(resource, "", refused)), code: command.Unable,
-			says: []string{`the right to list resource "resticrepositories"`, `namespace "velero"`, "examples/cli"},
+			says: []string{
+				`the right to list resource "resticrepositories"`, `namespace "velero"`, "examples/cli",
+				"kubectl -n velero create rolebinding NAME --clusterrole=velero-restic-operator",
+			},
+		},
+		"a right in the cluster that is missing": {
+			err: fmt.Errorf("listing: %w", apierrors.NewForbidden(pods, "", errors.New(`User "ann" cannot list resource `+
+				`"pods" in API group "" at the cluster scope`))), code: command.Unable,
+			says: []string{
+				`the right to list resource "pods"`, "kubectl apply -k examples/cli",
+				"kubectl create clusterrolebinding NAME --clusterrole=velero-restic-coverage",
+			},
+		},
+		"a right in another namespace that is missing": {
+			err: apierrors.NewForbidden(pods, "", errors.New(`User "ann" cannot list resource "pods" in API group "" in `+
+				`the namespace "velero-2"`)), code: command.Unable,
+			says: []string{"kubectl create clusterrolebinding NAME --clusterrole=velero-restic-coverage"},
+		},
+		"a right that is missing for a cause that is not told": {
+			err: apierrors.NewForbidden(pods, "", errors.New("no")), code: command.Unable,
+			says: []string{"next:  examples/cli has roles", "kubectl -n velero create rolebinding NAME"},
+		},
+		"a kind that discovery does not find": {
+			err: fmt.Errorf("taking stock: %w", &meta.NoKindMatchError{
+				GroupKind: schema.GroupKind{Group: resource.Group, Kind: "PodVolumeBackup"}, SearchedVersions: []string{"v1"},
+			}), code: command.Unable, says: []string{
+				"the cluster does not know PodVolumeBackup.restic.velero.io: restic for Velero is not installed in it\n",
+				"next:  see whether this is the cluster you mean", "kubectl apply -k examples/base",
+			},
+		},
+		"a resource that discovery does not find": {
+			err: &meta.NoResourceMatchError{
+				PartialResource: schema.GroupVersionResource{Group: "velero.io", Version: "v1", Resource: "schedules"},
+			}, code: command.Unable, says: []string{"schedules.velero.io: Velero is not installed", "velero install"},
+		},
+		"a group that discovery does not find": {
+			err: fmt.Errorf("taking stock: %w", &apiutil.ErrResourceDiscoveryFailed{
+				schema.GroupVersion{Group: "velero.io", Version: "v1"}: &meta.NoResourceMatchError{
+					PartialResource: schema.GroupVersionResource{Group: "velero.io", Version: "v1"},
+				},
+			}), code: command.Unable,
+			says: []string{"the cluster does not know velero.io: Velero is not installed in it\n", "velero install"},
 		},
 		"a user that is unknown": {
 			err: apierrors.NewUnauthorized("who are you"), code: command.Unable, says: []string{"log in again"},

@@ -98,20 +98,31 @@ func (e *Environment) contextText() string {
 	return fmt.Sprintf(" (context %s, %s)", name, config.Host)
 }
 
-// forbiddenNext names the right that is missing, in the words of a Role.
+// forbiddenNext names the right that is missing, in the words of a Role, and how to give it.
 func (e *Environment) forbiddenNext(err error) string {
-	role := "examples/cli has roles for the users of this program:\nkubectl apply -k examples/cli\nkubectl -n " +
-		e.Namespace() + " create rolebinding NAME --clusterrole=velero-restic-operator --user=USER"
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return role
+	refused := ""
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+		// "x is forbidden: User "u" cannot VERB resource "r" in API group "g" …" (k8s.io/apiserver, responsewriters).
+		_, refused, _ = strings.Cut(status.Status().Message, " cannot ")
 	}
-	// "x is forbidden: User "u" cannot VERB resource "r" in API group "g" …" (k8s.io/apiserver, responsewriters).
-	_, refused, found := strings.Cut(status.Status().Message, " cannot ")
-	if !found {
-		return role
+	bind := "kubectl -n " + e.Namespace() + " create rolebinding NAME --clusterrole=velero-restic-operator --user=USER"
+	if beyond(refused, e.Namespace()) {
+		bind = "kubectl create clusterrolebinding NAME --clusterrole=velero-restic-coverage --user=USER"
 	}
-	return "ask whoever administers the cluster for the right to " + refused + ":\n" + role
+	next := "examples/cli has roles for the users of this program:\nkubectl apply -k examples/cli\n" + bind
+	if refused == "" {
+		return next
+	}
+	return "ask whoever administers the cluster for the right to " + refused + ":\n" + next
+}
+
+// beyond says whether a right that is missing is one outside Velero's namespace, which no Role there can give.
+func beyond(refused, namespace string) bool {
+	if strings.Contains(refused, " at the cluster scope") {
+		return true
+	}
+	_, where, found := strings.Cut(refused, ` in the namespace "`)
+	return found && !strings.HasPrefix(where, namespace+`"`)
 }
 
 // notInstalled says whether the API server does not have the kind at all, unlike an object of it.
@@ -132,19 +143,32 @@ func notInstalled(err error) bool {
 	})
 }
 
+// groupOf returns the API group that an error is about, and the resource or kind; empty where it does not say.
 func groupOf(err error) (group, resource string) {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Details != nil {
 		return status.Status().Details.Group, status.Status().Details.Kind
 	}
+	// Clients that discover what the cluster has fail before they ask. Discovery itself says such an error of the group
+	// (sigs.k8s.io/controller-runtime v0.21.0, pkg/client/apiutil, ErrResourceDiscoveryFailed).
+	var noKind *meta.NoKindMatchError
+	if errors.As(err, &noKind) {
+		return noKind.GroupKind.Group, noKind.GroupKind.Kind
+	}
+	var noResource *meta.NoResourceMatchError
+	if errors.As(err, &noResource) {
+		return noResource.PartialResource.Group, noResource.PartialResource.Resource
+	}
 	return "", ""
 }
 
 func missingText(err error) string {
-	if group, resource := groupOf(err); group != "" {
-		return fmt.Sprintf("the cluster does not know %s.%s: %s is not installed in it", resource, group, owner(group))
+	group, resource := groupOf(err)
+	if group == "" {
+		return err.Error()
 	}
-	return err.Error()
+	kind := strings.TrimPrefix(resource+"."+group, ".")
+	return fmt.Sprintf("the cluster does not know %s: %s is not installed in it", kind, owner(group))
 }
 
 func owner(group string) string {
