@@ -16,14 +16,12 @@ import (
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
-const (
-	// firstRetry and lastRetry bound the time between two attempts to reach the API server.
-	firstRetry, lastRetry = time.Second, 10 * time.Second
-	// patience is for how long an API server that has answered before may be away: it may be restarting.
-	patience = 3 * time.Minute
-)
+// firstRetry and lastRetry bound the time between two attempts to reach the API server.
+const firstRetry, lastRetry = time.Second, 10 * time.Second
 
 // news is one thing that a feed has to tell; exactly one field is set.
 type news struct {
@@ -43,24 +41,24 @@ type feed struct {
 	options []client.ListOption
 }
 
-// run tells news until the context ends. It fails when the first list fails, and when none has worked for too long.
+// run tells news until the context ends. It fails at once when trying again will not help, and when no attempt has
+// succeeded for too long. The session has been answered before it begins.
 func (f *feed) run(ctx context.Context, tell func(news)) error {
-	var answered time.Time
-	wait := firstRetry
+	answered, wait := f.clock.Now(), firstRetry
 	for {
-		heard, err := f.follow(ctx, tell)
+		opened, err := f.follow(ctx, tell)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // whoever ended the context knows why
 		}
-		if heard {
+		if opened {
 			answered, wait = f.clock.Now(), firstRetry
 		}
 		switch {
 		case err == nil:
-		case answered.IsZero():
+		case command.Lasting(err):
 			return err
-		case f.clock.Since(answered) > patience:
-			return fmt.Errorf("the API server has been away for %s: %w", patience, err)
+		case f.clock.Since(answered) > command.Patience:
+			return fmt.Errorf("the API server has been away for %s: %w", command.Patience, err)
 		default:
 			tell(news{lost: err})
 		}
@@ -75,26 +73,26 @@ func (f *feed) run(ctx context.Context, tell func(news)) error {
 	}
 }
 
-// follow lists once and watches until that ends; heard says that the list was answered. An end of the watch that is
-// none of the server's trouble is no error.
-func (f *feed) follow(ctx context.Context, tell func(news)) (heard bool, err error) {
+// follow lists once and watches until that ends; opened says that it came to watching. Nothing is told before: a list
+// that no watch follows is soon wrong. An end of the watch that is none of the server's trouble is no error.
+func (f *feed) follow(ctx context.Context, tell func(news)) (opened bool, err error) {
 	list := f.list()
 	if err := f.client.List(ctx, list, f.options...); err != nil {
 		return false, err
 	}
 	objects, err := objectsOf(list)
 	if err != nil {
-		return true, err
+		return false, err
 	}
-	tell(news{all: objects})
 	options := append([]client.ListOption{
 		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}},
 	}, f.options...)
 	watcher, err := f.client.Watch(ctx, f.list(), options...)
 	if err != nil {
-		return true, err
+		return false, err
 	}
 	defer watcher.Stop()
+	tell(news{all: objects})
 	for {
 		select {
 		case <-ctx.Done():

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
@@ -428,12 +429,91 @@ func TestWatchWithoutRights(t *testing.T) {
 			}
 			return c.List(t.Context(), list, opts...)
 		}},
+		"to watch Velero's objects, which one may list": {Watch: func(_ context.Context, c client.WithWatch,
+			list client.ObjectList, opts ...client.ListOption,
+		) (apiwatch.Interface, error) {
+			if _, velero := list.(*velerov1.BackupList); velero {
+				return nil, forbidden("backups")
+			}
+			return c.Watch(t.Context(), list, opts...)
+		}},
+		"to watch ours, which one may list": {Watch: func(_ context.Context, c client.WithWatch, list client.ObjectList,
+			opts ...client.ListOption,
+		) (apiwatch.Interface, error) {
+			if _, ours := list.(*resticv1.PodVolumeBackupList); ours {
+				return nil, forbidden("podvolumebackups")
+			}
+			return c.Watch(t.Context(), list, opts...)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, command.Screen{}, funcs, aBackup("b", velerov1.BackupPhaseInProgress))
 			w.start(t.Context(), "backup", "watch", "b")
 			w.wantEnd(command.Unable)
 			w.waitFor(w.errOut, "forbidden", "next:", "the right to list resource")
+			if strings.Contains(w.errOut.String(), "trying again") {
+				t.Errorf("it tries again: %s", w.errOut)
+			}
+		})
+	}
+}
+
+// TestWatchGivesUp has an API server that lists and, after the first time, does not watch any more.
+func TestWatchGivesUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		failure error
+		says    string
+		least   time.Duration
+		most    time.Duration
+	}{
+		"what may pass is waited for": {
+			errors.New("no watch today"), "the API server has been away for 3m0s", 3 * time.Minute, 4 * time.Minute,
+		},
+		"what will not pass is not": {
+			apierrors.NewMethodNotSupported(schema.GroupResource{Resource: "backups"}, "watch"), "watch is not supported", 0,
+			10 * time.Second,
+		},
+		"a kind that is gone is not": {
+			apierrors.NewGenericServerResponse(404, "get", schema.GroupResource{Group: "velero.io", Resource: "backups"}, "",
+				"404 page not found", 0, true), "Velero is not installed", 0, 10 * time.Second,
+		},
+		"a right that is gone is not": {
+			apierrors.NewForbidden(schema.GroupResource{Resource: "backups"}, "", errors.New("no")), "forbidden", 0,
+			10 * time.Second,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				opened := map[string]bool{}
+				var mu sync.Mutex
+				funcs := interceptor.Funcs{Watch: func(ctx context.Context, c client.WithWatch, list client.ObjectList,
+					opts ...client.ListOption,
+				) (apiwatch.Interface, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					kind := fmt.Sprintf("%T", list)
+					if opened[kind] {
+						return nil, test.failure
+					}
+					opened[kind] = true
+					watcher := apiwatch.NewFake()
+					time.AfterFunc(time.Second, watcher.Stop)
+					return watcher, nil
+				}}
+				w, begun := newWorld(t, command.Screen{}, funcs, aBackup("b", velerov1.BackupPhaseInProgress)), time.Now()
+				w.start(t.Context(), "backup", "watch", "b")
+				if code := <-w.code; code != command.Unable {
+					t.Errorf("exit code %d", code)
+				}
+				if took := time.Since(begun); took < test.least || took > test.most {
+					t.Errorf("it took %s", took)
+				}
+				said := w.errOut.String()
+				notices := strings.Count(said, "trying again")
+				if !strings.Contains(said, test.says) || notices > 1 || strings.Contains(said, "answers again") {
+					t.Errorf("it says %q, want %q", said, test.says)
+				}
+			})
 		})
 	}
 }
