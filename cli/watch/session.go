@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -58,14 +59,31 @@ func (s *session) run(ctx context.Context) error {
 		return s.stopped(ctx, err)
 	}
 	s.view.end(s.clock.Now(), true)
-	if len(s.objects) == 0 && s.kind.name == backups().name {
-		s.view.notice(fmt.Sprintf("restic was asked for none of its volumes; '%s plan NAMESPACE' says why", s.program))
+	if backup, known := s.operation.(*velerov1.Backup); known && len(s.objects) == 0 {
+		if why := s.without(backup); why != "" {
+			s.view.notice(why)
+		}
 	}
 	if s.board.Well() {
 		return nil
 	}
 	return &command.Error{Code: command.Bad, Next: fmt.Sprintf("velero -n %s %s describe %s --details\n"+
 		"velero -n %s %s logs %s", s.namespace, s.kind.name, s.name, s.namespace, s.kind.name, s.name)}
+}
+
+// without says why a backup has no volumes; empty where its phase says enough. For a backup that Velero has found in
+// the bucket it makes its own object again, and not ours: such a Backup is younger than its own end.
+func (s *session) without(backup *velerov1.Backup) string {
+	switch backup.Status.Phase {
+	case velerov1.BackupPhaseCompleted, velerov1.BackupPhasePartiallyFailed:
+	default:
+		return ""
+	}
+	if ended := backup.Status.CompletionTimestamp; ended != nil && backup.CreationTimestamp.After(ended.Time) {
+		return fmt.Sprintf("no PodVolumeBackup of it is in this cluster, since Velero has found it in the bucket; "+
+			"'%s repo snapshots NAME --backup %s' shows what is in a repository", s.program, backup.Name)
+	}
+	return fmt.Sprintf("restic was asked for none of its volumes; '%s plan NAMESPACE' says why", s.program)
 }
 
 // begin finds Velero's object.

@@ -146,6 +146,14 @@ func aBackup(name string, phase velerov1.BackupPhase) *velerov1.Backup {
 	return &velerov1.Backup{ObjectMeta: named(name, nil), Status: velerov1.BackupStatus{Phase: phase}}
 }
 
+// lasted has the backup end so long after its object was made.
+func lasted(backup *velerov1.Backup, took time.Duration) *velerov1.Backup {
+	backup.CreationTimestamp = metav1.NewTime(time.Now().Add(-24 * time.Hour).Truncate(time.Second))
+	ended := metav1.NewTime(backup.CreationTimestamp.Add(took))
+	backup.Status.CompletionTimestamp = &ended
+	return backup
+}
+
 func aVolume(name, backup, volume string, phase resticv1.VolumePhase) *resticv1.PodVolumeBackup {
 	object := &resticv1.PodVolumeBackup{
 		ObjectMeta: named(name, map[string]string{
@@ -288,6 +296,7 @@ func TestWatchEnds(t *testing.T) {
 		code    command.Code
 		out     []string
 		err     []string
+		not     string
 	}{
 		"one that is done is shown at once": {
 			objects: with(backup(velerov1.BackupPhaseCompleted), aVolume("1", "b", "data", resticv1.PhaseCompleted), orphan,
@@ -305,6 +314,19 @@ func TestWatchEnds(t *testing.T) {
 		"one without volumes": {
 			objects: backup(velerov1.BackupPhaseCompleted), args: []string{"b"},
 			out: []string{"0 volumes"}, err: []string{"velero-restic plan NAMESPACE"},
+		},
+		"one without volumes that ended with errors": {
+			objects: with(nil, lasted(aBackup("b", velerov1.BackupPhasePartiallyFailed), time.Hour)), args: []string{"b"},
+			code: command.Bad, err: []string{"restic was asked for none of its volumes", "velero-restic plan NAMESPACE"},
+		},
+		"one that Velero found in the bucket, of another cluster": {
+			objects: with(nil, lasted(aBackup("b", velerov1.BackupPhaseCompleted), -time.Hour)), args: []string{"b"},
+			out: []string{"0 volumes"}, err: []string{
+				"no PodVolumeBackup of it is in this cluster", "velero-restic repo snapshots NAME --backup b",
+			}, not: "restic was asked",
+		},
+		"one that Velero refused, and so without volumes": {
+			objects: backup(velerov1.BackupPhaseFailedValidation), args: []string{"b"}, code: command.Bad, not: "NAME",
 		},
 		"one that is being deleted": {
 			objects: backup(velerov1.BackupPhaseDeleting), args: []string{"b"}, code: command.Bad, out: []string{"Deleting"},
@@ -330,6 +352,9 @@ func TestWatchEnds(t *testing.T) {
 			w.wantEnd(test.code)
 			w.waitFor(w.out, test.out...)
 			w.waitFor(w.errOut, test.err...)
+			if test.not != "" && strings.Contains(w.errOut.String(), test.not) {
+				t.Errorf("it says %q: %s", test.not, w.errOut)
+			}
 			if strings.Contains(w.out.String(), "forgotten") {
 				t.Errorf("a deleted backup's volume is shown:\n%s", w.out)
 			}
