@@ -8,11 +8,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,12 +48,12 @@ func claims() []coverage.State {
 	}
 }
 
-// run is the command on a cluster with these claims.
-func run(t *testing.T, states source, args ...string) (code command.Code, out, errOut string) {
+// newEnvironment is the world of a command on a cluster with these objects, and what it prints.
+func newEnvironment(t *testing.T, objects ...client.Object) (env *command.Environment, out, errOut *bytes.Buffer) {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
-	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr}
-	env := command.NewEnvironment(streams, command.Screen{}, "velero")
+	out, errOut = &bytes.Buffer{}, &bytes.Buffer{}
+	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: out, ErrOut: errOut}
+	env = command.NewEnvironment(streams, command.Screen{}, "velero")
 	server := "http://127.0.0.1:1"
 	env.Kube.APIServer = &server
 	env.Clock = testclock.NewFakeClock(now())
@@ -57,10 +61,16 @@ func run(t *testing.T, states source, args ...string) (code command.Code, out, e
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster := fake.NewClientBuilder().WithScheme(scheme).WithObjects(
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "foo"}},
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "empty"}}).Build()
+	cluster := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
 	env.NewClient = func(*rest.Config) (client.WithWatch, error) { return cluster, nil }
+	return env, out, errOut
+}
+
+// run is the command on a cluster with these claims.
+func run(t *testing.T, states source, args ...string) (code command.Code, out, errOut string) {
+	t.Helper()
+	env, stdout, stderr := newEnvironment(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "foo"}},
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "empty"}})
 	code = command.Execute(t.Context(), env, newCommand(env, states), args)
 	return code, stdout.String(), stderr.String()
 }
@@ -169,10 +179,16 @@ func TestErrors(t *testing.T) {
 // stock is an inventory that syncs, or does not.
 type stock struct {
 	synced, ended chan struct{}
+	trouble       error
+}
+
+func newStock(trouble error) *stock {
+	return &stock{synced: make(chan struct{}), ended: make(chan struct{}), trouble: trouble}
 }
 
 func (s *stock) Start(ctx context.Context) error {
 	<-ctx.Done()
+	s.trouble = ctx.Err() // as of a request that was stopped
 	close(s.ended)
 	return nil
 }
@@ -186,22 +202,81 @@ func (s *stock) WaitForSync(ctx context.Context) error {
 	}
 }
 
-func TestSynced(t *testing.T) {
-	s := &stock{synced: make(chan struct{}), ended: make(chan struct{})}
-	asked := false
-	ask := func(context.Context) error { asked = true; return nil }
-	err := Synced(t.Context(), s, 10*time.Millisecond, ask)
-	if command.CodeOf(err) != command.Late || asked {
-		t.Errorf("without the cluster's answer: %v, asked %t", err, asked)
-	}
-	<-s.ended // it is not left running
+func (s *stock) Trouble() error { return s.trouble }
 
-	s = &stock{synced: make(chan struct{}), ended: make(chan struct{})}
-	close(s.synced)
-	if err := Synced(t.Context(), s, time.Minute, ask); err != nil || !asked {
-		t.Errorf("with it: %v, asked %t", err, asked)
+// velero is its Deployment.
+func velero() client.Object {
+	return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: "velero"}}
+}
+
+func TestSynced(t *testing.T) {
+	unreachable := &url.Error{Op: "Get", URL: "https://192.0.2.1", Err: errors.New("no route to host")}
+	for name, test := range map[string]struct {
+		objects []client.Object
+		trouble error
+		synced  bool
+		code    command.Code
+		says    []string
+		never   string
+	}{
+		"the whole cluster is seen": {objects: []client.Object{velero()}, synced: true},
+		"it takes long, and nothing is wrong": {
+			objects: []client.Object{velero()}, code: command.Late,
+			says: []string{"--timeout has passed after 10ms\n", "next:  raise --timeout"},
+		},
+		"something cannot be read": {
+			objects: []client.Object{velero()}, trouble: errors.New("trying to list pods: etcd is full"), code: command.Late,
+			says: []string{"--timeout has passed after 10ms: trying to list pods: etcd is full\n"}, never: "raise",
+		},
+		"the API server is gone meanwhile": {
+			objects: []client.Object{velero()}, trouble: fmt.Errorf("trying to list pods: %w", unreachable),
+			code: command.Unable, says: []string{"no route to host", "cannot be reached"}, never: "raise",
+		},
+		"there is no Velero": {
+			synced: true, code: command.Unable, says: []string{"there is no Velero in namespace velero", "VELERO_NAMESPACE"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env, _, errOut := newEnvironment(t, test.objects...)
+			s, asked := newStock(test.trouble), false
+			if test.synced {
+				close(s.synced)
+			}
+			do := &cobra.Command{Use: "do", RunE: func(cmd *cobra.Command, _ []string) error {
+				return Synced(cmd.Context(), env, s, 10*time.Millisecond, func(context.Context) error {
+					asked = true
+					return nil
+				})
+			}}
+			code := command.Execute(t.Context(), env, do, nil)
+			if code != test.code || asked != (test.code == command.OK) {
+				t.Errorf("exit code %d, want %d; asked: %t; %s", code, test.code, asked, errOut)
+			}
+			for _, part := range test.says {
+				if !strings.Contains(errOut.String(), part) {
+					t.Errorf("it does not say %q: %s", part, errOut)
+				}
+			}
+			if test.never != "" && strings.Contains(errOut.String(), test.never) {
+				t.Errorf("it says %q: %s", test.never, errOut)
+			}
+			if len(test.objects) > 0 {
+				<-s.ended // it is not left running
+			}
+		})
 	}
-	<-s.ended
+}
+
+// TestUnreachable asks an API server that is not there.
+func TestUnreachable(t *testing.T) {
+	env, out, errOut := newEnvironment(t)
+	env.NewClient = command.NewEnvironment(env.IOStreams, env.Screen, "velero").NewClient
+	begun := time.Now()
+	code := command.Execute(t.Context(), env, Command(env), []string{"--timeout=10s"})
+	if code != command.Unable || out.Len() > 0 || !strings.Contains(errOut.String(), "cannot be reached") ||
+		time.Since(begun) > 5*time.Second {
+		t.Errorf("after %s exit code %d, %q, %s", time.Since(begun), code, out, errOut)
+	}
 }
 
 func TestCompletion(t *testing.T) {

@@ -41,7 +41,7 @@ func takeStock(
 	if err != nil {
 		return nil, err
 	}
-	err = Synced(ctx, stock, timeout, func(context.Context) error {
+	err = Synced(ctx, env, stock, timeout, func(context.Context) error {
 		states = stock.States(env.Clock.Now())
 		return nil
 	})
@@ -52,24 +52,40 @@ func takeStock(
 type Stock interface {
 	Start(ctx context.Context) error
 	WaitForSync(ctx context.Context) error
+	// Trouble is what cannot be read at the moment.
+	Trouble() error
 }
 
 // Synced has an inventory look at the whole cluster, calls ask as soon as it has, and stops it. What takes longer than
-// the timeout is an error with exit code 4.
-func Synced(ctx context.Context, stock Stock, timeout time.Duration, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errLate)
+// the timeout is an error, with exit code 4 unless there is a cause of its own. An inventory tries again for ever, so
+// that an API server which cannot be reached, or has no Velero, is found out before.
+func Synced(
+	ctx context.Context, env *command.Environment, stock Stock, timeout time.Duration, ask func(context.Context) error,
+) error {
+	bounded, cancel := context.WithTimeoutCause(ctx, timeout, errLate)
 	defer cancel()
+	if err := env.FindVelero(bounded); err != nil {
+		return err
+	}
 	ended := make(chan error, 1)
+	// Stopping it makes trouble of its own, so that it goes on until it has been asked for its trouble.
 	watching, stop := context.WithCancel(ctx)
 	go func() { ended <- stock.Start(watching) }()
-	err := stock.WaitForSync(ctx)
+	err := stock.WaitForSync(bounded)
 	if err == nil {
-		err = ask(ctx)
+		err = ask(bounded)
+	}
+	if err != nil && errors.Is(context.Cause(bounded), errLate) {
+		err = late(timeout, stock.Trouble())
 	}
 	stop()
-	err = errors.Join(err, <-ended)
-	if err != nil && errors.Is(context.Cause(ctx), errLate) {
-		return command.TimedOut(fmt.Errorf("%w after %s: %w", errLate, timeout, err), "raise --timeout")
+	return errors.Join(err, <-ended)
+}
+
+// late says what kept the inventory, where that is known.
+func late(timeout time.Duration, trouble error) error {
+	if trouble == nil {
+		return command.TimedOut(fmt.Errorf("%w after %s", errLate, timeout), "raise --timeout")
 	}
-	return err
+	return command.TimedOut(fmt.Errorf("%w after %s: %w", errLate, timeout, trouble), "")
 }

@@ -93,7 +93,7 @@ func look(
 	if err != nil {
 		return nil, err
 	}
-	err = coverage.Synced(ctx, stock, timeout, func(ctx context.Context) error {
+	err = coverage.Synced(ctx, env, stock, timeout, func(ctx context.Context) error {
 		pods, err = stock.Plan(ctx, request)
 		return err
 	})

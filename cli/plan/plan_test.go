@@ -226,3 +226,17 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 }
+
+// TestUnreachable asks an API server that is not there.
+func TestUnreachable(t *testing.T) {
+	var out, errOut bytes.Buffer
+	env := command.NewEnvironment(genericiooptions.IOStreams{Out: &out, ErrOut: &errOut}, command.Screen{}, "velero")
+	server := "http://127.0.0.1:1"
+	env.Kube.APIServer = &server
+	begun := time.Now()
+	code := command.Execute(t.Context(), env, Command(env), []string{"foo", "--timeout=10s"})
+	if code != command.Unable || out.Len() > 0 || !strings.Contains(errOut.String(), "cannot be reached") ||
+		time.Since(begun) > 5*time.Second {
+		t.Errorf("after %s exit code %d, %q, %s", time.Since(begun), code, &out, &errOut)
+	}
+}
