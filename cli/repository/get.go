@@ -85,15 +85,26 @@ func (g *getter) run(ctx context.Context, names []string) error {
 	slices.SortStableFunc(list.Items, func(a, b unstructured.Unstructured) int {
 		return cmp.Compare(a.GetName(), b.GetName())
 	})
-	if g.output.Object() {
-		return g.printObjects(list.Items, len(names) == 1)
-	}
 	if len(list.Items) == 0 {
-		fmt.Fprintf(g.env.ErrOut, "There are no repositories in namespace %s: the first backup of a volume makes "+
-			"one.\n", g.env.Namespace())
-		return nil
+		if err := g.env.FindVelero(ctx); err != nil {
+			return err
+		}
 	}
-	return g.printTable(list.Items)
+	return g.print(list.Items, len(names) == 1)
+}
+
+func (g *getter) print(items []unstructured.Unstructured, single bool) error {
+	switch {
+	case g.output.Object():
+		return g.printObjects(items, single)
+	case len(items) > 0:
+		return g.printTable(items)
+	case g.selector != "":
+		fmt.Fprintf(g.env.ErrOut, "There are no repositories with these labels in namespace %s.\n", g.env.Namespace())
+	default:
+		tellNone(g.env)
+	}
+	return nil
 }
 
 func (g *getter) named(

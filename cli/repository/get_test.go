@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
@@ -86,8 +87,39 @@ func TestGetPrintsObjects(t *testing.T) {
 			t.Errorf("all lack %s:\n%s", word, all.out)
 		}
 	}
-	none := newCluster(t).run(t.Context(), "repo", "get", "-o", "json")
+	none := newCluster(t, velero()).run(t.Context(), "repo", "get", "-o", "json")
 	if !strings.Contains(none.out, `"items": []`) || none.code != command.OK {
 		t.Errorf("none is %+v", none)
+	}
+}
+
+func TestNoRepositories(t *testing.T) {
+	const first = "There are no repositories in namespace velero: the first backup of a volume makes one.\n"
+	for name, test := range map[string]struct {
+		objects []client.Object
+		args    []string
+		code    command.Code
+		says    string
+	}{
+		"of a new cluster":  {[]client.Object{velero()}, []string{"get"}, command.OK, first},
+		"with these labels": {[]client.Object{velero(), shop()}, []string{"get", "-l", "a=b"}, command.OK, "with these labels in namespace velero"},
+		"to be checked":     {[]client.Object{velero(), agents(3), leader()}, []string{"check", "--all"}, command.OK, first},
+		"in a namespace without Velero": {
+			nil, []string{"get"}, command.Unable, "there is no Velero in namespace velero\nnext:  choose its namespace with -n",
+		},
+		"in such a one, as JSON": {nil, []string{"get", "-o", "json"}, command.Unable, "there is no Velero in namespace velero"},
+		"in such a one, by label": {
+			nil, []string{"get", "-l", "a=b"}, command.Unable, "there is no Velero in namespace velero",
+		},
+		"to be checked in such a one, which has agents": {
+			[]client.Object{agents(3), leader()}, []string{"check", "--all"}, command.Unable, "there is no Velero in namespace velero",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := newCluster(t, test.objects...).run(t.Context(), append([]string{"repo"}, test.args...)...)
+			if got.code != test.code || got.out != "" || !strings.Contains(got.err, test.says) {
+				t.Errorf("got %+v, want %q", got, test.says)
+			}
+		})
 	}
 }

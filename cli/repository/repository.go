@@ -107,6 +107,12 @@ func chosen(
 	return repositories, nil
 }
 
+// tellNone says that Velero's namespace, which has been found to be that, has no repositories.
+func tellNone(env *command.Environment) {
+	fmt.Fprintf(env.ErrOut, "There are no repositories in namespace %s: the first backup of a volume makes one.\n",
+		env.Namespace())
+}
+
 // completeNames completes the names of repositories.
 func completeNames(env *command.Environment, several bool) cobra.CompletionFunc {
 	return env.CompleteNames(several, func() client.ObjectList { return &resticv1.ResticRepositoryList{} })

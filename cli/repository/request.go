@@ -110,6 +110,13 @@ func (r *request) run(ctx context.Context, names []string) error {
 	if err := agents.ready(ctx); err != nil {
 		return err
 	}
+	if len(repositories) == 0 {
+		if err := r.env.FindVelero(ctx); err != nil {
+			return err
+		}
+		tellNone(r.env)
+		return nil
+	}
 	follow := newFollower(r.env, api, agents, r.operation)
 	for _, repository := range repositories {
 		word, joined, err := ask(ctx, api, repository, r.operation, r.env.Clock.Now())

@@ -59,6 +59,11 @@ func agents(ready int32) *appsv1.DaemonSet {
 	return d
 }
 
+// velero is the Deployment of its server.
+func velero() *appsv1.Deployment {
+	return &appsv1.Deployment{ObjectMeta: meta(contract.VeleroDeployment)}
+}
+
 // leader is the Lease of an agent that leads.
 func leader() *coordinationv1.Lease {
 	l := &coordinationv1.Lease{ObjectMeta: meta(contract.LeaderLeaseName)}
@@ -339,7 +344,7 @@ func TestRequestsOfTheCommandLine(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := newCluster(t, shop(), other).run(t.Context(), c.args...)
+			got := newCluster(t, velero(), shop(), other).run(t.Context(), c.args...)
 			if got.code != c.code || !strings.Contains(got.err, c.says) {
 				t.Errorf("got %+v", got)
 			}
