@@ -61,6 +61,9 @@ func (a *agents) ready(ctx context.Context) error {
 
 var errNoLeader = errors.New("no agent leads, and only the leader looks after repositories")
 
+// forget has the leader's silence counted anew.
+func (a *agents) forget() { a.seen = time.Time{} }
+
 // led fails when the leader has given no sign of life for a while.
 func (a *agents) led(ctx context.Context) error {
 	lease := &coordinationv1.Lease{}

@@ -118,18 +118,40 @@ func (r *request) run(ctx context.Context, names []string) error {
 		return nil
 	}
 	follow := newFollower(r.env, api, agents, r.operation)
-	for _, repository := range repositories {
-		word, joined, err := ask(ctx, api, repository, r.operation, r.env.Clock.Now())
-		if err != nil {
-			return err
-		}
-		follow.add(repository.Name, word, joined)
+	if err := r.ask(ctx, api, follow, repositories); err != nil {
+		return err
 	}
 	if r.noWait {
 		fmt.Fprintf(r.env.Out, "What becomes of it: %s repo get NAME -o yaml, status.maintenance\n", r.env.Program)
-		return nil
+		return follow.verdict()
 	}
 	return follow.run(ctx, r.timeout)
+}
+
+// ask asks for it in each repository. One that cannot be asked keeps none of the others from it; it is an error where
+// none can.
+func (r *request) ask(
+	ctx context.Context, api client.Client, follow *follower, repositories []*resticv1.ResticRepository,
+) error {
+	var first error
+	for _, repository := range repositories {
+		word, joined, err := ask(ctx, api, repository, r.operation, r.env.Clock.Now())
+		switch {
+		case err == nil:
+			follow.add(repository.Name, word, joined)
+		case ctx.Err() != nil, len(repositories) == 1:
+			return err
+		default:
+			follow.refused(repository.Name, err)
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	if len(follow.open()) == 0 {
+		return first
+	}
+	return nil
 }
 
 // asks bounds the attempts to write a request beside somebody who writes, too.

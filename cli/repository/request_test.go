@@ -102,10 +102,13 @@ func (c *cluster) run(ctx context.Context, args ...string) ended {
 	return ended{code: code, out: out.String(), err: errOut.String()}
 }
 
-func (c *cluster) shop() *resticv1.ResticRepository {
+func (c *cluster) shop() *resticv1.ResticRepository { return c.repository(shop().Name) }
+
+func (c *cluster) repository(name string) *resticv1.ResticRepository {
 	c.t.Helper()
 	found := &resticv1.ResticRepository{}
-	if err := c.api.Get(context.WithoutCancel(c.t.Context()), client.ObjectKeyFromObject(shop()), found); err != nil {
+	key := client.ObjectKey{Namespace: veleroNamespace, Name: name}
+	if err := c.api.Get(context.WithoutCancel(c.t.Context()), key, found); err != nil {
 		c.t.Fatal(err)
 	}
 	return found
@@ -223,14 +226,16 @@ done after 7s: no errors
 					c.t.Error(err)
 				}
 			},
-			code: command.Unable, out: "check asked for\nqueued\n", errs: []string{"was deleted"},
+			code: command.Unable, out: "check asked for\nqueued\nthe ResticRepository was deleted\n",
+			errs: []string{"check could not be followed to its end in 1 of 1 repositories"},
 		},
 		"a result that is no longer remembered": {
 			cluster: func(c *cluster) {
 				c.pass(1)
 				c.change(func(*resticv1.ResticRepositoryStatus, string) {})
 			},
-			code: command.Unable, out: "check asked for\nqueued\n", errs: []string{"no longer remembered"},
+			code: command.Unable, out: "check asked for\nqueued\nit was done, and its result is no longer remembered\n",
+			errs: []string{"check could not be followed to its end in 1 of 1 repositories", "look at its Events"},
 		},
 		"not at all with --no-wait": {
 			args: []string{"--no-wait"}, out: "check asked for\nWhat becomes of it: velero-restic repo get NAME -o yaml, " +
