@@ -48,10 +48,9 @@ func newFollower(
 func (f *follower) word() string { return strings.ToLower(string(f.operation)) }
 
 // add follows one more request.
-func (f *follower) add(name, word string, joined bool) {
-	t := &track{name: name, word: word}
+func (f *follower) add(t *track) {
 	f.tracks = append(f.tracks, t)
-	if joined {
+	if t.joined {
 		f.tell(t, command.Plain, f.word()+" was asked for already")
 		return
 	}

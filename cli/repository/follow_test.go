@@ -314,3 +314,105 @@ func TestAskingGoesOnWithTheOthers(t *testing.T) {
 		})
 	}
 }
+
+// ask has somebody else write a word into the repository; an empty one takes what is there away.
+func (c *cluster) ask(word string) {
+	c.t.Helper()
+	repository := c.shop()
+	repository.Spec.Requests.Check = word
+	if err := c.api.Update(context.WithoutCancel(c.t.Context()), repository); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// again deletes the repository's object and makes it anew at once, with a request.
+func (c *cluster) again(word string) {
+	c.t.Helper()
+	if err := c.api.Delete(c.t.Context(), shop()); err != nil {
+		c.t.Fatal(err)
+	}
+	anew := shop()
+	anew.Spec.Requests.Check = word
+	if err := c.api.Create(c.t.Context(), anew); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// TestFollowAReplacedRequest takes the request out of the repository before it is done.
+func TestFollowAReplacedRequest(t *testing.T) {
+	const replaced = "replaced by another request, which is followed\n"
+	for name, test := range map[string]struct {
+		cluster func(c *cluster)
+		code    command.Code
+		out     string
+		err     string
+	}{
+		"by another one, which waits": {
+			cluster: func(c *cluster) {
+				c.ask("theirs")
+				c.pass(2)
+				c.checked("shop-default-1", resticv1.MaintenanceSucceeded)
+			},
+			out: replaced + "queued\ndone after 7s: told by the test\n",
+		},
+		"by another one, which is begun at once": {
+			cluster: func(c *cluster) {
+				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceLocked, "by node-9") })
+				c.pass(2)
+				c.ask("theirs")
+				c.checked("shop-default-1", resticv1.MaintenanceFailed)
+			},
+			code: command.Unable, out: "put off, and tried again: by node-9\n" + replaced + "failed after 7s: told by the test\n",
+			err: "check has failed for 1 of 1",
+		},
+		"by another one, which is served and taken away": {
+			cluster: func(c *cluster) {
+				c.ask("theirs")
+				c.checked("shop-default-1", resticv1.MaintenanceSucceeded)
+				c.ask("")
+			},
+			out: replaced + "done after 7s: told by the test\n",
+		},
+		"by nothing": {
+			cluster: func(c *cluster) { c.ask("") }, code: command.Unable, out: "the request is gone\n", err: "next:  ask again",
+		},
+		"by the one that was served before": {
+			cluster: func(c *cluster) { c.ask("earlier") }, code: command.Unable, out: "the request is gone\n",
+			err: "next:  ask again",
+		},
+		"with its object, which is made anew": {
+			cluster: func(c *cluster) { c.again("") }, code: command.Unable, out: "the request is gone\n",
+			err: "next:  ask again",
+		},
+		"with its object, which is made anew with another one": {
+			cluster: func(c *cluster) {
+				c.again("theirs")
+				c.pass(2)
+				c.checked("shop-default-1", resticv1.MaintenanceSucceeded)
+			},
+			out: replaced + "queued\ndone after 7s: told by the test\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				before := shop()
+				before.Spec.Requests.Check, before.Status.Served.Check = "earlier", "earlier"
+				before.Status.Maintenance = []resticv1.Maintenance{check("earlier", resticv1.MaintenanceSucceeded, "long ago")}
+				world := newCluster(t, before, agents(3), leader())
+				var others sync.WaitGroup
+				defer others.Wait()
+				others.Go(func() {
+					time.Sleep(2500 * time.Millisecond)
+					test.cluster(world)
+					world.pass(5)
+				})
+				got := world.run(t.Context(), "repo", "check", "shop", "--timeout=1m")
+				want := "check asked for\nqueued\n" + test.out
+				if diff := cmp.Diff(want, strings.ReplaceAll(got.out, "shop-default-1: ", "")); diff != "" || got.code != test.code ||
+					!strings.Contains(got.err, test.err) {
+					t.Errorf("it ended with %d, want %d (-want +got):\n%s%s", got.code, test.code, diff, got.err)
+				}
+			})
+		})
+	}
+}

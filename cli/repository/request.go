@@ -135,10 +135,10 @@ func (r *request) ask(
 ) error {
 	var first error
 	for _, repository := range repositories {
-		word, joined, err := ask(ctx, api, repository, r.operation, r.env.Clock.Now())
+		asked, err := ask(ctx, api, repository, r.operation, r.env.Clock.Now())
 		switch {
 		case err == nil:
-			follow.add(repository.Name, word, joined)
+			follow.add(asked)
 		case ctx.Err() != nil, len(repositories) == 1:
 			return err
 		default:
@@ -157,31 +157,35 @@ func (r *request) ask(
 // asks bounds the attempts to write a request beside somebody who writes, too.
 const asks = 10
 
-// ask writes the request, unless the same one waits already: then it returns that one's word.
+// ask writes the request, unless the same one waits already: then that one is to be followed.
 func ask(
 	ctx context.Context, api client.Client, repository *resticv1.ResticRepository,
 	operation resticv1.MaintenanceOperation, now time.Time,
-) (word string, joined bool, err error) {
+) (*track, error) {
+	var err error
 	for range asks {
 		old := repository.DeepCopy()
 		wanted, served := wordOf(&repository.Spec.Requests, operation), wordOf(&repository.Status.Served, operation)
+		t := &track{name: repository.Name, word: *wanted, before: *served}
 		if *wanted != "" && *wanted != *served {
-			return *wanted, true, nil
+			t.joined = true
+			return t, nil
 		}
 		const suffix = 5
 		*wanted = now.UTC().Format("20060102T150405Z") + "-" + rand.String(suffix)
+		t.word = *wanted
 		err = api.Patch(ctx, repository, client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{}))
 		if err == nil {
-			return *wordOf(&repository.Spec.Requests, operation), false, nil
+			return t, nil
 		}
 		if !apierrors.IsConflict(err) {
 			break
 		}
 		if err := api.Get(ctx, client.ObjectKeyFromObject(old), repository); err != nil {
-			return "", false, fmt.Errorf("reading %s %s: %w", kind, old.Name, err)
+			return nil, fmt.Errorf("reading %s %s: %w", kind, old.Name, err)
 		}
 	}
-	return "", false, fmt.Errorf("asking for it in %s %s: %w", kind, repository.Name, err)
+	return nil, fmt.Errorf("asking for it in %s %s: %w", kind, repository.Name, err)
 }
 
 // wordOf returns the word of an operation, to be read and changed.

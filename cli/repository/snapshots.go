@@ -86,11 +86,11 @@ func (l *lister) run(ctx context.Context, name string) error {
 	}
 	follow := newFollower(l.env, api, agents, resticv1.OperationSnapshots)
 	follow.quiet = true
-	word, joined, err := ask(ctx, api, repository, resticv1.OperationSnapshots, l.env.Clock.Now())
+	asked, err := ask(ctx, api, repository, resticv1.OperationSnapshots, l.env.Clock.Now())
 	if err != nil {
 		return err
 	}
-	follow.add(repository.Name, word, joined)
+	follow.add(asked)
 	if err := follow.run(ctx, l.timeout); err != nil {
 		return err
 	}

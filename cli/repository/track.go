@@ -18,6 +18,9 @@ import (
 type track struct {
 	// name is the repository's, and word that of the request; empty if it could not be asked.
 	name, word string
+	// joined says that somebody else had asked, and before is the word that had been served by then.
+	joined bool
+	before string
 	// said is what was last told.
 	said string
 	done bool
@@ -61,12 +64,29 @@ func (f *follower) observe(t *track, repository *resticv1.ResticRepository) {
 
 // await tells of a request that has no entry.
 func (f *follower) await(t *track, repository *resticv1.ResticRepository) {
-	if *wordOf(&repository.Status.Served, f.operation) == t.word {
+	wanted, served := *wordOf(&repository.Spec.Requests, f.operation), *wordOf(&repository.Status.Served, f.operation)
+	switch {
+	case served == t.word:
 		f.lose(t, "it was done, and its result is no longer remembered",
 			"look at its Events: kubectl -n "+repository.Namespace+" describe resticrepository "+t.name)
-		return
+	case wanted == t.word:
+		f.tell(t, command.Plain, "queued"+f.obstacle(repository))
+	// There is room for one word of each operation: another one takes the place of what has not been begun, or was put
+	// off. What had been served before is none of either.
+	case wanted != "" && wanted != t.before:
+		f.replace(t, wanted, repository)
+	case served != "" && served != t.before:
+		f.replace(t, served, repository)
+	default:
+		f.lose(t, "the request is gone", "ask again")
 	}
-	f.tell(t, command.Plain, "queued"+f.obstacle(repository))
+}
+
+// replace follows another request in place of one that has been lost by it.
+func (f *follower) replace(t *track, word string, repository *resticv1.ResticRepository) {
+	t.word = word
+	f.tell(t, command.Warn, "replaced by another request, which is followed")
+	f.observe(t, repository)
 }
 
 func (f *follower) tellEnd(t *track) {
