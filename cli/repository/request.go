@@ -157,7 +157,8 @@ func (r *request) ask(
 // asks bounds the attempts to write a request beside somebody who writes, too.
 const asks = 10
 
-// ask writes the request, unless the same one waits already: then that one is to be followed.
+// ask writes the request, unless somebody has asked for the same, and it waits or is being done: then that one is to be
+// followed.
 func ask(
 	ctx context.Context, api client.Client, repository *resticv1.ResticRepository,
 	operation resticv1.MaintenanceOperation, now time.Time,
@@ -169,6 +170,10 @@ func ask(
 		t := &track{name: repository.Name, word: *wanted, before: *served}
 		if *wanted != "" && *wanted != *served {
 			t.joined = true
+			return t, nil
+		}
+		if entry := underway(repository, operation); entry != nil {
+			t.word, t.joined = entry.Request, true
 			return t, nil
 		}
 		const suffix = 5

@@ -314,15 +314,56 @@ func TestNobodyThereIsToldAtOnce(t *testing.T) {
 	}
 }
 
-func TestARequestThatWaitsIsJoined(t *testing.T) {
+func TestARequestOfSomebodyElseIsJoined(t *testing.T) {
+	for name, test := range map[string]struct {
+		wanted, served string
+		maintenance    []resticv1.Maintenance
+		joined         bool
+	}{
+		"that waits": {wanted: "mine", served: "earlier", joined: true},
+		"that runs":  {"mine", "mine", []resticv1.Maintenance{check("mine", resticv1.MaintenanceRunning, "")}, true},
+		"that was put off": {
+			"mine", "mine", []resticv1.Maintenance{check("mine", resticv1.MaintenanceLocked, "by node-9")}, true,
+		},
+		"but not one that is over": {
+			"mine", "mine", []resticv1.Maintenance{check("mine", resticv1.MaintenanceSucceeded, "")}, false,
+		},
+		"but not one that is over, while it is done again by its time": {"mine", "mine", []resticv1.Maintenance{
+			check("", resticv1.MaintenanceRunning, ""), check("mine", resticv1.MaintenanceSucceeded, ""),
+		}, false},
+		"but not one for something else": {
+			maintenance: []resticv1.Maintenance{list("mine", resticv1.MaintenanceRunning, "")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			repository := shop()
+			repository.Spec.Requests.Check, repository.Status.Served.Check = test.wanted, test.served
+			repository.Status.Maintenance = test.maintenance
+			world := newCluster(t, repository, agents(3), leader())
+			got := world.run(t.Context(), "repo", "check", "shop-default-1", "--no-wait")
+			same := world.shop().Spec.Requests.Check == test.wanted
+			if got.code != command.OK || strings.Contains(got.out, "asked for already") != test.joined || same != test.joined {
+				t.Errorf("got %+v, the word is %q", got, world.shop().Spec.Requests.Check)
+			}
+		})
+	}
+}
+
+// TestAJoinedRequestIsFollowed comes to a check that runs, and asks for none of its own.
+func TestAJoinedRequestIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		waiting := shop()
-		waiting.Spec.Requests.Check, waiting.Status.Served.Check = "mine", "earlier"
-		world := newCluster(t, waiting, agents(3), leader())
-		got := world.run(t.Context(), "repo", "check", "shop-default-1", "--no-wait")
-		if got.code != command.OK || !strings.Contains(got.out, "asked for already") ||
-			world.shop().Spec.Requests.Check != "mine" {
-			t.Errorf("got %+v, the word is %q", got, world.shop().Spec.Requests.Check)
+		repository := shop()
+		repository.Spec.Requests.Check, repository.Status.Served.Check = "mine", "mine"
+		repository.Status.Maintenance = []resticv1.Maintenance{check("mine", resticv1.MaintenanceRunning, "")}
+		world := newCluster(t, repository, agents(3), leader())
+		go func() {
+			world.pass(3)
+			world.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceSucceeded, "no errors") })
+		}()
+		got := world.run(t.Context(), "repo", "check", "shop")
+		want := "check was asked for already\nJob restic-check-1 runs\ndone after 7s: no errors\n"
+		if diff := cmp.Diff(want, strings.ReplaceAll(got.out, "shop-default-1: ", "")); diff != "" || got.code != command.OK {
+			t.Errorf("it ended with %d (-want +got):\n%s%s", got.code, diff, got.err)
 		}
 	})
 }

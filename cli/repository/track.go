@@ -124,6 +124,25 @@ func (f *follower) obstacle(repository *resticv1.ResticRepository) string {
 	return ""
 }
 
+// underway returns the newest maintenance of an operation, if it was asked for and is not over: it runs, or was put off
+// and is tried again.
+func underway(
+	repository *resticv1.ResticRepository, operation resticv1.MaintenanceOperation,
+) *resticv1.Maintenance {
+	for i := range repository.Status.Maintenance {
+		entry := &repository.Status.Maintenance[i]
+		if entry.Operation != operation {
+			continue
+		}
+		over := entry.Result != resticv1.MaintenanceRunning && entry.Result != resticv1.MaintenanceLocked
+		if over || entry.Request == "" {
+			return nil
+		}
+		return entry
+	}
+	return nil
+}
+
 // entryOf returns the newest maintenance that was asked for by a word.
 func entryOf(
 	repository *resticv1.ResticRepository, operation resticv1.MaintenanceOperation, word string,
