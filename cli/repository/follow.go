@@ -22,6 +22,9 @@ import (
 // followInterval is how often repositories are looked at.
 const followInterval = time.Second
 
+// quietFor is how long somebody waits for an answer without asking what goes on.
+const quietFor = 5 * time.Second
+
 // errDeadline is the cause of an end by --timeout.
 var errDeadline = errors.New("the deadline of --timeout has passed")
 
@@ -32,6 +35,8 @@ type follower struct {
 	agents    *agents
 	operation resticv1.MaintenanceOperation
 	tracks    []*track
+	// aside tells on the error stream, since the answer itself is to come.
+	aside bool
 	// quiet leaves out what is well.
 	quiet bool
 	// away is since when the API server has not answered; zero while it does.
@@ -69,15 +74,29 @@ func (f *follower) tell(t *track, style command.Style, text string) {
 	if text == t.said {
 		return
 	}
-	t.said = text
-	if f.quiet && style != command.Warn && style != command.Poor {
-		return
+	t.said, t.style, t.told = text, style, false
+	if !f.quiet || style == command.Warn || style == command.Poor {
+		f.write(t)
 	}
+}
+
+func (f *follower) write(t *track) {
 	out, palette := f.env.Out, f.env.Palette()
-	if f.quiet {
+	if f.aside {
 		out, palette = f.env.ErrOut, f.env.ErrPalette()
 	}
-	fmt.Fprintf(out, "%s: %s\n", t.name, palette.Paint(style, display.Line(text)))
+	fmt.Fprintf(out, "%s: %s\n", t.name, palette.Paint(t.style, display.Line(t.said)))
+	t.told = true
+}
+
+// speakUp is quiet no longer, and tells what has not been told of those that are not done.
+func (f *follower) speakUp() {
+	f.quiet = false
+	for _, t := range f.open() {
+		if !t.told {
+			f.write(t)
+		}
+	}
 }
 
 // notice tells what is about none of the repositories.
@@ -87,6 +106,7 @@ func (f *follower) notice(text string) { fmt.Fprintln(f.env.ErrOut, display.Line
 func (f *follower) run(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errDeadline)
 	defer cancel()
+	begun := f.env.Clock.Now()
 	for {
 		err := f.look(ctx)
 		switch {
@@ -101,6 +121,9 @@ func (f *follower) run(ctx context.Context, timeout time.Duration) error {
 		}
 		if err != nil {
 			return err
+		}
+		if f.quiet && f.env.Clock.Since(begun) >= quietFor {
+			f.speakUp()
 		}
 		if err := f.env.Sleep(ctx, f.env.Clock.NewTimer(followInterval)); err != nil {
 			return f.ended(ctx, timeout)
@@ -175,8 +198,13 @@ func (f *follower) lost(err error) error {
 // ended tells an end by the deadline from one by the user.
 func (f *follower) ended(ctx context.Context, timeout time.Duration) error {
 	if errors.Is(context.Cause(ctx), errDeadline) {
-		return command.TimedOut(fmt.Errorf("%w: %d of %d are not done after %s", errDeadline, len(f.open()),
-			len(f.tracks), timeout), f.goesOn())
+		first := f.open()[0]
+		last := first.name + ": " + first.said
+		if !f.away.IsZero() {
+			last = "the API server does not answer"
+		}
+		return command.TimedOut(fmt.Errorf("%w: %d of %d are not done after %s: %s", errDeadline, len(f.open()),
+			len(f.tracks), timeout, last), f.goesOn())
 	}
 	return &command.Error{Code: command.Interrupted, Err: errors.New("no longer followed"), Next: f.goesOn()}
 }

@@ -217,7 +217,9 @@ done after 7s: no errors
 		},
 		"to a deadline": {
 			args: []string{"--timeout", "3s"}, cluster: func(c *cluster) { c.pass(5) }, code: command.Late,
-			out: "check asked for\nqueued\n", errs: []string{"not done after 3s", "the request stays"},
+			out: "check asked for\nqueued\n", errs: []string{
+				"1 of 1 are not done after 3s: shop-default-1: queued\n", "the request stays",
+			},
 		},
 		"a repository that is deleted meanwhile": {
 			cluster: func(c *cluster) {

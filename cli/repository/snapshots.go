@@ -22,8 +22,9 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/snapshotlist"
 )
 
-// listTimeout bounds how long a list is waited for: a Job that maintains the repository comes first.
-const listTimeout = 10 * time.Minute
+// listTimeout bounds how long a list is waited for. It is longer than the ten minutes that the leader gives a Job's pod
+// to run (agent/controller/maintenanceconfig.go, defaultStartDeadline), so that the leader's reason comes first.
+const listTimeout = 15 * time.Minute
 
 // lister is the command repo snapshots.
 type lister struct {
@@ -85,7 +86,7 @@ func (l *lister) run(ctx context.Context, name string) error {
 		return err
 	}
 	follow := newFollower(l.env, api, agents, resticv1.OperationSnapshots)
-	follow.quiet = true
+	follow.aside, follow.quiet = true, true
 	asked, err := ask(ctx, api, repository, resticv1.OperationSnapshots, l.env.Clock.Now())
 	if err != nil {
 		return err

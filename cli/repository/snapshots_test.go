@@ -6,6 +6,7 @@ package repository_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,4 +69,97 @@ func TestSnapshotsColoursTheStreamItself(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSnapshotsTellsWhatItWaitsFor lets a list take its time.
+func TestSnapshotsTellsWhatItWaitsFor(t *testing.T) {
+	waiting := "waiting for its pod to run: Unschedulable: 0/3 nodes are available"
+	for name, test := range map[string]struct {
+		maintenance []resticv1.Maintenance
+		cluster     func(c *cluster)
+		args        []string
+		code        command.Code
+		want        string
+	}{
+		"not if it is soon there": {
+			cluster: func(c *cluster) {
+				c.pass(2)
+				c.listing(resticv1.MaintenanceRunning, "")
+				c.pass(2)
+				c.listing(resticv1.MaintenanceFailed, "no room")
+			},
+			code: command.Unable, want: "failed after 3s: no room\nerror: snapshots has failed",
+		},
+		"after some seconds": {
+			cluster: func(c *cluster) {
+				c.pass(2)
+				c.listing(resticv1.MaintenanceRunning, waiting)
+				c.pass(10)
+				c.listing(resticv1.MaintenanceRunning, "")
+				c.pass(2)
+				c.listing(resticv1.MaintenanceFailed, "no room")
+			},
+			code: command.Unable,
+			want: "Job restic-snapshots-1: " + waiting + "\nJob restic-snapshots-1 runs\nfailed after 3s: no room\nerror:",
+		},
+		"at the deadline": {
+			cluster: func(c *cluster) {
+				c.pass(1)
+				c.listing(resticv1.MaintenanceRunning, waiting)
+				c.pass(4)
+			},
+			args: []string{"--timeout=4s"}, code: command.Late,
+			want: "error: the deadline of --timeout has passed: 1 of 1 are not done after 4s: Job restic-snapshots-1: " + waiting +
+				"\nnext:  the request stays",
+		},
+		"until the leader gives a pod up that does not run": {
+			cluster: func(c *cluster) {
+				c.pass(2)
+				c.listing(resticv1.MaintenanceRunning, waiting)
+				c.pass(10 * 60)
+				c.listing(resticv1.MaintenanceFailed, "its pod did not run within 10m0s")
+			},
+			code: command.Unable, want: "Job restic-snapshots-1: " + waiting + "\nfailed after 3s: its pod did not run within 10m0s\n",
+		},
+		"which is no Job that maintains": {
+			maintenance: []resticv1.Maintenance{check("", resticv1.MaintenanceRunning, "")},
+			cluster:     func(c *cluster) { c.pass(8) },
+			args:        []string{"--timeout=7s"}, code: command.Late, want: "queued\nerror: the deadline",
+		},
+		"which is another list": {
+			maintenance: []resticv1.Maintenance{list("", resticv1.MaintenanceRunning, "")},
+			cluster:     func(c *cluster) { c.pass(8) },
+			args:        []string{"--timeout=7s"}, code: command.Late,
+			want: "queued: Job restic-snapshots-1 (Snapshots) comes first\nerror: the deadline",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				repository := shop()
+				repository.Status.Maintenance = test.maintenance
+				world := newCluster(t, repository, agents(3), leader())
+				var others sync.WaitGroup
+				defer others.Wait()
+				others.Go(func() { test.cluster(world) })
+				got := world.run(t.Context(), append([]string{"repo", "snapshots", "shop"}, test.args...)...)
+				said := strings.ReplaceAll(got.err, "shop-default-1: ", "")
+				if got.code != test.code || got.out != "" || !strings.HasPrefix(said, test.want) {
+					t.Errorf("it ended with %d, want %d; it said\n%s, want\n%s", got.code, test.code, said, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestMaintenanceDoesNotWaitForLists has a check wait beside a list that runs.
+func TestMaintenanceDoesNotWaitForLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		repository := shop()
+		repository.Status.Maintenance = []resticv1.Maintenance{list("theirs", resticv1.MaintenanceRunning, "")}
+		world := newCluster(t, repository, agents(3), leader())
+		got := world.run(t.Context(), "repo", "check", "shop", "--timeout=3s")
+		if want := "shop-default-1: check asked for\nshop-default-1: queued\n"; got.out != want {
+			t.Errorf("it says %q, want %q", got.out, want)
+		}
+	})
 }

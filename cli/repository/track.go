@@ -21,9 +21,11 @@ type track struct {
 	// joined says that somebody else had asked, and before is the word that had been served by then.
 	joined bool
 	before string
-	// said is what was last told.
-	said string
-	done bool
+	// said is what there was last to tell, in which style, and whether it was told.
+	said  string
+	style command.Style
+	told  bool
+	done  bool
 	// result is that of the entry that has ended; nil where its end is not known, and then next says what the user can
 	// do about it.
 	result *resticv1.Maintenance
@@ -117,11 +119,17 @@ func (f *follower) obstacle(repository *resticv1.ResticRepository) string {
 		}
 	}
 	for i := range repository.Status.Maintenance {
-		if entry := &repository.Status.Maintenance[i]; entry.Result == resticv1.MaintenanceRunning {
+		entry := &repository.Status.Maintenance[i]
+		if entry.Result == resticv1.MaintenanceRunning && listing(entry.Operation) == listing(f.operation) {
 			return fmt.Sprintf(": Job %s (%s) comes first", entry.Job, entry.Operation)
 		}
 	}
 	return ""
+}
+
+// listing says whether an operation is a list, which waits for none of the others, nor they for it.
+func listing(operation resticv1.MaintenanceOperation) bool {
+	return operation == resticv1.OperationSnapshots
 }
 
 // underway returns the newest maintenance of an operation, if it was asked for and is not over: it runs, or was put off
