@@ -117,7 +117,7 @@ func (l *lister) judge(partial *snapshotlist.PartialError) error {
 	case partial.Unreadable > 0:
 		return command.Verdict(partial)
 	}
-	fmt.Fprintln(l.env.ErrOut, "warning:", partial)
+	fmt.Fprintln(l.env.ErrOut, "warning:", display.Line(partial.Error()))
 	return nil
 }
 
@@ -152,24 +152,39 @@ func (l *lister) read(ctx context.Context, api client.Reader, job string) ([]sna
 }
 
 // filter keeps what was asked for. A claim is known by its name, and snapshots that Velero <= 1.16 made have its UID
-// alone.
+// alone: those of a claim that cannot be read are told of.
 func (l *lister) filter(
 	ctx context.Context, api client.Reader, repository *resticv1.ResticRepository, listed []snapshotlist.Snapshot,
 ) ([]snapshotlist.Snapshot, error) {
-	uid := ""
+	claim := &corev1.PersistentVolumeClaim{}
+	var unread error
 	if l.claim != "" {
-		claim := &corev1.PersistentVolumeClaim{}
 		key := client.ObjectKey{Namespace: repository.Spec.VolumeNamespace, Name: l.claim}
-		if err := api.Get(ctx, key, claim); err == nil {
-			uid = string(claim.UID)
-		} else if ctx.Err() != nil {
-			return nil, fmt.Errorf("reading PersistentVolumeClaim %s: %w", key, err)
+		unread = api.Get(ctx, key, claim)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("reading PersistentVolumeClaim %s: %w", key, unread)
 		}
 	}
+	leftOut := 0
 	kept := slices.DeleteFunc(listed, func(s snapshotlist.Snapshot) bool {
-		return (l.backup != "" && s.Backup != l.backup) || (l.pod != "" && s.Pod != l.pod) ||
-			(l.claim != "" && s.PVC != l.claim && (s.PVC != "" || uid == "" || s.PVCUID != uid))
+		switch {
+		case l.backup != "" && s.Backup != l.backup, l.pod != "" && s.Pod != l.pod:
+			return true
+		case l.claim == "", s.PVC == l.claim:
+			return false
+		case s.PVC != "", s.PVCUID == "":
+			return true
+		case unread != nil:
+			leftOut++
+			return true
+		}
+		return s.PVCUID != string(claim.UID)
 	})
+	if leftOut > 0 {
+		fmt.Fprintln(l.env.ErrOut, "warning:", display.Line(fmt.Sprintf("%d left out: snapshots by Velero <= 1.16 have "+
+			"the UID of their claim alone, and that of %s cannot be read (%v); choose them with --pod instead", leftOut,
+			l.claim, unread)))
+	}
 	return kept, nil
 }
 

@@ -4,18 +4,35 @@
 package repository_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/snapshotlist"
 )
 
 // list is an entry of the list that a word asks for.
@@ -162,4 +179,109 @@ func TestMaintenanceDoesNotWaitForLists(t *testing.T) {
 			t.Errorf("it says %q, want %q", got.out, want)
 		}
 	})
+}
+
+// logged answers every request for a log with a list of snapshots.
+type logged []snapshotlist.Snapshot
+
+func (l logged) RoundTrip(request *http.Request) (*http.Response, error) {
+	var log bytes.Buffer
+	_, err := snapshotlist.Write(&log, l, 0)
+	return &http.Response{
+		Status: "200 OK", StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/plain"}},
+		Body: io.NopCloser(&log), Request: request,
+	}, err
+}
+
+func TestSnapshotsOfAClaim(t *testing.T) {
+	claim := func(name, uid string) client.Object {
+		return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: name, UID: types.UID(uid),
+		}}
+	}
+	listed := logged{
+		{ID: "named-1", Pod: "db-0", PVC: "data", PVCUID: "uid-of-data"}, {ID: "old-1", Pod: "db-0", PVCUID: "uid-of-data"},
+		{ID: "old-2", Pod: "db-0", PVCUID: "uid-of-logs"}, {ID: "named-2", Pod: "db-0", PVC: "logs", PVCUID: "uid-of-logs"},
+		{ID: "old-3", Pod: "db-1", PVCUID: "uid-of-data"}, {ID: "volume", Pod: "db-0", Volume: "scratch"},
+	}
+	refused := apierrors.NewForbidden(schema.GroupResource{Resource: "persistentvolumeclaims"}, "data", errors.New("no"))
+	for name, test := range map[string]struct {
+		claims []client.Object
+		err    error
+		args   []string
+		want   []string
+		says   []string
+	}{
+		"all": {want: []string{"named-1", "named-2", "old-1", "old-2", "old-3", "volume"}},
+		"one by name and UID": {
+			claims: []client.Object{claim("data", "uid-of-data")}, args: []string{"--claim=data"},
+			want: []string{"named-1", "old-1", "old-3"},
+		},
+		"and of one pod": {
+			claims: []client.Object{claim("data", "uid-of-data")}, args: []string{"--claim=data", "--pod=db-0"},
+			want: []string{"named-1", "old-1"},
+		},
+		"one that is gone": {
+			args: []string{"--claim=data"}, want: []string{"named-1"},
+			says: []string{"warning: 3 left out: ", "Velero <= 1.16", `"data" not found`, "--pod"},
+		},
+		"one that is gone, and of one pod": {
+			args: []string{"--claim=data", "--pod=db-1"}, says: []string{"warning: 1 left out: "},
+		},
+		"one that may not be read": {
+			err: refused, args: []string{"--pvc=data"}, want: []string{"named-1"},
+			says: []string{"warning: 3 left out: ", "forbidden", "--pod"},
+		},
+		"one that is gone, of which no old snapshot can be": {
+			args: []string{"--claim=data", "--backup=b"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pod := &corev1.Pod{ObjectMeta: meta("restic-snapshots-1-x")}
+				pod.Labels = map[string]string{batchv1.JobNameLabel: "restic-snapshots-1"}
+				world := newCluster(t, append(test.claims, shop(), pod, agents(3), leader())...)
+				world.adapt = func(env *command.Environment) {
+					env.NewClientset = func(*rest.Config) (kubernetes.Interface, error) {
+						return kubernetes.NewForConfig(&rest.Config{Host: "https://192.0.2.1", Transport: listed})
+					}
+					env.NewClient = func(*rest.Config) (client.WithWatch, error) {
+						return interceptor.NewClient(world.api, interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch,
+							key client.ObjectKey, object client.Object, opts ...client.GetOption,
+						) error {
+							if _, claim := object.(*corev1.PersistentVolumeClaim); claim && test.err != nil {
+								return test.err
+							}
+							return c.Get(ctx, key, object, opts...)
+						}}), nil
+					}
+				}
+				go func() {
+					world.pass(1)
+					world.listing(resticv1.MaintenanceSucceeded, "6 snapshots")
+				}()
+				got := world.run(t.Context(), append([]string{"repo", "snapshots", "shop", "-o", "json"}, test.args...)...)
+				var found []snapshotlist.Snapshot
+				if err := json.Unmarshal([]byte(got.out), &found); err != nil || got.code != command.OK {
+					t.Fatalf("%v: %+v", err, got)
+				}
+				var names []string
+				for _, snapshot := range found {
+					names = append(names, snapshot.ID)
+				}
+				slices.Sort(names)
+				if diff := cmp.Diff(test.want, names); diff != "" {
+					t.Errorf("listed (-want +got):\n%s", diff)
+				}
+				for _, word := range test.says {
+					if !strings.Contains(got.err, word) {
+						t.Errorf("it does not say %q: %s", word, got.err)
+					}
+				}
+				if len(test.says) == 0 && got.err != "" {
+					t.Errorf("it says %s", got.err)
+				}
+			})
+		})
+	}
 }
