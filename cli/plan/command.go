@@ -47,8 +47,8 @@ node-agent takes it instead.
 It decides as the plugin does. The flags that choose are those of velero backup create; what they leave open, such as
 the volume policies, is what the cluster fills in. Nothing is changed.
 
-Exit codes: 0; with --exit-code 3 when a volume that was asked for is taken by nothing; 4 when --timeout has passed;
-1 when it could not be found out.`,
+Exit codes: 0; with --exit-code 3 when a volume that was asked for is taken by nothing, also since its pod is not in the
+backup, unless a label leaves that out or it is over; 4 when --timeout has passed; 1 when it could not be found out.`,
 		Example: `  # What a backup would take now
   velero-restic plan foo
 

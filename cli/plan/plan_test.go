@@ -25,6 +25,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
 
@@ -99,6 +100,85 @@ restic takes 2 of 4 volumes, something else 1; 1 asked for and not taken
 	_, out, _, _ = run(t, pods(), nil, "foo", "-o", "wide")
 	if !strings.Contains(out, "web-claim") || !strings.Contains(out, "kube-api-access-x7k2p") {
 		t.Errorf("the wide table does not show everything:\n%s", out)
+	}
+}
+
+// outside is a pod that is not in the backup, with a volume that is asked for by each of these.
+func outside(name string, why scope.Why, hows ...selection.How) inventory.PodPlan {
+	pod := inventory.PodPlan{Namespace: "foo", Pod: name, Outside: why, Message: "pod " + name + " is not in the backup"}
+	for _, how := range hows {
+		pod.Volumes = append(pod.Volumes, inventory.VolumePlan{
+			Decision: selection.Decision{Volume: string(how), Asked: true, How: how, Take: true}, Why: pod.Message,
+		})
+	}
+	return pod
+}
+
+// TestOutside counts as refused what is asked for in a pod that the backup does not have, unless nobody expects it there.
+func TestOutside(t *testing.T) {
+	changed := func(pod inventory.PodPlan, change func(*inventory.PodPlan)) inventory.PodPlan {
+		change(&pod)
+		return pod
+	}
+	inside := changed(outside("in", "", selection.HowAnnotation), func(p *inventory.PodPlan) {
+		p.InBackup, p.Volumes[0].Method = true, coverage.MethodRestic
+	})
+	ask := selection.HowAnnotation
+	for name, test := range map[string]struct {
+		pods []inventory.PodPlan
+		want int
+	}{
+		"its namespace is not in it":      {[]inventory.PodPlan{outside("web", scope.WhyNamespace, ask)}, 1},
+		"pods are not in it":              {[]inventory.PodPlan{outside("web", scope.WhyResource, ask)}, 1},
+		"no selector matches it":          {[]inventory.PodPlan{inside, outside("web", scope.WhySelector, ask, selection.HowRule)}, 2},
+		"it has the label":                {[]inventory.PodPlan{outside("web", scope.WhyLabel, ask)}, 0},
+		"its namespace has the label":     {[]inventory.PodPlan{outside("web", scope.WhyNamespaceLabel, ask)}, 0},
+		"it is being deleted":             {[]inventory.PodPlan{outside("web", scope.WhyDeleted, ask)}, 0},
+		"the default asks for some":       {[]inventory.PodPlan{inside, outside("web", scope.WhySelector, selection.HowDefault, selection.HowPolicy)}, 0},
+		"the default asks for these":      {[]inventory.PodPlan{outside("web", scope.WhySelector, selection.HowDefault, selection.HowPolicy)}, 2},
+		"the default asks in no schedule": {[]inventory.PodPlan{outside("web", scope.WhyNamespace, selection.HowDefault)}, 1},
+		"it has ended": {[]inventory.PodPlan{changed(outside("job", scope.WhyNamespace, ask), func(p *inventory.PodPlan) {
+			p.Ended = true
+		})}, 0},
+		"nothing is asked for": {[]inventory.PodPlan{changed(outside("web", scope.WhyNamespace, ask), func(p *inventory.PodPlan) {
+			p.Volumes[0].Decision = selection.Decision{Volume: "data", Reason: selection.ReasonNotAsked}
+		})}, 0},
+		"a snapshot takes it, whose claim is in it": {[]inventory.PodPlan{
+			changed(outside("web", scope.WhyResource, ask), func(p *inventory.PodPlan) {
+				p.Volumes[0].Method = coverage.MethodSnapshot
+			}),
+		}, 0},
+		"restic would not take it either": {[]inventory.PodPlan{
+			changed(outside("web", scope.WhyNamespace, ask), func(p *inventory.PodPlan) {
+				p.Volumes[0].Take, p.Volumes[0].Reason = false, selection.ReasonHostPath
+			}),
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := newReport(test.pods, false).Summary.Refused; got != test.want {
+				t.Errorf("%d volumes are asked for in vain, want %d", got, test.want)
+			}
+			wanted := map[bool]command.Code{true: command.Bad, false: command.OK}[test.want > 0]
+			if code, _, _, _ := run(t, test.pods, nil, "foo", "--exit-code"); code != wanted {
+				t.Errorf("exit code %d, want %d", code, wanted)
+			}
+		})
+	}
+}
+
+func TestTableOfPodsOutside(t *testing.T) {
+	answer := []inventory.PodPlan{
+		outside("hidden", scope.WhyLabel, selection.HowAnnotation), outside("web", scope.WhySelector, selection.HowAnnotation),
+	}
+	_, out, _, _ := run(t, answer, nil, "foo")
+	want := `POD      VOLUME       TAKEN BY   ASKED BY     REASON        MESSAGE
+hidden   <none>       nothing    <none>       NotInBackup   pod hidden is not in the backup
+web      annotation   nothing    annotation   NotInBackup   pod web is not in the backup
+
+restic takes 0 of 2 volumes; 1 asked for and not taken
+`
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
 	}
 }
 

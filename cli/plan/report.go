@@ -5,11 +5,13 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
 
@@ -23,10 +25,11 @@ type Report struct {
 type Pod struct {
 	Namespace string `json:"namespace"`
 	Pod       string `json:"pod"`
-	// InBackup says that the pod is in the backup; Message says why not.
-	InBackup bool     `json:"inBackup"`
-	Message  string   `json:"message,omitempty"`
-	Volumes  []Volume `json:"volumes"`
+	// InBackup says that the pod is in the backup. Outside is why not, in one word, and Message says it for people.
+	InBackup bool      `json:"inBackup"`
+	Outside  scope.Why `json:"outside,omitempty"`
+	Message  string    `json:"message,omitempty"`
+	Volumes  []Volume  `json:"volumes"`
 }
 
 // Volume is what a backup would do with one volume.
@@ -59,14 +62,16 @@ type Summary struct {
 // newReport makes the answer. What Kubernetes itself adds to pods is left out, unless all is wanted.
 func newReport(pods []inventory.PodPlan, all bool) Report {
 	report := Report{Pods: []Pod{}}
+	some := slices.ContainsFunc(pods, func(plan inventory.PodPlan) bool { return plan.InBackup })
 	for _, plan := range pods {
 		pod := Pod{
-			Namespace: plan.Namespace, Pod: plan.Pod, InBackup: plan.InBackup, Message: plan.Message,
-			Volumes: []Volume{},
+			Namespace: plan.Namespace, Pod: plan.Pod, InBackup: plan.InBackup, Outside: plan.Outside,
+			Message: plan.Message, Volumes: []Volume{},
 		}
 		for _, decision := range plan.Volumes {
 			if all || !addedByKubernetes(decision) {
-				volume := volumeOf(decision, plan.InBackup)
+				volume := volumeOf(decision)
+				volume.Refused = decision.Method == "" && refused(decision, plan, some)
 				pod.Volumes = append(pod.Volumes, volume)
 				report.Summary.count(volume)
 			}
@@ -81,22 +86,46 @@ func addedByKubernetes(v inventory.VolumePlan) bool {
 	return !v.Asked && strings.HasPrefix(v.Volume, "kube-api-access-")
 }
 
-func volumeOf(v inventory.VolumePlan, inBackup bool) Volume {
+func volumeOf(v inventory.VolumePlan) Volume {
 	volume := Volume{
 		Volume: v.Volume, TakenBy: v.Method, AskedBy: v.How, Rule: v.Rule, Reason: v.Reason, Message: v.Message,
 	}
 	if v.Claim != nil {
 		volume.Claim = v.Claim.Name
 	}
-	if !inBackup {
-		volume.TakenBy = ""
-		return volume
-	}
 	if volume.Message == "" && v.Method != coverage.MethodRestic {
 		volume.Message = v.Why
 	}
-	volume.Refused = v.Method == "" && v.Severity() != selection.SeverityInfo
 	return volume
+}
+
+// refused says whether somebody asked for a volume that nothing takes; some says whether the backup has any of the pods
+// that the question is about.
+func refused(v inventory.VolumePlan, pod inventory.PodPlan, some bool) bool {
+	matters := v.Severity() != selection.SeverityInfo
+	if pod.InBackup {
+		return matters
+	}
+	if !v.Asked || optedOut(pod) {
+		return false
+	}
+	// A backup's own default and policies ask for what it has. They ask for other pods only in so far as those were what
+	// was meant: of a namespace or pod that it does not have at all.
+	if some && v.How != selection.HowAnnotation && v.How != selection.HowRule {
+		return false
+	}
+	return v.Take || matters
+}
+
+// optedOut says that nobody can expect a pod in the backup that is not there: somebody has marked it, or its namespace,
+// to be left out, or it is over.
+func optedOut(pod inventory.PodPlan) bool {
+	switch pod.Outside {
+	case scope.WhyLabel, scope.WhyNamespaceLabel, scope.WhyDeleted:
+		return true
+	case scope.In, scope.WhyNamespace, scope.WhyResource, scope.WhySelector:
+	}
+	return pod.Ended
 }
 
 func (s *Summary) count(v Volume) {
@@ -131,11 +160,14 @@ func (r Report) table(wide bool) *command.Table {
 		t.Header = []string{"pod", "volume", "claim", "taken by", "asked by", "reason", "message"}
 	}
 	for _, pod := range r.Pods {
-		if len(pod.Volumes) == 0 || !pod.InBackup && !wide {
-			t.Add(pod.cells(Volume{}, wide)...)
-			continue
+		shown := pod.Volumes
+		if !pod.InBackup && !wide {
+			shown = slices.DeleteFunc(slices.Clone(shown), func(v Volume) bool { return !v.Refused })
 		}
-		for _, volume := range pod.Volumes {
+		if len(shown) == 0 {
+			shown = []Volume{{}}
+		}
+		for _, volume := range shown {
 			t.Add(pod.cells(volume, wide)...)
 		}
 	}
@@ -149,7 +181,10 @@ func (p Pod) cells(v Volume, wide bool) []command.Cell {
 	}
 	taken, reason, message := takenBy(v), string(v.Reason), v.Message
 	if !p.InBackup {
-		taken, reason, message = command.Styled(command.Faint, "nothing"), "NotInBackup", p.Message
+		reason, message = "NotInBackup", p.Message
+	}
+	if !p.InBackup && v.Volume == "" {
+		taken = command.Styled(command.Faint, "nothing")
 	}
 	return append(cells, taken, command.Text(askedBy(v)), command.Text(reason), command.Text(message))
 }

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
 
@@ -33,9 +34,12 @@ type PlanRequest struct {
 type PodPlan struct {
 	Namespace string `json:"namespace"`
 	Pod       string `json:"pod"`
-	// InBackup says that the pod is in the backup; Message says why not.
-	InBackup bool   `json:"inBackup"`
-	Message  string `json:"message,omitempty"`
+	// InBackup says that the pod is in the backup. Outside is why not, in one word, and Message for people.
+	InBackup bool      `json:"inBackup"`
+	Outside  scope.Why `json:"outside,omitempty"`
+	Message  string    `json:"message,omitempty"`
+	// Ended says that the pod has run to its end.
+	Ended bool `json:"ended,omitempty"`
 	// Volumes are the decisions, in the order of selection.Decide, whether the pod is in the backup or not.
 	Volumes []VolumePlan `json:"volumes"`
 }
@@ -65,13 +69,17 @@ func (i *Inventory) Plan(ctx context.Context, request PlanRequest) ([]PodPlan, e
 	if err != nil {
 		return nil, err
 	}
+	outside := reach(group, plan)
 	var plans []PodPlan
-	for _, preview := range previews {
+	for i, preview := range previews {
 		if request.Pod != "" && preview.Pod != request.Pod {
 			continue
 		}
+		phase := group.Pods[i].Status.Phase
 		p := PodPlan{
-			Namespace: request.Namespace, Pod: preview.Pod, InBackup: preview.Outside == "", Message: preview.Outside,
+			Namespace: request.Namespace, Pod: preview.Pod, InBackup: preview.Outside == "",
+			Outside: outside[preview.Pod], Message: preview.Outside,
+			Ended: phase == corev1.PodSucceeded || phase == corev1.PodFailed,
 		}
 		for _, volume := range preview.Volumes {
 			p.Volumes = append(p.Volumes, VolumePlan(volume))
@@ -79,6 +87,15 @@ func (i *Inventory) Plan(ctx context.Context, request PlanRequest) ([]PodPlan, e
 		plans = append(plans, p)
 	}
 	return plans, nil
+}
+
+// reach returns why pods of the group are not in the backup, by their names.
+func reach(group coverage.Group, plan *coverage.Plan) map[string]scope.Why {
+	scoped := scope.Group{Namespace: group.Namespace, Labels: group.Labels, Claims: group.Claims}
+	for _, pod := range group.Pods {
+		scoped.Pods = append(scoped.Pods, pod.Pod)
+	}
+	return plan.Scope.Reach(scoped).Pods
 }
 
 // prepare returns everything of the namespace, and the plan of the backup that is meant.
