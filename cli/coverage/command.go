@@ -64,7 +64,9 @@ Exit codes: 0; with --exit-code 3 when a claim that is listed is not protected; 
   # In a script: fail when a claim has never been backed up, or not lately
   velero-restic coverage --reason NeverSucceeded,Stale --exit-code`,
 		ValidArgsFunction: env.CompleteNamespaces(true),
-		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), env, states, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), env, states, args)
+		},
 	}
 	o.output = command.AddOutput(cmd, command.FormatTable, command.FormatWide, command.FormatJSON, command.FormatYAML)
 	flags := cmd.Flags()

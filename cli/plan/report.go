@@ -109,8 +109,8 @@ func refused(v inventory.VolumePlan, pod inventory.PodPlan, some bool) bool {
 	if !v.Asked || optedOut(pod) {
 		return false
 	}
-	// A backup's own default and policies ask for what it has. They ask for other pods only in so far as those were what
-	// was meant: of a namespace or pod that it does not have at all.
+	// A backup's own default and policies ask for what it has. They ask for pods that it does not have where it has
+	// none of those that were named: then another backup was meant.
 	if some && v.How != selection.HowAnnotation && v.How != selection.HowRule {
 		return false
 	}

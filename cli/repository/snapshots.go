@@ -117,9 +117,11 @@ func (l *lister) judge(partial *snapshotlist.PartialError) error {
 	case partial.Unreadable > 0:
 		return command.Verdict(partial)
 	}
-	fmt.Fprintln(l.env.ErrOut, "warning:", display.Line(partial.Error()))
+	l.warn(partial.Error())
 	return nil
 }
+
+func (l *lister) warn(text string) { fmt.Fprintln(l.env.ErrOut, "warning:", display.Line(text)) }
 
 // read takes the list from the log of a Job's pod.
 func (l *lister) read(ctx context.Context, api client.Reader, job string) ([]snapshotlist.Snapshot, error) {
@@ -181,9 +183,8 @@ func (l *lister) filter(
 		return s.PVCUID != string(claim.UID)
 	})
 	if leftOut > 0 {
-		fmt.Fprintln(l.env.ErrOut, "warning:", display.Line(fmt.Sprintf("%d left out: snapshots by Velero <= 1.16 have "+
-			"the UID of their claim alone, and that of %s cannot be read (%v); choose them with --pod instead", leftOut,
-			l.claim, unread)))
+		l.warn(fmt.Sprintf("%d left out: snapshots by Velero <= 1.16 have the UID of their claim alone, and that of "+
+			"%s cannot be read (%v); choose them with --pod instead", leftOut, l.claim, unread))
 	}
 	return kept, nil
 }

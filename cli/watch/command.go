@@ -73,7 +73,9 @@ exist, or the API server was away for more than three minutes.`, k.name),
 			return nil
 		},
 		ValidArgsFunction: env.CompleteNames(false, k.operations),
-		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), env, k, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), env, k, args[0])
+		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.plain, "plain", o.plain, "lines instead of a picture, also on a terminal")

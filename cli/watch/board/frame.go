@@ -249,7 +249,8 @@ func (l layout) lines(r *row) []Line {
 		return []Line{append(line, l.state(r, true)...)}
 	}
 	if r.Phase != resticv1.PhaseInProgress {
-		return []Line{{{shorten(display.Line(r.Label), l.columns), Plain}}, append(Line{{"  ", Plain}}, stateText(r)...)}
+		name := Line{{shorten(display.Line(r.Label), l.columns), Plain}}
+		return []Line{name, append(Line{{"  ", Plain}}, stateText(r)...)}
 	}
 	bytes := display.Ratio(r.Done, r.Total)
 	room := max(l.columns-width(bytes)-2, 0)
