@@ -28,6 +28,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
 )
 
 // stock is an inventory of the shared API server, as the agent's leader has it: with the permissions of examples/base
@@ -383,13 +384,18 @@ func TestInventoryPlansABackup(t *testing.T) {
 	for name, c := range map[string]struct {
 		request inventory.PlanRequest
 		want    string
+		outside scope.Why
 	}{
-		"without any policy": {inventory.PlanRequest{Namespace: namespace}, "NoPolicy"},
+		"without any policy": {request: inventory.PlanRequest{Namespace: namespace}, want: "NoPolicy"},
 		"another namespace": {inventory.PlanRequest{Namespace: namespace, Spec: velerov1.BackupSpec{
 			IncludedNamespaces: []string{"other"},
-		}}, "its namespace is not included"},
-		"of a pod that is not there":      {inventory.PlanRequest{Namespace: namespace, Pod: "gone"}, "not found"},
-		"of a schedule that is not there": {inventory.PlanRequest{Namespace: namespace, Schedule: "gone"}, "not found"},
+		}}, "its namespace is not included", scope.WhyNamespace},
+		"of a pod that is not there": {
+			request: inventory.PlanRequest{Namespace: namespace, Pod: "gone"}, want: "not found",
+		},
+		"of a schedule that is not there": {
+			request: inventory.PlanRequest{Namespace: namespace, Schedule: "gone"}, want: "not found",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plans, err := s.Plan(t.Context(), c.request)
@@ -401,6 +407,9 @@ func TestInventoryPlansABackup(t *testing.T) {
 				t.Fatal(err)
 			default:
 				got = plans[0].Message + string(plans[0].Volumes[0].Reason)
+				if plans[0].Outside != c.outside {
+					t.Errorf("the pod is outside because of %q, want %q", plans[0].Outside, c.outside)
+				}
 			}
 			if !strings.Contains(got, c.want) {
 				t.Errorf("got %s, want %s: %+v", got, c.want, plans)
