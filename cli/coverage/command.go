@@ -76,7 +76,7 @@ Exit codes: 0; with --exit-code 3 when a claim that is listed is not protected; 
 	flags.BoolVar(&o.exitCode, "exit-code", o.exitCode,
 		"end with exit code 3 when a claim that is listed is not protected")
 	flags.DurationVar(&o.staleAfter, "stale-after", 0,
-		"how old the last success may be, such as 36h; 0: two runs of the schedule")
+		"how old the last success may be, such as 36h; 0: as the agents have it, or else two runs of the schedule")
 	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long finding out may take")
 	fixed := map[string][]string{"reason": words(coverage.Reasons()), "method": words(methods())}
 	for name, choices := range fixed {

@@ -200,9 +200,12 @@ func TestSnapshotsOfAClaim(t *testing.T) {
 		}}
 	}
 	listed := logged{
-		{ID: "named-1", Pod: "db-0", PVC: "data", PVCUID: "uid-of-data"}, {ID: "old-1", Pod: "db-0", PVCUID: "uid-of-data"},
-		{ID: "old-2", Pod: "db-0", PVCUID: "uid-of-logs"}, {ID: "named-2", Pod: "db-0", PVC: "logs", PVCUID: "uid-of-logs"},
-		{ID: "old-3", Pod: "db-1", PVCUID: "uid-of-data"}, {ID: "volume", Pod: "db-0", Volume: "scratch"},
+		{ID: "named-1", Pod: "db-0", PVC: "data", PVCUID: "uid-of-data"},
+		{ID: "old-1", Pod: "db-0", PVCUID: "uid-of-data"},
+		{ID: "old-2", Pod: "db-0", PVCUID: "uid-of-logs"},
+		{ID: "named-2", Pod: "db-0", PVC: "logs", PVCUID: "uid-of-logs"},
+		{ID: "old-3", Pod: "db-1", PVCUID: "uid-of-data"},
+		{ID: "volume", Pod: "db-0", Volume: "scratch"},
 	}
 	refused := apierrors.NewForbidden(schema.GroupResource{Resource: "persistentvolumeclaims"}, "data", errors.New("no"))
 	for name, test := range map[string]struct {

@@ -38,7 +38,8 @@ func (f *follower) verdict() error {
 		count int
 		what  string
 	}{
-		{failed, "has failed for"}, {unasked, "could not be asked for in"},
+		{failed, "has failed for"},
+		{unasked, "could not be asked for in"},
 		{lost, "could not be followed to its end in"},
 	} {
 		if part.count > 0 {

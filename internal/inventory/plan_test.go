@@ -24,7 +24,9 @@ func TestPlanSaysWhyAPodIsOutside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i.synced, i.configuration.server = true, &coverage.Server{}
+	i.synced, i.configuration.server = true, &coverage.Server{StorageLocations: []coverage.StorageLocation{
+		{Name: "main", Default: true, Phase: velerov1.BackupStorageLocationPhaseAvailable},
+	}}
 	for name, labels := range map[string]map[string]string{
 		"gold": {"tier": "gold"}, "plain": nil, "hidden": {"tier": "gold", contract.LabelExcludeFromBackup: "true"},
 	} {
