@@ -131,7 +131,9 @@ func (o *options) run(ctx context.Context, env *command.Environment, all source,
 	if err != nil {
 		return err
 	}
-	if err := known(ctx, env, states, wanted); err != nil {
+	bounded, cancel := context.WithTimeoutCause(ctx, o.timeout, errLate)
+	defer cancel()
+	if err := known(bounded, env, states, wanted); err != nil {
 		return err
 	}
 	report := newReport(slices.DeleteFunc(states, func(state coverage.State) bool {

@@ -215,22 +215,25 @@ func TestSynced(t *testing.T) {
 		objects []client.Object
 		trouble error
 		synced  bool
+		timeout time.Duration
 		code    command.Code
 		says    []string
 		never   string
 	}{
 		"the whole cluster is seen": {objects: []client.Object{velero()}, synced: true},
 		"it takes long, and nothing is wrong": {
-			objects: []client.Object{velero()}, code: command.Late,
+			objects: []client.Object{velero()}, timeout: 10 * time.Millisecond, code: command.Late,
 			says: []string{"--timeout has passed after 10ms\n", "next:  raise --timeout"},
 		},
 		"something cannot be read": {
-			objects: []client.Object{velero()}, trouble: errors.New("trying to list pods: etcd is full"), code: command.Late,
+			objects: []client.Object{velero()}, trouble: errors.New("trying to list pods: etcd is full"),
+			timeout: 10 * time.Millisecond, code: command.Late,
 			says: []string{"--timeout has passed after 10ms: trying to list pods: etcd is full\n"}, never: "raise",
 		},
 		"the API server is gone meanwhile": {
 			objects: []client.Object{velero()}, trouble: fmt.Errorf("trying to list pods: %w", unreachable),
-			code: command.Unable, says: []string{"no route to host", "cannot be reached"}, never: "raise",
+			timeout: 10 * time.Millisecond, code: command.Unable,
+			says: []string{"no route to host", "cannot be reached"}, never: "raise",
 		},
 		"there is no Velero": {
 			synced: true, code: command.Unable, says: []string{"there is no Velero in namespace velero", "VELERO_NAMESPACE"},
@@ -242,11 +245,17 @@ func TestSynced(t *testing.T) {
 			if test.synced {
 				close(s.synced)
 			}
+			limit := test.timeout
+			if limit == 0 {
+				limit = time.Minute
+			}
 			do := &cobra.Command{Use: "do", RunE: func(cmd *cobra.Command, _ []string) error {
-				return Synced(cmd.Context(), env, s, 10*time.Millisecond, func(context.Context) error {
-					asked = true
-					return nil
-				})
+				open := func(context.Context) (*stock, error) { return s, nil }
+				return Synced(cmd.Context(), env, limit, open,
+					func(context.Context, *stock) error {
+						asked = true
+						return nil
+					})
 			}}
 			code := command.Execute(t.Context(), env, do, nil)
 			if code != test.code || asked != (test.code == command.OK) {

@@ -85,15 +85,14 @@ backup, unless a label leaves that out or it is over; 4 when --timeout has passe
 func look(
 	ctx context.Context, env *command.Environment, request inventory.PlanRequest, timeout time.Duration,
 ) (pods []inventory.PodPlan, err error) {
-	config, err := env.Config()
-	if err != nil {
-		return nil, err
+	open := func(context.Context) (*inventory.Inventory, error) {
+		config, err := env.Config()
+		if err != nil {
+			return nil, err
+		}
+		return inventory.New(config, inventory.Options{Namespace: env.Namespace(), Log: logr.Discard()})
 	}
-	stock, err := inventory.New(config, inventory.Options{Namespace: env.Namespace(), Log: logr.Discard()})
-	if err != nil {
-		return nil, err
-	}
-	err = coverage.Synced(ctx, env, stock, timeout, func(ctx context.Context) error {
+	err = coverage.Synced(ctx, env, timeout, open, func(ctx context.Context, stock *inventory.Inventory) error {
 		pods, err = stock.Plan(ctx, request)
 		return err
 	})

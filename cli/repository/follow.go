@@ -102,8 +102,17 @@ func (f *follower) speakUp() {
 // notice tells what is about none of the repositories.
 func (f *follower) notice(text string) { fmt.Fprintln(f.env.ErrOut, display.Line(text)) }
 
-// run follows all of them to their ends.
+// run follows all of them to their ends. Damage that was found is what it ends with, unless the user has stopped it,
+// also where not all have come to their ends.
 func (f *follower) run(ctx context.Context, timeout time.Duration) error {
+	err := f.toTheEnd(ctx, timeout)
+	if code := command.CodeOf(err); f.damaged() == 0 || code == command.Bad || code == command.Interrupted {
+		return err
+	}
+	return &command.Error{Code: command.Bad, Err: fmt.Errorf("%w; and %w", f.damage(), err), Next: damageNext}
+}
+
+func (f *follower) toTheEnd(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errDeadline)
 	defer cancel()
 	begun := f.env.Clock.Now()
@@ -184,7 +193,7 @@ func (f *follower) read(ctx context.Context, open []*track) (map[string]*resticv
 func (f *follower) lost(err error) error {
 	now := f.env.Clock.Now()
 	switch {
-	case command.Lasting(err), apierrors.IsUnauthorized(err):
+	case command.Lasting(err):
 		return err
 	case f.away.IsZero():
 		f.away = now

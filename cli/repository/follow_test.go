@@ -218,6 +218,27 @@ func TestFollowGoesOnWithTheOthers(t *testing.T) {
 	}
 }
 
+// TestDamageOutweighsTheDeadline has one of two repositories be damaged, and the other's check not come to its end.
+func TestDamageOutweighsTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world := newCluster(t, shop(), blog(), agents(3), leader())
+		go func() {
+			world.pass(2)
+			world.entries(func(word string) resticv1.Maintenance {
+				entry := check(word, resticv1.MaintenanceFailed, "a pack is gone")
+				entry.Damaged = true
+				return entry
+			})
+		}()
+		got := world.run(t.Context(), "repo", "check", "--all", "--timeout=10s")
+		for _, part := range []string{"1 of 2 repositories are damaged; and", "not done after 10s", "docs/maintenance.md"} {
+			if got.code != command.Bad || !strings.Contains(got.err, part) {
+				t.Errorf("it does not say %q: %+v", part, got)
+			}
+		}
+	})
+}
+
 // TestALookIsOneRequest counts what following two repositories costs, of which one is soon done.
 func TestALookIsOneRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -158,7 +158,7 @@ func (r *request) ask(
 const asks = 10
 
 // ask writes the request, unless somebody has asked for the same, and it waits or is being done: then that one is to be
-// followed.
+// followed. A list that is being made is another one: it lacks what has come since it began.
 func ask(
 	ctx context.Context, api client.Client, repository *resticv1.ResticRepository,
 	operation resticv1.MaintenanceOperation, now time.Time,
@@ -172,7 +172,7 @@ func ask(
 			t.joined = true
 			return t, nil
 		}
-		if entry := underway(repository, operation); entry != nil {
+		if entry := underway(repository, operation); entry != nil && !listing(operation) {
 			t.word, t.joined = entry.Request, true
 			return t, nil
 		}
@@ -186,6 +186,8 @@ func ask(
 		if !apierrors.IsConflict(err) {
 			break
 		}
+		// Read into the old one, what nobody has written would stay.
+		repository = &resticv1.ResticRepository{}
 		if err := api.Get(ctx, client.ObjectKeyFromObject(old), repository); err != nil {
 			return nil, fmt.Errorf("reading %s %s: %w", kind, old.Name, err)
 		}

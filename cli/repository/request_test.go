@@ -6,6 +6,7 @@ package repository_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"strings"
 	"sync"
 	"testing"
@@ -15,12 +16,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
@@ -397,5 +401,58 @@ func TestRequestsOfTheCommandLine(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 		})
+	}
+}
+
+// TestAListThatRunsIsNotJoined holds that a list has what was there when it was asked for.
+func TestAListThatRunsIsNotJoined(t *testing.T) {
+	repository := shop()
+	repository.Spec.Requests.Snapshots, repository.Status.Served.Snapshots = "mine", "mine"
+	repository.Status.Maintenance = []resticv1.Maintenance{list("mine", resticv1.MaintenanceRunning, "")}
+	world := newCluster(t, repository, agents(3), leader())
+	synctest.Test(t, func(t *testing.T) {
+		got := world.run(t.Context(), "repo", "snapshots", "shop", "--timeout=1s")
+		if word := world.shop().Spec.Requests.Snapshots; word == "mine" || got.code != command.Late {
+			t.Errorf("got %+v, the word is %q", got, word)
+		}
+	})
+}
+
+// TestAConflictAsksForNothing has somebody write to a repository at the same moment. The client of a real API server
+// leaves in an object what the answer does not have.
+func TestAConflictAsksForNothing(t *testing.T) {
+	world := newCluster(t, shop(), agents(3), leader())
+	refused := false
+	world.api = interceptor.NewClient(world.api, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch,
+			opts ...client.PatchOption,
+		) error {
+			if !refused {
+				refused = true
+				return apierrors.NewConflict(schema.GroupResource{Resource: "resticrepositories"}, object.GetName(), nil)
+			}
+			return c.Patch(ctx, object, patch, opts...)
+		},
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object,
+			opts ...client.GetOption,
+		) error {
+			into, isRepository := object.(*resticv1.ResticRepository)
+			if !isRepository {
+				return c.Get(ctx, key, object, opts...)
+			}
+			answer := &resticv1.ResticRepository{}
+			if err := c.Get(ctx, key, answer, opts...); err != nil {
+				return err
+			}
+			content, err := json.Marshal(answer)
+			if err != nil {
+				return err
+			}
+			return json.Unmarshal(content, into)
+		},
+	})
+	got := world.run(t.Context(), "repo", "check", "shop-default-1", "--no-wait")
+	if got.code != command.OK || !strings.Contains(got.out, "check asked for") || world.shop().Spec.Requests.Check == "" {
+		t.Errorf("got %+v, the word is %q", got, world.shop().Spec.Requests.Check)
 	}
 }

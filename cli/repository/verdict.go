@@ -11,9 +11,27 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
+// damageNext is where to read what to do about damage.
+const damageNext = `docs/maintenance.md, "A damaged repository"`
+
+// damaged returns how many repositories are.
+func (f *follower) damaged() int {
+	count := 0
+	for _, t := range f.tracks {
+		if t.result != nil && t.result.Damaged {
+			count++
+		}
+	}
+	return count
+}
+
+func (f *follower) damage() error {
+	return fmt.Errorf("%d of %d repositories are damaged", f.damaged(), len(f.tracks))
+}
+
 // verdict sums up what has ended. Damage outweighs what merely could not be done. Both were told already.
 func (f *follower) verdict() error {
-	failed, unasked, lost, damaged := 0, 0, 0, 0
+	failed, unasked, lost := 0, 0, 0
 	for _, t := range f.tracks {
 		switch {
 		case !t.done:
@@ -22,16 +40,12 @@ func (f *follower) verdict() error {
 		case t.result == nil:
 			lost++
 		case t.result.Damaged:
-			damaged++
 		case t.result.Result != resticv1.MaintenanceSucceeded:
 			failed++
 		}
 	}
-	if damaged > 0 {
-		return &command.Error{
-			Code: command.Bad, Err: fmt.Errorf("%d of %d repositories are damaged", damaged, len(f.tracks)),
-			Next: `docs/maintenance.md, "A damaged repository"`,
-		}
+	if f.damaged() > 0 {
+		return &command.Error{Code: command.Bad, Err: f.damage(), Next: damageNext}
 	}
 	var counts []string
 	for _, part := range []struct {

@@ -20,12 +20,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-const (
-	// veleroName is the name of Velero's Deployment and of its container (velero v1.18.3, pkg/install/deployment.go).
-	veleroName = "velero"
-	// pluginImage is in the name of every image of the plugin.
-	pluginImage = "velero-plugin-for-restic"
-)
+// pluginImage is in the name of every image of the plugin.
+const pluginImage = "velero-plugin-for-restic"
 
 // ask fills in what the cluster knows.
 func (v *viewer) ask(ctx context.Context, told *report) error {
@@ -34,7 +30,7 @@ func (v *viewer) ask(ctx context.Context, told *report) error {
 		return err
 	}
 	server := &appsv1.Deployment{}
-	key := kube.ObjectKey{Namespace: v.env.Namespace(), Name: veleroName}
+	key := kube.ObjectKey{Namespace: v.env.Namespace(), Name: contract.VeleroDeployment}
 	if err := api.Get(ctx, key, server); err == nil {
 		told.Velero, told.Plugin = imagesOf(server)
 	} else if !apierrors.IsNotFound(err) {
@@ -62,7 +58,7 @@ func (v *viewer) ask(ctx context.Context, told *report) error {
 func imagesOf(server *appsv1.Deployment) (velero, plugin *image) {
 	spec := &server.Spec.Template.Spec
 	for i := range spec.Containers {
-		if spec.Containers[i].Name == veleroName {
+		if spec.Containers[i].Name == contract.VeleroDeployment {
 			velero = imageOf(spec.Containers[i].Image)
 		}
 	}
