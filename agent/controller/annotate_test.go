@@ -235,6 +235,20 @@ func boundStorage() []client.Object {
 	return objects
 }
 
+// TestAnnotateKeepsOffLabeledClaims has a rule include a claim that Velero's label leaves out.
+func TestAnnotateKeepsOffLabeledClaims(t *testing.T) {
+	objects := boundStorage()
+	objects[0].SetLabels(map[string]string{contract.LabelExcludeFromBackup: "true"})
+	before := pod("web")
+	before.Annotations, before.Status.Phase = annotations(), corev1.PodRunning
+	w := newWorld(t, append(objects, before)...)
+	w.create(rulesConfigMap("rules", everything))
+	after, _ := annotateWeb(w, annotator(w))
+	if diff := cmp.Diff(annotations(named, "cache", byRule, "cache"), after.Annotations); diff != "" {
+		t.Error("the annotations:", diff)
+	}
+}
+
 func podNow(w *world, object *corev1.Pod) *corev1.Pod {
 	w.t.Helper()
 	found := &corev1.Pod{}

@@ -9,7 +9,6 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -112,14 +111,10 @@ func reduce[T client.Object](strip func(T)) toolscache.TransformFunc {
 	}
 }
 
-// reducePod keeps what says that a pod is the kubelet's besides. No rule can include volumes with the API's content.
+// reducePod drops volumes with the API's content, too, which no rule can include.
 func reducePod(pod *corev1.Pod) {
-	mirror, isMirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
 	inventory.StripPod(pod)
 	inventory.DropContent(pod)
-	if isMirror {
-		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, corev1.MirrorPodAnnotationKey, mirror)
-	}
 }
 
 // reduceVolume drops what volume policies look at, and rules do not.

@@ -24,7 +24,7 @@ func namedByRules(in selection.Input) string {
 	decisions := selection.Decide(in)
 	for i := range in.Pod.Spec.Volumes {
 		volume := &in.Pod.Spec.Volumes[i]
-		if decisions[i].How == selection.HowRule && isFiles(decisions[i].Reason) && isMounted(in.Pod, volume.Name) &&
+		if decisions[i].How == selection.HowRule && mayBeTaken(decisions[i].Reason) && isMounted(in.Pod, volume.Name) &&
 			isLeftByCore(volume) {
 			names = append(names, volume.Name)
 		}
@@ -32,10 +32,12 @@ func namedByRules(in selection.Input) string {
 	return strings.Join(names, ",") // without spaces: Velero's core takes them for a part of the name
 }
 
-// isFiles says whether a volume is of a kind that restic can read, by the reason against it.
-func isFiles(reason selection.Reason) bool {
+// mayBeTaken says whether restic may take a volume at another time, by the reason against it now: what it cannot read, or
+// is not to have, it never does.
+func mayBeTaken(reason selection.Reason) bool {
 	switch reason {
-	case selection.ReasonHostPath, selection.ReasonBlockVolume, selection.ReasonImageVolume:
+	case selection.ReasonHostPath, selection.ReasonBlockVolume, selection.ReasonImageVolume,
+		selection.ReasonDriverContent, selection.ReasonStaticPod, selection.ReasonExcluded:
 		return false
 	default:
 		return true

@@ -5,6 +5,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -144,8 +145,12 @@ func TestRuleWatchTellsOfWhatNobodyReads(t *testing.T) {
 	}
 }
 
-// pages answers a list in pages of one.
-type pages struct{ client.Reader }
+// pages answers a list in pages of one, and fails at the page of a number that is not 0, once.
+type pages struct {
+	client.Reader
+
+	fails *int
+}
 
 func (p pages) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
 	asked := &client.ListOptions{}
@@ -161,6 +166,10 @@ func (p pages) List(ctx context.Context, list client.ObjectList, options ...clie
 		if _, err := fmt.Sscan(asked.Continue, &at); err != nil {
 			return err
 		}
+	}
+	if p.fails != nil && at > 0 && at == *p.fails {
+		*p.fails = 0
+		return errors.New("the server is busy")
 	}
 	page, ok := list.(*corev1.ConfigMapList)
 	if !ok || asked.Limit == 0 {
@@ -181,11 +190,18 @@ func TestRuleWatchLooksAtAllPages(t *testing.T) {
 		configMap.Labels = nil
 		w.create(configMap)
 	}
-	watch := &RuleWatch{Reader: pages{w.client}, Recorder: w.recorder, Metrics: w.metrics, Namespace: velero}
+	fails := 2
+	watch := &RuleWatch{Reader: pages{w.client, &fails}, Recorder: w.recorder, Metrics: w.metrics, Namespace: velero}
+	if err := watch.cycleUnread(t.Context()); err == nil {
+		t.Fatal("a page is missing, and nothing is said")
+	}
+	if events := w.events(); len(events) != 2 {
+		t.Errorf("Events of the first pages are %q", events)
+	}
 	if err := watch.cycleUnread(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if events := w.events(); len(events) != 3 {
-		t.Errorf("Events are %q", events)
+	if events := w.events(); len(events) != 1 {
+		t.Errorf("Events of the last page are %q", events)
 	}
 }

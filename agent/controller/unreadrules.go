@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,8 +19,9 @@ import (
 )
 
 const (
-	// unreadTurns is how many looks at the rules go by from one look at all ConfigMaps to the next: a minute.
-	unreadTurns = 4
+	// unreadTurns is how many looks at the rules go by from one look at all ConfigMaps to the next: five minutes, since
+	// it reads all of them.
+	unreadTurns = 20
 	// unreadPage is how many of them are in memory at a time. The largest has one MiB.
 	unreadPage = 20
 )
@@ -32,6 +34,11 @@ func (w *RuleWatch) cycleUnread(ctx context.Context) error {
 		var list corev1.ConfigMapList
 		if err := w.Reader.List(ctx, &list, client.InNamespace(w.Namespace), client.Limit(unreadPage),
 			client.Continue(next)); err != nil {
+			// The next look is not to tell again what this one has told, nor what it has not come to.
+			kept := map[string]string{}
+			maps.Copy(kept, w.toldUnread)
+			maps.Copy(kept, told)
+			w.toldUnread = kept
 			return fmt.Errorf("listing all ConfigMaps: %w", err)
 		}
 		next = list.Continue

@@ -91,8 +91,10 @@ func makerOf(pod *corev1.Pod, reference metav1.OwnerReference) (kind, name strin
 	return "", ""
 }
 
-// isMinute tells a time in minutes since 1970 from the number of a Job that a person has counted: until 2160 it has
-// eight digits. Before Kubernetes 1.21 it was in seconds, which are ten.
+// isMinute tells a time in minutes since 1970 from other numbers at the end of a Job's name: those that a person has
+// counted, dates such as 20260315, and seconds. It is later than Kubernetes 1.21, which brought minutes, in April 2021,
+// and has eight digits until 2160.
 func isMinute(digits string) bool {
-	return len(digits) >= 8 && strings.Trim(digits, "0123456789") == ""
+	const april2021, length = "26900000", 8
+	return len(digits) == length && strings.Trim(digits, "0123456789") == "" && digits >= april2021
 }

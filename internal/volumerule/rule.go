@@ -63,8 +63,14 @@ func (r *Rules) Match(v Volume) (name string, action Action, found bool) {
 		return "", "", false
 	}
 	for i := range r.rules {
-		if r.rules[i].meets(v) {
-			return r.rules[i].name, r.rules[i].action, true
+		rule := &r.rules[i]
+		switch {
+		case !rule.meets(v), rule.action == Include && !rule.means(v):
+		case !rule.means(v):
+			// What would leave it out keeps it from the rules behind, and is no word against whoever else asks for it.
+			return rule.name, Pass, true
+		default:
+			return rule.name, rule.action, true
 		}
 	}
 	return "", "", false
@@ -81,14 +87,15 @@ func (r *rule) meets(v Volume) bool {
 		(len(r.owners) == 0 || r.meetsOwner(v.Pod))
 }
 
-// meetsType has a rule without types pass over inline CSI volumes that it does not name. As with volumes of Secrets,
-// the content of most comes from elsewhere, such as certificates, and keys that a vault holds: who has all volumes
-// backed up does not mean these.
 func (r *rule) meetsType(v Volume) bool {
-	if len(r.types) > 0 {
-		return slices.ContainsFunc(r.types, func(t volumeType) bool { return t.has(v) })
-	}
-	return v.Volume.CSI == nil || r.action == Pass || r.volumes.matchByName(v.Volume.Name)
+	return len(r.types) == 0 || slices.ContainsFunc(r.types, func(t volumeType) bool { return t.has(v) })
+}
+
+// means says whether the rule is about a volume that meets it. A rule without types is not about inline CSI volumes that
+// it does not name. As with volumes of Secrets, the content of most comes from elsewhere, such as certificates, and keys
+// that a vault holds: who has all volumes backed up does not mean these.
+func (r *rule) means(v Volume) bool {
+	return v.Volume.CSI == nil || r.action == Pass || len(r.types) > 0 || r.volumes.matchByName(v.Volume.Name)
 }
 
 // meetsSize compares the capacity of the volume, or what its claim asks for as long as it has none. What is no claim

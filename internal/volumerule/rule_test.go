@@ -117,27 +117,32 @@ func TestInlineCSI(t *testing.T) {
 	inline.Volume = &corev1.Volume{Name: "certificate", VolumeSource: corev1.VolumeSource{
 		CSI: &corev1.CSIVolumeSource{Driver: "csi.cert-manager.io"},
 	}}
-	for rule, want := range map[string]bool{
-		"action: include": false,
-		"action: exclude": false,
-		"action: include, namespaces: [shop], owners: [{kind: Job}]":   false,
-		"action: include, volumes: ['*']":                              false,
-		"action: include, volumes: ['**']":                             false,
-		"action: include, volumeTypes: [emptyDir]":                     false,
-		"action: include, volumeTypes: [csi, emptyDir]":                true,
-		"action: exclude, volumeTypes: [csi]":                          true,
-		"action: include, volumeTypes: [csi], volumes: ['*']":          true,
-		"action: include, volumeTypes: [csi], namespaces: [other]":     false,
-		"action: include, volumes: [certificate]":                      true,
-		"action: exclude, volumes: ['cert*']":                          true,
-		"action: include, volumes: [certificate], namespaces: [other]": false,
+	const none = volumerule.Action("")
+	for entries, want := range map[string]volumerule.Action{
+		"action: include": none,
+		"action: exclude": volumerule.Pass,
+		"action: exclude, namespaces: [other]":                         none,
+		"action: include, namespaces: [shop], owners: [{kind: Job}]":   none,
+		"action: include, volumes: ['*']":                              none,
+		"action: include, volumes: ['**']":                             none,
+		"action: include, volumeTypes: [emptyDir]":                     none,
+		"action: include, volumeTypes: [csi, emptyDir]":                volumerule.Include,
+		"action: exclude, volumeTypes: [csi]":                          volumerule.Exclude,
+		"action: include, volumeTypes: [csi], volumes: ['*']":          volumerule.Include,
+		"action: include, volumeTypes: [csi], namespaces: [other]":     none,
+		"action: include, volumes: [certificate]":                      volumerule.Include,
+		"action: exclude, volumes: ['cert*']":                          volumerule.Exclude,
+		"action: include, volumes: [certificate], namespaces: [other]": none,
+		// What is left out by a rule about other things is not taken by one behind it.
+		"action: exclude, namespaces: [shop]}, {name: csi, action: include, volumeTypes: [csi]": volumerule.Pass,
+		"action: include, namespaces: [shop]}, {name: csi, action: include, volumeTypes: [csi]": volumerule.Include,
 	} {
-		rules, err := parse(t, volumerule.KeyRules, "rules: [{name: r, "+rule+"}]")
+		rules, err := parse(t, volumerule.KeyRules, "rules: [{name: r, "+entries+"}]")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, got := rules.Match(inline); got != want {
-			t.Errorf("%s: the inline volume meets it: %v, want %v", rule, got, want)
+		if _, got, found := rules.Match(inline); got != want || found != (want != none) {
+			t.Errorf("%s: the inline volume meets %q, want %q", entries, got, want)
 		}
 	}
 	rules, err := parse(t, volumerule.KeyOriginal, "veleroVolumeCfg: {excludeNamespaces: shop, includeVolumeTypes: csi}")
@@ -165,7 +170,9 @@ func TestOwners(t *testing.T) {
 		"a ReplicaSet of another":             {"ReplicaSet", "web-" + hash, "5b", "{kind: Deployment}", false},
 		"a CronJob":                           {"Job", "nightly-29412345", "", "{kind: CronJob}", true},
 		"a CronJob by its name":               {"Job", "nightly-29412345", "", "{kind: CronJob, names: [nightly]}", true},
-		"a CronJob of before 1.21":            {"Job", "nightly-1600000000", "", "{kind: CronJob, names: [nightly]}", true},
+		"a Job named by the second":           {"Job", "migrate-1772900000", "", "{kind: CronJob}", false},
+		"a Job named by the day":              {"Job", "migrate-20260315", "", "{kind: CronJob}", false},
+		"a Job named by day and time":         {"Job", "load-202603151200", "", "{kind: CronJob}", false},
 		"another CronJob":                     {"Job", "nightly-ledger-29412345", "", "{kind: CronJob, names: [nightly]}", false},
 		"a CronJob whose name has a number":   {"Job", "nightly-2-29412345", "", "{kind: CronJob, names: [nightly-2]}", true},
 		"its Job":                             {"Job", "nightly-29412345", "", "{kind: Job, names: ['nightly-*']}", true},

@@ -66,6 +66,7 @@ func (a *annotated) checkConfined(pod *corev1.Pod) {
 		`{"metadata":{"labels":{"more":"x"}}}`:                                                                       "its labels",
 		`{"metadata":{"labels":null}}`:                                                                               "its labels",
 		`{"metadata":{"ownerReferences":null}}`:                                                                      "its ownerReferences",
+		`{"metadata":{"generateName":"other-"}}`:                                                                     "its generateName",
 		`{"metadata":{"finalizers":[]}}`:                                                                             "its finalizers",
 		`{"metadata":{"annotations":{"example.com/note":"goes"}}}`:                                                   "must not change others",
 		`{"metadata":{"annotations":{"example.com/note":null}}}`:                                                     "must not change others",
