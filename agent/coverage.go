@@ -140,7 +140,6 @@ func (t *troubleTeller) tell(ctx context.Context, trouble error) {
 	if trouble == nil || t.told == trouble.Error() {
 		return
 	}
-	t.told = trouble.Error()
 	set := &appsv1.DaemonSet{}
 	key := client.ObjectKey{Namespace: t.namespace, Name: contract.DaemonSetName}
 	if err := t.reader.Get(ctx, key, set); err != nil {
@@ -148,9 +147,10 @@ func (t *troubleTeller) tell(ctx context.Context, trouble error) {
 		return
 	}
 	message := fmt.Sprintf("No state of claims is known, or they may be behind: %s. After an update of the agents "+
-		"apply examples/base/rbac again.", t.told)
+		"apply examples/base/rbac again.", trouble)
 	if len(message) > eventMessageMax {
 		message = strings.ToValidUTF8(message[:eventMessageMax], "")
 	}
 	t.recorder.Event(set, corev1.EventTypeWarning, resticv1.ReasonCoverageDown, message)
+	t.told = trouble.Error()
 }

@@ -32,8 +32,8 @@ func namedByRules(in selection.Input) string {
 	return strings.Join(names, ",") // without spaces: Velero's core takes them for a part of the name
 }
 
-// mayBeTaken says whether restic may take a volume at another time, by the reason against it now: what it cannot read, or
-// is not to have, it never does.
+// mayBeTaken says whether restic may take a volume at another time, by the reason against it now: what it cannot read,
+// or is not to have, it never does.
 func mayBeTaken(reason selection.Reason) bool {
 	switch reason {
 	case selection.ReasonHostPath, selection.ReasonBlockVolume, selection.ReasonImageVolume,

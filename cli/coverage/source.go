@@ -31,8 +31,8 @@ func takeStock(
 	return states, err
 }
 
-// openStock prepares an inventory. Without a time after which a success is stale the agents' holds, so that both say the
-// same.
+// openStock prepares an inventory. Without a time after which a success is stale the agents' holds, so that both say
+// the same.
 func openStock(ctx context.Context, env *command.Environment, staleAfter time.Duration) (*inventory.Inventory, error) {
 	config, err := env.Config()
 	if err != nil {
@@ -59,8 +59,8 @@ type Stock interface {
 }
 
 // Synced opens an inventory, has it look at the whole cluster, calls ask as soon as it has, and stops it. What takes
-// longer than the timeout is an error, with exit code 4 unless there is a cause of its own. An inventory tries again for
-// ever, so that an API server which cannot be reached, or has no Velero, is found out before.
+// longer than the timeout is an error, with exit code 4 unless there is a cause of its own. An inventory tries again
+// for ever, so that an API server which cannot be reached, or has no Velero, is found out before.
 func Synced[S Stock](
 	ctx context.Context, env *command.Environment, timeout time.Duration, open func(context.Context) (S, error),
 	ask func(context.Context, S) error,

@@ -4,8 +4,6 @@
 package coverage
 
 import (
-	"slices"
-
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -83,9 +81,7 @@ type podChoice struct {
 
 // takes says whether the plugin takes the volume of a claim through the pod.
 func (c *podChoice) takes(claim string) bool {
-	return c.cost == nil && slices.ContainsFunc(c.decisions, func(d selection.Decision) bool {
-		return d.Take && d.Claim != nil && d.Claim.Name == claim
-	})
+	return selection.Takes(c.decisions, claim)
 }
 
 func newDecider(g Group) *decider {

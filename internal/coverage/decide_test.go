@@ -410,7 +410,7 @@ func TestDecide(t *testing.T) {
 			}, "LocationUnavailable", "Schedule daily",
 		},
 		"a storage location that Velero has not looked at": {
-			func(s *scene) { s.claim("data"); s.csi(); s.server.StorageLocations[0].Phase = "" }, "LocationUnavailable", "unknown",
+			func(s *scene) { s.claim("data"); s.csi(); s.server.StorageLocations[0].Phase = "" }, "LocationUnavailable", "phase Unknown",
 		},
 		"the default storage location goes before the server's": {
 			func(s *scene) {
@@ -677,8 +677,8 @@ func TestAt(t *testing.T) {
 func TestStale(t *testing.T) {
 	cases := map[string]struct {
 		given   func(s *scene)
-		age     time.Duration // of the last success
-		running []string
+		age     time.Duration            // of the last success
+		running map[string]time.Duration // since when Backups of Schedules are on their way
 		want    coverage.Reason
 	}{
 		"the one that comes more often counts":                 {func(*scene) {}, 5 * 24 * time.Hour, nil, coverage.ReasonStale},
@@ -687,8 +687,10 @@ func TestStale(t *testing.T) {
 		"a Schedule in effect for two runs is":                 {func(s *scene) { s.schedules[0].CreationTimestamp = metav1.NewTime(now.Add(-36 * time.Hour)) }, 5 * 24 * time.Hour, nil, coverage.ReasonStale},
 		"where all are new the expression alone counts":        {func(s *scene) { s.allNew() }, 5 * 24 * time.Hour, nil, coverage.ReasonStale},
 		"the Schedule that comes more often is paused":         {func(s *scene) { s.schedules[0].Spec.Paused = true }, 5 * 24 * time.Hour, nil, ""},
-		"a backup on its way":                                  {func(*scene) {}, 5 * 24 * time.Hour, []string{"daily"}, ""},
-		"a backup on its way of the one that comes less often": {func(*scene) {}, 5 * 24 * time.Hour, []string{"monthly"}, coverage.ReasonStale},
+		"a backup on its way":                                  {func(*scene) {}, 50 * time.Hour, map[string]time.Duration{"daily": 20 * time.Hour}, ""},
+		"runs that were missed before count all the same":      {func(*scene) {}, 5 * 24 * time.Hour, map[string]time.Duration{"daily": 20 * time.Hour}, coverage.ReasonStale},
+		"without the backup it would be stale":                 {func(*scene) {}, 50 * time.Hour, nil, coverage.ReasonStale},
+		"a backup on its way of the one that comes less often": {func(*scene) {}, 50 * time.Hour, map[string]time.Duration{"monthly": 20 * time.Hour}, coverage.ReasonStale},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -700,9 +702,9 @@ func TestStale(t *testing.T) {
 			s.schedules = append(s.schedules, monthly)
 			c.given(s)
 			moment := coverage.NewMoment(now, 0)
-			moment.Running = map[string]bool{}
-			for _, name := range c.running {
-				moment.Running[name] = true
+			moment.Running = map[string]time.Time{}
+			for name, since := range c.running {
+				moment.Running[name] = now.Add(-since)
 			}
 			if state := s.decide(t)["data"].At(moment, coverage.Outcome{Success: now.Add(-c.age)}); state.Reason != c.want {
 				t.Errorf("got %+v, want reason %q", state, c.want)

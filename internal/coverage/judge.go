@@ -5,7 +5,6 @@ package coverage
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -119,17 +118,4 @@ func (d *decider) byNodeAgent(pod Pod, decision selection.Decision, p *Plan) boo
 	}
 	action, found := p.choice.merged.Match(volumepolicy.Volume{PVC: decision.Claim, PV: decision.PV})
 	return decision.Reason == selection.ReasonLeftToVelero || found && action.Type == volumepolicy.ActionFSBackup
-}
-
-// asLabeled returns the claim as it is in the backup if the plugin sets its label. Nobody may count on the plugin
-// taking the label off: it keeps one while rules cannot be read or another backup runs.
-func asLabeled(claim *corev1.PersistentVolumeClaim, labeled bool) *corev1.PersistentVolumeClaim {
-	if !labeled || claim.Labels[contract.LabelClaimed] == "true" {
-		return claim
-	}
-	other := *claim
-	other.Labels = map[string]string{}
-	maps.Copy(other.Labels, claim.Labels)
-	other.Labels[contract.LabelClaimed] = "true"
-	return &other
 }

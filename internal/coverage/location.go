@@ -4,6 +4,7 @@
 package coverage
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -51,17 +52,10 @@ func (s *Server) checkStorage(named string) *refusal {
 			"or name another one in spec.template.storageLocation", name)
 	case s.StorageLocations[i].Phase != velerov1.BackupStorageLocationPhaseAvailable:
 		return refuse(ReasonLocationUnavailable, "BackupStorageLocation %s is not available (phase %s): its "+
-			"status.message says why: `kubectl -n velero describe backupstoragelocation %s`",
-			name, orUnknown(s.StorageLocations[i].Phase), name)
+			"status.message says why: `velero backup-location get %s -o yaml`",
+			name, cmp.Or(s.StorageLocations[i].Phase, "Unknown"), name)
 	}
 	return nil
-}
-
-func orUnknown(phase velerov1.BackupStorageLocationPhase) velerov1.BackupStorageLocationPhase {
-	if phase == "" {
-		return "unknown"
-	}
-	return phase
 }
 
 // snapshotProviders returns the providers whose plugins may snapshot volumes for a backup that names these locations,

@@ -10,15 +10,16 @@ type Moment struct {
 	Now time.Time
 	// StaleAfter is how old a last success may be; 0 for two runs of the Schedule.
 	StaleAfter time.Duration
-	// Running are the names of the Schedules of which a Backup is on its way, so that Velero makes no other.
-	Running map[string]bool
+	// Running has, by the name of a Schedule of which a Backup is on its way, when that was made: until it ends Velero
+	// makes no other.
+	Running map[string]time.Time
 
-	due map[*Plan]time.Time
+	due, bound map[*Plan]time.Time
 }
 
 // NewMoment returns a moment at which no Backup is on its way.
 func NewMoment(now time.Time, staleAfter time.Duration) *Moment {
-	return &Moment{Now: now, StaleAfter: staleAfter, due: map[*Plan]time.Time{}}
+	return &Moment{Now: now, StaleAfter: staleAfter, due: map[*Plan]time.Time{}, bound: map[*Plan]time.Time{}}
 }
 
 // fresh says whether a last success is not stale under a plan.
@@ -26,7 +27,22 @@ func (m *Moment) fresh(p *Plan, success time.Time) bool {
 	if m.StaleAfter > 0 {
 		return m.Now.Sub(success) <= m.StaleAfter
 	}
-	return !success.Before(m.overdue(p)) || m.Running[p.Name]
+	return !success.Before(m.oldest(p))
+}
+
+// oldest returns the time before which a last success is stale under a plan. What was due while a Backup is on its way
+// does not count, and what was due before does.
+func (m *Moment) oldest(p *Plan) time.Time {
+	begun, running := m.Running[p.Name]
+	if !running || !begun.Before(m.Now) {
+		return m.overdue(p)
+	}
+	bound, known := m.bound[p]
+	if !known {
+		bound = p.Timetable.Overdue(begun)
+		m.bound[p] = bound
+	}
+	return bound
 }
 
 // busiest returns the plan that makes backups most often, by which a claim that several take is judged: whoever has a

@@ -70,7 +70,12 @@ func (d *decider) subject(claim *corev1.PersistentVolumeClaim, p *Plan) *subject
 		labeled = labeled || choice.labels[claim.Name]
 		s.taken = s.taken || choice.takes(claim.Name)
 	}
-	s.claim = asLabeled(claim, labeled)
+	// Nobody may count on the plugin taking the label off: it keeps one while rules cannot be read or another backup
+	// runs.
+	s.claim = claim
+	if labeled {
+		s.claim = selection.Labeled(claim)
+	}
 	return s
 }
 

@@ -76,12 +76,15 @@ func onItsWay(phase velerov1.BackupPhase) bool {
 	}
 }
 
-// running returns the names of the Schedules of which a Backup is on its way.
-func (b backups) running(now time.Time) map[string]bool {
-	schedules := map[string]bool{}
+// running returns since when a Backup of a Schedule is on its way, by the Schedule's name.
+func (b backups) running(now time.Time) map[string]time.Time {
+	schedules := map[string]time.Time{}
 	for _, one := range b {
-		if one.schedule != "" && now.Sub(one.created) < patience {
-			schedules[one.schedule] = true
+		if one.schedule == "" || now.Sub(one.created) >= patience {
+			continue
+		}
+		if other, is := schedules[one.schedule]; !is || one.created.Before(other) {
+			schedules[one.schedule] = one.created
 		}
 	}
 	return schedules

@@ -190,7 +190,7 @@ func (c *configuration) readRules() {
 	c.rules, c.rulesError = volumerule.Parse(used)
 }
 
-// serverChanged takes what is known of Velero's server, and says whether that is new.
+// serverChanged takes what is known of Velero's server, and has all decided anew only if that is new.
 func (c *configuration) serverChanged(server *coverage.Server) {
 	if c.server != nil && reflect.DeepEqual(c.server, server) {
 		return

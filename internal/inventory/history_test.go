@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -185,9 +186,13 @@ func TestRunning(t *testing.T) {
 		enter("young", "daily", time.Hour)
 		enter("old", "weekly", 25*time.Hour)
 		enter("manual", "", time.Hour)
-		got := b.running(noon)
-		if got["daily"] != want || got["weekly"] || got[""] {
-			t.Errorf("phase %q: %v", phase, got)
+		enter("younger", "daily", time.Minute)
+		expected := map[string]time.Time{}
+		if want {
+			expected["daily"] = noon.Add(-time.Hour)
+		}
+		if diff := cmp.Diff(expected, b.running(noon)); diff != "" {
+			t.Errorf("phase %q (-want +got): %s", phase, diff)
 		}
 	}
 }

@@ -207,10 +207,11 @@ func (i *Inventory) next() (coverage.Group, []*coverage.Plan, bool) {
 		return coverage.Group{}, nil, false
 	}
 	for key := range i.world.dirty {
-		if i.world.claim(key) == nil {
-			delete(i.verdicts, key)
+		group, gone := i.world.group(key)
+		for _, name := range gone {
+			delete(i.verdicts, client.ObjectKey{Namespace: key.Namespace, Name: name})
 		}
-		return i.world.group(key), i.configuration.order, true
+		return group, i.configuration.order, true
 	}
 	i.synced = true
 	return coverage.Group{}, nil, false

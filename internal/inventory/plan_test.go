@@ -73,3 +73,36 @@ func TestPlanSaysWhyAPodIsOutside(t *testing.T) {
 		})
 	}
 }
+
+// TestVerdictsGoWithTheirClaims deletes one of two claims that a pod which has ended goes on naming.
+func TestVerdictsGoWithTheirClaims(t *testing.T) {
+	for range 20 { // which of the two is looked at first is a map's choice
+		i, err := New(&rest.Config{}, Options{Namespace: "velero", Log: logr.Discard()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.configuration.server = &coverage.Server{}
+		for _, filled := range i.filled {
+			*filled = true
+		}
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "foo", Name: "job"}}
+		for _, name := range []string{"a", "b"} {
+			pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
+				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name},
+			}})
+			i.world.claimChanged(nil, &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "foo", Name: name}})
+		}
+		i.world.podChanged(nil, pod)
+		for i.decideNext() {
+		}
+		if len(i.verdicts) != 2 {
+			t.Fatalf("there are %d verdicts", len(i.verdicts))
+		}
+		i.world.claimChanged(i.world.spaces["foo"].claims["b"], nil)
+		for i.decideNext() {
+		}
+		if len(i.verdicts) != 1 {
+			t.Fatalf("there are %d verdicts for one claim", len(i.verdicts))
+		}
+	}
+}

@@ -249,18 +249,21 @@ func (w *world) nodeChanged(before, after *metav1.PartialObjectMetadata) {
 	w.touchNode(after.Name)
 }
 
-// group returns a claim with all that hangs together with it, and takes it all from the claims to look at.
-func (w *world) group(first client.ObjectKey) coverage.Group {
-	g := coverage.Group{Namespace: first.Namespace, Volumes: map[string]*corev1.PersistentVolume{}}
+// group returns a claim with all that hangs together with it, and takes it all from the claims to look at. Gone are
+// those names among them that no claim has.
+func (w *world) group(first client.ObjectKey) (g coverage.Group, gone []string) {
+	g = coverage.Group{Namespace: first.Namespace, Volumes: map[string]*corev1.PersistentVolume{}}
 	delete(w.dirty, first)
 	s := w.spaces[first.Namespace]
 	if s == nil {
-		return g
+		return g, []string{first.Name}
 	}
 	g.Labels = s.labels
 	claims, pods := map[string]bool{first.Name: true}, map[string]bool{}
 	for queue := []string{first.Name}; len(queue) > 0; queue = queue[1:] {
-		w.addClaim(&g, s, queue[0])
+		if !w.addClaim(&g, s, queue[0]) {
+			gone = append(gone, queue[0])
+		}
 		for name := range s.users[queue[0]] {
 			if pods[name] {
 				continue
@@ -277,14 +280,17 @@ func (w *world) group(first client.ObjectKey) coverage.Group {
 	}
 	// What is told must not depend on the order of a map.
 	slices.SortFunc(g.Pods, func(a, b coverage.Pod) int { return strings.Compare(a.Name, b.Name) })
-	return g
+	return g, gone
 }
 
-func (w *world) addClaim(g *coverage.Group, s *space, name string) {
+// addClaim says whether there is a claim of that name.
+func (w *world) addClaim(g *coverage.Group, s *space, name string) bool {
 	delete(w.dirty, client.ObjectKey{Namespace: g.Namespace, Name: name})
-	if claim := s.claims[name]; claim != nil {
+	claim := s.claims[name]
+	if claim != nil {
 		w.include(g, claim)
 	}
+	return claim != nil
 }
 
 // include adds a claim to a group, with what it is bound to.

@@ -4,6 +4,7 @@
 package selection
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -61,9 +62,10 @@ func first(s subject, checks ...func(subject) refusal) refusal {
 	return refusal{}
 }
 
-// unable says why restic could not take the volume, whoever asked for it.
+// unable says why restic could not take the volume of a claim, whoever asked for it. With nothing behind the claim
+// there is no snapshot to be had either.
 func (d *decider) unable(s subject) refusal {
-	return first(s, d.checkKind, d.checkExcluded, d.checkClaim, d.checkPod, d.checkMounted)
+	return first(s, d.checkKind, d.checkExcluded, d.checkPod, d.checkMounted)
 }
 
 func (d *decider) notAsked(s subject) refusal {
@@ -175,7 +177,7 @@ func (d *decider) checkCoreFails(s subject) refusal {
 	r := d.checkClaim(s)
 	r.costsPod = true
 	r.message += "; Velero leaves the whole pod out of the backup for its sake"
-	if s.claim != nil {
+	if s.claim != nil && s.claim.Status.Phase != corev1.ClaimBound {
 		r.message += ", unless the backup's volume policies have an entry for such claims: conditions {pvcPhase: " +
 			"[Pending, Lost]} and action {type: custom}, as those of ConfigMap " + basePolicy
 	}
@@ -266,7 +268,7 @@ func (d *decider) checkClaim(s subject) refusal {
 	case s.claim.Status.Phase != corev1.ClaimBound || s.claim.Spec.VolumeName == "":
 		return refuse(ReasonClaimNotBound, "%s cannot be backed up: its claim is bound to no volume (phase %s): "+
 			"see `kubectl -n %s describe pvc %s`",
-			d.name(s), orUnknown(s.claim.Status.Phase), d.Pod.Namespace, s.claimName)
+			d.name(s), cmp.Or(s.claim.Status.Phase, "Unknown"), d.Pod.Namespace, s.claimName)
 	case s.pv == nil:
 		return refuse(ReasonVolumeNotFound, "%s cannot be backed up: PersistentVolume %s, to which its claim is "+
 			"bound, does not exist", d.name(s), s.claim.Spec.VolumeName)
@@ -301,20 +303,13 @@ func (d *decider) checkPod(s subject) refusal {
 func (d *decider) notRunning() string {
 	switch phase := d.Pod.Status.Phase; {
 	case phase != corev1.PodRunning:
-		return fmt.Sprintf("the pod is not running (phase %s)", orUnknown(phase))
+		return fmt.Sprintf("the pod is not running (phase %s)", cmp.Or(phase, "Unknown"))
 	case d.Pod.Spec.NodeName == "":
 		return "the pod is on no node (spec.nodeName is empty)"
 	case d.Pod.DeletionTimestamp != nil:
 		return "the pod is being deleted"
 	}
 	return ""
-}
-
-func orUnknown[T ~string](phase T) T {
-	if phase == "" {
-		return "Unknown"
-	}
-	return phase
 }
 
 // checkMounted looks at init containers too: the kubelet mounts what they name for as long as the pod lives.

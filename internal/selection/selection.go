@@ -135,6 +135,17 @@ func Decide(in Input) []Decision {
 	return append(decisions, d.misnamed()...)
 }
 
+// Takes says whether a backup has the data of a claim, by the decisions about one pod: its volume is taken, and the pod
+// itself is in the backup, without which nobody would know what was.
+func Takes(decisions []Decision, claim string) bool {
+	if slices.ContainsFunc(decisions, func(d Decision) bool { return d.CostsPod }) {
+		return false
+	}
+	return slices.ContainsFunc(decisions, func(d Decision) bool {
+		return d.Take && d.Claim != nil && d.Claim.Name == claim
+	})
+}
+
 // ClaimsToLabel returns the claims of the pod that must carry contract.LabelClaimed for Velero's core to leave them
 // to this project, whether they do already or not, in the order of the pod's volumes. These are the claims that are
 // asked for, which no policy leaves out or gives to somebody else, and which a policy matches by the label. They

@@ -89,7 +89,7 @@ func (d *decider) subject(volume *corev1.Volume) subject {
 	s.how = d.how(s)
 	s.needsLabel = d.needsLabel(s)
 	if s.needsLabel && d.AssumeClaimed {
-		s.core = d.matchPod(s, withLabel(s.claim))
+		s.core = d.matchPod(s, Labeled(s.claim))
 	}
 	return s
 }
@@ -174,7 +174,7 @@ func (d *decider) needsLabel(s subject) bool {
 		return false
 	}
 	return !d.matchClaim(s, withoutLabel(s.claim)).is(volumepolicy.ActionCustom) &&
-		d.matchClaim(s, withLabel(s.claim)).is(volumepolicy.ActionCustom)
+		d.matchClaim(s, Labeled(s.claim)).is(volumepolicy.ActionCustom)
 }
 
 // coreMistakes says whether core, which knows no rules, would take a volume that is left out: by a rule, or by a person
@@ -189,7 +189,8 @@ func labelled(claim *corev1.PersistentVolumeClaim) bool {
 	return claim != nil && claim.Labels[contract.LabelClaimed] == labelTrue
 }
 
-func withLabel(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
+// Labeled returns the claim as it is once the plugin has put contract.LabelClaimed on it.
+func Labeled(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
 	if claim == nil || labelled(claim) {
 		return claim
 	}

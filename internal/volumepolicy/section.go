@@ -54,11 +54,6 @@ func (s Sections) FilterNamespace(name string) bool {
 	})
 }
 
-// resourceFilter is as much of a filter policy as matters here.
-type resourceFilter struct {
-	Kinds []string `yaml:"kinds"`
-}
-
 func parseSections(content map[string]yaml.Node) (Sections, error) {
 	var s Sections
 	for _, name := range slices.Sorted(maps.Keys(content)) {
@@ -112,28 +107,35 @@ func checkLists(included, excluded []string) error {
 }
 
 func (s *Sections) setNamespaces(node *yaml.Node) error {
-	var policies []struct {
-		Namespaces []string `yaml:"namespaces"`
+	var policies []namespacedFilter
+	if err := recode(node, &policies); err != nil {
+		return err
 	}
-	if err := node.Decode(&policies); err != nil {
-		return fmt.Errorf("decoding: %w", err)
-	}
-	for _, policy := range policies {
+	for i, policy := range policies {
+		if len(policy.Namespaces) == 0 {
+			return fmt.Errorf("[%d]: it must name namespaces", i)
+		}
+		for _, name := range policy.Namespaces {
+			if slices.Contains(s.namespaces, name) {
+				return fmt.Errorf("[%d]: namespace %s is there twice", i, name)
+			}
+			s.namespaces = append(s.namespaces, name)
+		}
+		if err := checkFilters(policy.Filters, true); err != nil {
+			return fmt.Errorf("[%d]: %w", i, err)
+		}
 		s.Filtered = true
-		s.namespaces = append(s.namespaces, policy.Namespaces...)
 	}
 	return nil
 }
 
 func (s *Sections) setClusterScoped(node *yaml.Node) error {
-	var policy *struct {
-		Filters []resourceFilter `yaml:"resourceFilters"`
+	var policy *clusterScopedFilter
+	if err := recode(node, &policy); err != nil || policy == nil {
+		return err
 	}
-	if err := node.Decode(&policy); err != nil {
-		return fmt.Errorf("decoding: %w", err)
-	}
-	if policy == nil {
-		return nil
+	if err := checkFilters(policy.Filters, false); err != nil {
+		return err
 	}
 	s.Filtered = true
 	for _, filter := range policy.Filters {

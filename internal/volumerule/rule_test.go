@@ -119,9 +119,9 @@ func TestInlineCSI(t *testing.T) {
 	}}
 	const none = volumerule.Action("")
 	for entries, want := range map[string]volumerule.Action{
-		"action: include": none,
-		"action: exclude": volumerule.Pass,
-		"action: exclude, namespaces: [other]":                         none,
+		"action: include":                      none,
+		"action: exclude":                      volumerule.Pass,
+		"action: exclude, namespaces: [other]": none,
 		"action: include, namespaces: [shop], owners: [{kind: Job}]":   none,
 		"action: include, volumes: ['*']":                              none,
 		"action: include, volumes: ['**']":                             none,

@@ -13,6 +13,7 @@ import (
 	logtest "github.com/sirupsen/logrus/hooks/test"
 	itemblockaction "github.com/vmware-tanzu/velero/pkg/plugin/velero/itemblockaction/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -36,6 +37,16 @@ func TestGetRelatedItems(t *testing.T) {
 		return pod
 	}
 	other := func() *corev1.Pod { return clustertest.Pod("other", [2]string{"x", "data"}) }
+	ended := func() *corev1.Pod {
+		pod := other()
+		pod.Annotations, pod.Status.Phase = nil, corev1.PodSucceeded
+		return pod
+	}
+	windows := func() *corev1.Node {
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+			Name: clustertest.Node, Labels: map[string]string{corev1.LabelOSStable: "windows"},
+		}}
+	}
 	running := clustertest.Backup()
 	running.Name, running.UID = "hourly", "another"
 	for name, test := range map[string]struct {
@@ -55,6 +66,9 @@ func TestGetRelatedItems(t *testing.T) {
 		"a claim whose pod asks keeps it":               {labels: claimed(), others: []client.Object{asks()}, want: "true"},
 		"a claim without label and pod stays as it is":  {},
 		"a claim that a rule includes gets the label":   {item: asksNot(), others: []client.Object{rules("include")}, want: "true"},
+		"not where restic does not run":                 {item: asksNot(), others: []client.Object{rules("include"), windows()}},
+		"nor for a pod that has ended":                  {item: ended(), others: []client.Object{rules("include")}},
+		"but for another pod of the claim that runs":    {item: ended(), labels: claimed(), others: []client.Object{rules("include"), asksNot()}, want: "true"},
 		"a claim that a rule includes keeps it":         {labels: claimed(), others: []client.Object{rules("include"), asksNot()}, want: "true"},
 		"a claim that a rule excludes loses it":         {item: asksNot(), labels: claimed(), others: []client.Object{rules("exclude")}, warns: "app/data"},
 		"a claim that a person names keeps it":          {item: asks(), labels: claimed(), others: []client.Object{rules("exclude")}, want: "true"},

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -68,6 +69,17 @@ func TestBackup(t *testing.T) {
 		"a claim that a rule selects, where no policy knows the label": {
 			pod: pod(func(p *corev1.Pod) { p.Annotations = nil }), want: true,
 			others: []client.Object{noPolicy(), clustertest.Rules("r", "rules: [{name: all, action: include}]")},
+		},
+		"a claim whose pod is left out for another volume's sake": {
+			labels: claimed(), want: false,
+			pod: pod(func(p *corev1.Pod) {
+				p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "inline", VolumeSource: corev1.VolumeSource{
+					CSI: &corev1.CSIVolumeSource{Driver: "inline.example.com"},
+				}})
+				p.Spec.Containers[0].VolumeMounts = append(p.Spec.Containers[0].VolumeMounts,
+					corev1.VolumeMount{Name: "inline", MountPath: "/inline"})
+				p.Annotations[contract.AnnotationVolumesToBackup] += ",inline"
+			}),
 		},
 		"a claim that is taken":                                {labels: claimed(), pod: pod(nil), want: true},
 		"a claim that is Velero's, although it is asked for":   {pod: pod(nil)},
@@ -127,6 +139,26 @@ func TestBackupWithoutSnapshots(t *testing.T) {
 		annotations := (&unstructured.Unstructured{Object: got.UnstructuredContent()}).GetAnnotations()
 		if _, skipped := annotations[velerov1.SkipFromBackupAnnotation]; skipped != want {
 			t.Errorf("%T %s is left out: %t, want %t", item, item.GetName(), skipped, want)
+		}
+	}
+}
+
+// TestBackupOfOtherNamespaces has a backup of another namespace come upon the volume of a claim that carries the label for
+// a backup of its own.
+func TestBackupOfOtherNamespaces(t *testing.T) {
+	claim, volume := clustertest.Claim("data", claimed())
+	c := clustertest.New(t, interceptor.Funcs{}, clustertest.Policy(), claim, volume,
+		clustertest.Pod("web", [2]string{"data-volume", "data"}))
+	for included, want := range map[string]bool{"app": true, "a*": true, "other": false} {
+		backup := clustertest.Backup()
+		backup.UID, backup.Spec.IncludedNamespaces = types.UID(included), []string{included}
+		item, _, _, _, err := NewBackupAction(logrus.New(), c).Execute(clustertest.Unstructured(t, volume), backup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		annotations := (&unstructured.Unstructured{Object: item.UnstructuredContent()}).GetAnnotations()
+		if _, marked := annotations[contract.AnnotationReprovision]; marked != want {
+			t.Errorf("in a backup of %s the volume is marked: %t, want %t", included, marked, want)
 		}
 	}
 }

@@ -37,7 +37,8 @@ type Cluster struct {
 	// Now tells the time.
 	Now func() time.Time
 
-	rules rulesOf
+	rules   rulesOf
+	answers answers
 }
 
 // Scheme returns the kinds that the actions read and write.

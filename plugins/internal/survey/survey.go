@@ -6,6 +6,7 @@
 package survey
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -93,7 +94,8 @@ func (s *Survey) Decide(pod *corev1.Pod) ([]selection.Decision, error) {
 	return selection.Decide(in), nil
 }
 
-// Input returns what is known of a pod, without its node, on which no claim's label depends.
+// Input returns what is known of a pod, without what the decision about a claim's label does not depend on: of its node
+// the operating system alone, where rules may ask for what cannot be taken there.
 func (s *Survey) Input(pod *corev1.Pod) (selection.Input, error) {
 	in := selection.Input{
 		Pod:            pod,
@@ -113,6 +115,11 @@ func (s *Survey) Input(pod *corev1.Pod) (selection.Input, error) {
 		}
 	}
 	s.addRules(&in)
+	if in.Rules != nil {
+		if err := s.addSystem(&in); err != nil {
+			return selection.Input{}, err
+		}
+	}
 	return in, nil
 }
 
@@ -171,8 +178,17 @@ func (s *Survey) addNode(in *selection.Input) error {
 		return err
 	}
 	in.NodeAgent = nodeAgent
+	return s.addSystem(in)
+}
+
+// addSystem reads the operating system of the pod's node, unless it is known.
+func (s *Survey) addSystem(in *selection.Input) error {
+	name := in.Pod.Spec.NodeName
+	if name == "" || in.NodeOS != "" {
+		return nil
+	}
 	var node corev1.Node
-	err = s.cluster.Get("", name, &node)
+	err := s.cluster.Get("", name, &node)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("reading node %s: %w", name, err)
 	}
@@ -204,25 +220,35 @@ func (s *Survey) Users(claim *corev1.PersistentVolumeClaim) ([]corev1.Pod, error
 // Labels says whether any pod in the backup needs a claim that carries contract.LabelClaimed to carry it further, or
 // may need it for the sake of rules that cannot be read.
 func (s *Survey) Labels(claim *corev1.PersistentVolumeClaim) (bool, error) {
-	return s.anyUser(claim, func(pod *corev1.Pod) (bool, error) {
-		in, err := s.Input(pod)
-		return err == nil && !slices.ContainsFunc(selection.ClaimsToRelease(in),
-			func(c *corev1.PersistentVolumeClaim) bool { return c.Name == claim.Name }), err
+	return s.cluster.Once(s.backup.UID, "labels "+string(claim.UID), func() (bool, error) {
+		return s.anyUser(claim, func(pod *corev1.Pod) (bool, error) {
+			in, err := s.Input(pod)
+			return err == nil && !slices.ContainsFunc(selection.ClaimsToRelease(in),
+				func(c *corev1.PersistentVolumeClaim) bool { return c.Name == claim.Name }), err
+		})
 	})
 }
 
 // Takes says whether the content of the claim goes into this backup with restic, through any pod. What keeps Velero's
 // core from it is contract.LabelClaimed as it stands in the API server; without it only a volume policy of the backup
-// or a rule can have it taken, and nobody is asked where there are none.
+// or a rule can have it taken, and nobody is asked where there are none. Of a namespace that is not in the backup it
+// takes nothing, though it may have PersistentVolumes of it.
 func (s *Survey) Takes(claim *corev1.PersistentVolumeClaim) (bool, error) {
 	if claim.Labels[contract.LabelClaimed] != "true" && !s.takesUnlabelled() {
 		return false, nil
 	}
-	return s.anyUser(claim, func(pod *corev1.Pod) (bool, error) {
-		decisions, err := s.Decide(pod)
-		return err == nil && slices.ContainsFunc(decisions, func(d selection.Decision) bool {
-			return d.Take && d.Claim != nil && d.Claim.Name == claim.Name
-		}), err
+	// A spec that cannot be read is none that Velero backs up by.
+	if reach, err := scope.New(s.spec); err == nil && reach.Namespace(claim.Namespace, nil) != scope.In {
+		return false, nil
+	}
+	return s.cluster.Once(s.backup.UID, "takes "+string(claim.UID), func() (bool, error) {
+		return s.anyUser(claim, func(pod *corev1.Pod) (bool, error) {
+			if pod.Status.Phase != corev1.PodRunning {
+				return false, nil // selection would say so, after three requests
+			}
+			decisions, err := s.Decide(pod)
+			return err == nil && selection.Takes(decisions, claim.Name), err
+		})
 	})
 }
 
@@ -234,17 +260,26 @@ func (s *Survey) takesUnlabelled() bool {
 	return err == nil && rules.Rules != nil
 }
 
+// anyUser asks about the pods that use the claim, first about those that run: most likely one of them answers yes.
 func (s *Survey) anyUser(claim *corev1.PersistentVolumeClaim, asks func(*corev1.Pod) (bool, error)) (bool, error) {
 	pods, err := s.Users(claim)
 	if err != nil {
 		return false, err
 	}
+	slices.SortStableFunc(pods, func(a, b corev1.Pod) int { return cmp.Compare(waits(&a), waits(&b)) })
 	for i := range pods {
 		if yes, err := asks(&pods[i]); yes || err != nil {
 			return yes, err
 		}
 	}
 	return false, nil
+}
+
+func waits(pod *corev1.Pod) int {
+	if pod.Status.Phase == corev1.PodRunning {
+		return 0
+	}
+	return 1
 }
 
 // OthersRunning says whether another backup is being taken, which may need the labels that this one does not.
