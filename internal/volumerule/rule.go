@@ -92,8 +92,8 @@ func (r *rule) meetsType(v Volume) bool {
 }
 
 // means says whether the rule is about a volume that meets it. A rule without types is not about inline CSI volumes
-// that it does not name. As with volumes of Secrets, the content of most comes from elsewhere, such as certificates, and
-// keys that a vault holds: who has all volumes backed up does not mean these.
+// that it does not name. As with volumes of Secrets, the content of most comes from elsewhere, such as certificates,
+// and keys that a vault holds: who has all volumes backed up does not mean these.
 func (r *rule) means(v Volume) bool {
 	return v.Volume.CSI == nil || r.action == Pass || len(r.types) > 0 || r.volumes.matchByName(v.Volume.Name)
 }
