@@ -60,8 +60,9 @@ func (f *feed) run(ctx context.Context, c client.WithWatch, trouble *trouble) {
 // page lists one page and makes its objects small at once, so that never more than a page is in memory whole.
 func (f *feed) page(ctx context.Context, c client.Reader, options metav1.ListOptions) (runtime.Object, error) {
 	// With version 0 the API server's cache would answer with everything at once. With that of the last object, and a
-	// limit, the answer is as of that version to the letter: a watch that begins there is refused as too old again and
-	// again, until etcd has compacted it away (Kubernetes v1.36.3, apiserver, pkg/storage/interfaces.go, ValidateListOptions).
+	// limit, the answer is as of that version to the letter (Kubernetes v1.36.3, apiserver, pkg/storage/interfaces.go,
+	// ValidateListOptions): a watch that begins there is refused as too old again and again, until etcd has compacted
+	// it away.
 	options.ResourceVersion, options.ResourceVersionMatch = "", ""
 	list := copyOf(f.list)
 	if err := c.List(ctx, list, &client.ListOptions{
