@@ -140,6 +140,10 @@ func TestBackupWithoutSnapshots(t *testing.T) {
 		if _, skipped := annotations[velerov1.SkipFromBackupAnnotation]; skipped != want {
 			t.Errorf("%T %s is left out: %t, want %t", item, item.GetName(), skipped, want)
 		}
+		name, _, _ := unstructured.NestedString(got.UnstructuredContent(), "spec", "volumeName")
+		if _, isClaim := item.(*corev1.PersistentVolumeClaim); isClaim && (name == "") != (item.GetName() == "data") {
+			t.Errorf("claim %s is in the backup with volume %q", item.GetName(), name)
+		}
 	}
 }
 
@@ -200,6 +204,7 @@ func TestRestore(t *testing.T) {
 	live, _ := clustertest.Claim("data", claimed())
 	for name, test := range map[string]struct {
 		annotations map[string]string
+		nameless    bool // as in a backup that has no volumes
 		mapping     map[string]string
 		objects     []client.Object
 		volumeName  string
@@ -211,6 +216,10 @@ func TestRestore(t *testing.T) {
 		"one that exists stays, with its label": {
 			annotations: marked, objects: []client.Object{live}, volumeName: "pv-data", want: binding, label: "true",
 		},
+		"one that exists keeps its volume, though the backup has none": {
+			annotations: marked, nameless: true, objects: []client.Object{live}, volumeName: "pv-data", want: binding, label: "true",
+		},
+		"one without a volume is unbound all the same": {annotations: marked, nameless: true, want: map[string]string{"keep": "me"}},
 		"one that exists in the namespace that it is mapped from is unbound": {
 			annotations: marked, objects: []client.Object{live}, mapping: map[string]string{"app": "copy"},
 			want: map[string]string{"keep": "me"},
@@ -219,6 +228,9 @@ func TestRestore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			claim, _ := clustertest.Claim("data", nil)
 			claim.Annotations = test.annotations
+			if test.nameless {
+				claim.Spec.VolumeName = ""
+			}
 			item := clustertest.Unstructured(t, claim)
 			var action riav2.RestoreItemAction = NewRestoreAction(logrus.New(),
 				clustertest.New(t, interceptor.Funcs{}, test.objects...))

@@ -41,8 +41,9 @@ func (a *BackupAction) AppliesTo() (velero.ResourceSelector, error) {
 
 // Execute marks the backup's copy of a claim or volume whose content is taken with restic, and takes the marks of
 // earlier backups off it. A volume that Velero could make a snapshot of stays out of the backup, so that it makes none:
-// it would be a second copy, and a restore would make a disk of it that nobody uses. The error keeps the item out of
-// the backup: unmarked, it could not be restored.
+// it would be a second copy, and a restore would make a disk of it that nobody uses. Its claim is then in the backup
+// without the volume's name, for which Velero would look at a restore, and warn. The error keeps the item out of the
+// backup: unmarked, it could not be restored.
 func (a *BackupAction) Execute(item runtime.Unstructured, backup *velerov1.Backup) (
 	runtime.Unstructured, []velero.ResourceIdentifier, string, []velero.ResourceIdentifier, error,
 ) {
@@ -62,12 +63,23 @@ func (a *BackupAction) Execute(item runtime.Unstructured, backup *velerov1.Backu
 			annotations = map[string]string{}
 		}
 		annotations[contract.AnnotationReprovision] = backup.Name
-		if copied.GetKind() == kindVolume && snapshots(backup) {
-			annotations[velerov1.SkipFromBackupAnnotation] = backup.Name
-		}
 		copied.SetAnnotations(annotations)
+		if snapshots(backup) {
+			leaveOut(copied)
+		}
 	}
 	return copied, nil, "", nil, nil
+}
+
+// leaveOut keeps a volume out of the backup, and the volume's name out of its claim.
+func leaveOut(item *unstructured.Unstructured) {
+	if item.GetKind() == kindClaim {
+		unstructured.RemoveNestedField(item.Object, "spec", "volumeName")
+		return
+	}
+	annotations := item.GetAnnotations()
+	annotations[velerov1.SkipFromBackupAnnotation] = "true"
+	item.SetAnnotations(annotations)
 }
 
 // snapshots says whether Velero's core could make snapshots of PersistentVolumes. It asks volume policies without the

@@ -83,7 +83,7 @@ func ephemeral(claim *unstructured.Unstructured) bool {
 
 // claim prepares a claim for the namespace that it is restored into, and says whether it gets a fresh volume. One that
 // is there already keeps its binding: Velero compares it with what is restored, and may change it to that. For the same
-// reason it keeps its label.
+// reason it keeps its label, and the name of its volume where the backup has none.
 func (a *RestoreAction) claim(item *unstructured.Unstructured, namespace string, marked bool) (fresh bool, err error) {
 	var live corev1.PersistentVolumeClaim
 	err = a.cluster.Get(namespace, item.GetName(), &live)
@@ -92,20 +92,32 @@ func (a *RestoreAction) claim(item *unstructured.Unstructured, namespace string,
 			namespace, item.GetName(), err)
 	}
 	if err == nil {
-		if value, labeled := live.Labels[contract.LabelClaimed]; labeled {
-			labels := item.GetLabels()
-			if labels == nil {
-				labels = map[string]string{}
-			}
-			labels[contract.LabelClaimed] = value
-			item.SetLabels(labels)
-		}
-		return false, nil
+		return false, keep(item, &live)
 	}
 	if marked {
 		unbind(item)
 	}
 	return marked, nil
+}
+
+// keep gives the claim what the live one has.
+func keep(item *unstructured.Unstructured, live *corev1.PersistentVolumeClaim) error {
+	if value, labeled := live.Labels[contract.LabelClaimed]; labeled {
+		labels := item.GetLabels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[contract.LabelClaimed] = value
+		item.SetLabels(labels)
+	}
+	name, _, _ := unstructured.NestedString(item.Object, "spec", "volumeName")
+	if name != "" || live.Spec.VolumeName == "" {
+		return nil
+	}
+	if err := unstructured.SetNestedField(item.Object, live.Spec.VolumeName, "spec", "volumeName"); err != nil {
+		return fmt.Errorf("setting the volume of PersistentVolumeClaim %s/%s: %w", live.Namespace, live.Name, err)
+	}
+	return nil
 }
 
 // unbind takes from a claim what binds it to a volume, or to the node on which that was made.
