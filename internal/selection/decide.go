@@ -83,15 +83,6 @@ func (d *decider) notAsked(s subject) refusal {
 	return r
 }
 
-// checkCorePasses says why Velero's core passes over a volume that is its own to take (velero v1.18.3,
-// pkg/podvolume/backupper.go, BackupPodVolumes). It does not look at init containers.
-func (d *decider) checkCorePasses(s subject) refusal {
-	if !d.coreTakes(s) || d.notRunning() != "" {
-		return refusal{}
-	}
-	return first(s, d.checkKind, func(s subject) refusal { return d.checkMountedIn(s, d.Pod.Spec.Containers) })
-}
-
 // leftOut says why nothing asks for the volume.
 func (d *decider) leftOut(s subject) refusal {
 	reason := structural(s.volume)
@@ -113,75 +104,6 @@ func (d *decider) leftOut(s subject) refusal {
 			s.rule)
 	}
 	return refuse(ReasonNotAsked, "%s: nothing asks for its backup", d.name(s))
-}
-
-// excludedForUsOnly is about a volume that is left out and that Velero's core takes all the same: since it does not
-// know rules, or by a name with space around it in the annotation that excludes volumes. What a rule leaves out in a
-// pod that does not run costs nothing, as Velero backs no volume of it up.
-func (d *decider) excludedForUsOnly(s subject) refusal {
-	why := "since it takes spaces for a part of the name"
-	remedy := fmt.Sprintf("write the names in annotation %s without space between them",
-		contract.AnnotationVolumesToExclude)
-	if s.ruledOut() || !d.DefaultVolumes {
-		if d.notRunning() != "" {
-			return refusal{}
-		}
-		why, remedy = d.mistake(s)
-	}
-	if d.NodeAgent || d.notRunning() != "" {
-		r := refuse(ReasonLeftToVelero, "%s is excluded, and Velero's node-agent backs it up all the same, %s: %s",
-			d.name(s), why, remedy)
-		r.leftToVelero = true
-		return r
-	}
-	r := refuse(ReasonNoPolicy, "%s is excluded, and Velero tries to back it up all the same, %s; without its "+
-		"node-agent on node %s it leaves the whole pod out of the backup: %s",
-		d.name(s), why, d.Pod.Spec.NodeName, remedy)
-	r.costsPod = true
-	return r
-}
-
-// mistake says why core takes a volume that is left out, and how it is told not to: see coreMistakes.
-func (d *decider) mistake(s subject) (why, remedy string) {
-	why = "since its annotation " + contract.AnnotationVolumesToBackup + " names it"
-	remedy = "take the name out of that annotation"
-	if d.DefaultVolumes {
-		why = fmt.Sprintf("since it does not know rule %q", s.rule)
-		remedy = "name it in the pod's annotation " + contract.AnnotationVolumesToExclude
-	}
-	return why, fmt.Sprintf("%s, or have the backup use the volume policies of ConfigMap %s, or add to its own an "+
-		"entry that matches it with action skip", remedy, basePolicy)
-}
-
-// checkNoPolicy finds the volume for whose sake Velero's core leaves the whole pod out of the backup. Core asks for
-// its node-agent only when the pod runs (velero v1.18.3, pkg/podvolume/backupper.go, BackupPodVolumes).
-func (d *decider) checkNoPolicy(s subject) refusal {
-	if d.NodeAgent || !d.coreTakes(s) || d.notRunning() != "" {
-		return refusal{}
-	}
-	r := refuse(ReasonNoPolicy, "%s: Velero tries to back it up itself, and without its node-agent on node %s it "+
-		"leaves the whole pod out of the backup: %s", d.name(s), d.Pod.Spec.NodeName, d.handOver(s))
-	r.costsPod = true
-	return r
-}
-
-// checkCoreFails finds the volume for whose sake Velero's core gives the pod up: where the backup has volume policies,
-// it looks behind each claim, and what it does not find there is an error unless a policy says something of the claim
-// (velero v1.18.3, internal/volumehelper/volume_policy_helper.go, ShouldPerformFSBackup). It does so for pods that do
-// not run, too.
-func (d *decider) checkCoreFails(s subject) refusal {
-	if d.Policies == nil || s.volume.PersistentVolumeClaim == nil || coreIgnores(s.volume) || d.ClaimsExcluded ||
-		s.claim != nil && (s.pv != nil || s.core.found) {
-		return refusal{}
-	}
-	r := d.checkClaim(s)
-	r.costsPod = true
-	r.message += "; Velero leaves the whole pod out of the backup for its sake"
-	if s.claim != nil && s.claim.Status.Phase != corev1.ClaimBound {
-		r.message += ", unless the backup's volume policies have an entry for such claims: conditions {pvcPhase: " +
-			"[Pending, Lost]} and action {type: custom}, as those of ConfigMap " + basePolicy
-	}
-	return r
 }
 
 // checkExcluded lets label velero.io/exclude-from-backup on a claim leave its data out, too, unless somebody has asked
@@ -325,16 +247,6 @@ func (d *decider) checkMountedIn(s subject, containers []corev1.Container) refus
 	}
 	return refuse(ReasonNotMounted, "%s cannot be backed up: no container mounts it, so it is not on the node: "+
 		"mount it, or back it up through another pod that does", d.name(s))
-}
-
-func (d *decider) checkLeftToVelero(s subject) refusal {
-	if !d.coreTakes(s) {
-		return refusal{}
-	}
-	r := refuse(ReasonLeftToVelero, "%s is left to Velero's node-agent, which backs it up itself; to have restic "+
-		"take it: %s", d.name(s), d.handOver(s))
-	r.leftToVelero = true
-	return r
 }
 
 // attached says whether a container uses the volume as a device.

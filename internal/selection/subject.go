@@ -177,13 +177,6 @@ func (d *decider) needsLabel(s subject) bool {
 		d.matchClaim(s, Labeled(s.claim)).is(volumepolicy.ActionCustom)
 }
 
-// coreMistakes says whether core, which knows no rules, would take a volume that is left out: by a rule, or by a person
-// where the leader has named it for the sake of one. A policy goes before both.
-func (d *decider) coreMistakes(s subject) bool {
-	leftOut := s.ruledOut() || d.byRule && !d.DefaultVolumes && d.excludedByPerson(s)
-	return leftOut && d.coreAsked(s.volume.Name) && !d.matchPod(s, withoutLabel(s.claim)).found
-}
-
 // labelled says whether the claim carries our label.
 func labelled(claim *corev1.PersistentVolumeClaim) bool {
 	return claim != nil && claim.Labels[contract.LabelClaimed] == labelTrue
@@ -211,30 +204,6 @@ func withoutLabel(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeC
 	return &other
 }
 
-// coreTakes says whether Velero's core tries to back the volume up with its node-agent (ShouldPerformFSBackup as
-// above).
-func (d *decider) coreTakes(s subject) bool {
-	switch {
-	case coreIgnores(s.volume), s.volume.PersistentVolumeClaim != nil && d.ClaimsExcluded:
-		return false
-	case s.core.found:
-		return s.core.is(volumepolicy.ActionFSBackup)
-	}
-	return d.coreAsked(s.volume.Name)
-}
-
-// CoreAsks says whether the annotation or the default asks core for a volume of the pod, by its name.
-func CoreAsks(in Input, volume string) bool { return (&decider{Input: in}).coreAsked(volume) }
-
-// coreAsked says whether the annotation or the default asks core for the volume. It reads the annotations without
-// trimming their entries (pkg/util/podvolume/pod_volume.go).
-func (d *decider) coreAsked(volume string) bool {
-	if d.DefaultVolumes {
-		return !slices.Contains(strings.Split(d.Pod.Annotations[contract.AnnotationVolumesToExclude], ","), volume)
-	}
-	return slices.Contains(strings.Split(d.Pod.Annotations[contract.AnnotationVolumesToBackup], ","), volume)
-}
-
 // structural returns the reason why a volume of this kind is never taken, as far as the pod's spec alone tells;
 // empty when it does not.
 func structural(v *corev1.Volume) Reason {
@@ -251,11 +220,4 @@ func structural(v *corev1.Volume) Reason {
 		return ReasonServiceAccountToken
 	}
 	return ""
-}
-
-// coreIgnores says whether Velero's core passes volumes of this kind over in silence, named or not. It does not know
-// image volumes, and takes all inline CSI volumes alike (shouldIncludeVolumeInBackup, as above).
-func coreIgnores(v *corev1.Volume) bool {
-	reason := structural(v)
-	return reason != "" && reason != ReasonImageVolume && reason != ReasonDriverContent
 }
