@@ -79,11 +79,6 @@ type podChoice struct {
 	labels map[string]bool
 }
 
-// takes says whether the plugin takes the volume of a claim through the pod.
-func (c *podChoice) takes(claim string) bool {
-	return selection.Takes(c.decisions, claim)
-}
-
 func newDecider(g Group) *decider {
 	d := &decider{
 		group: g, scoped: scope.Group{Namespace: g.Namespace, Labels: g.Labels, Claims: g.Claims},

@@ -13,8 +13,9 @@ import (
 // Preview is what a backup would do with one pod.
 type Preview struct {
 	Pod string
-	// Outside says for people why the pod is not in the backup; empty when it is.
-	Outside string
+	// Outside is why the pod is not in the backup, and Message says it for people; empty when it is.
+	Outside scope.Why
+	Message string
 	// Volumes are the decisions about its volumes, in the order of selection.Decide.
 	Volumes []VolumePreview
 }
@@ -46,13 +47,14 @@ func Look(g Group, p *Plan) ([]Preview, error) {
 
 func (d *decider) look(i int, p *Plan) Preview {
 	pod := d.group.Pods[i]
-	preview := Preview{Pod: pod.Name, Outside: p.reason(pod, d.reach(p).Pods[pod.Name])}
+	why := d.reach(p).Pods[pod.Name]
+	preview := Preview{Pod: pod.Name, Outside: why, Message: p.reason(pod, why)}
 	choice := d.choose(i, p)
 	for _, decision := range choice.decisions {
 		v := VolumePreview{Decision: decision, Why: decision.Message}
 		switch {
-		case preview.Outside != "":
-			v.Why = preview.Outside
+		case preview.Outside != scope.In:
+			v.Why = preview.Message
 		case choice.cost != nil:
 			v.Why = choice.cost.Message
 		case decision.Take:

@@ -68,11 +68,10 @@ func (d *decider) subject(claim *corev1.PersistentVolumeClaim, p *Plan) *subject
 		}
 		choice := d.choose(i, p)
 		labeled = labeled || choice.labels[claim.Name]
-		s.taken = s.taken || choice.takes(claim.Name)
+		s.taken = s.taken || selection.Takes(choice.decisions, claim.Name)
 	}
 	// Nobody may count on the plugin taking the label off: it keeps one while rules cannot be read or another backup
 	// runs.
-	s.claim = claim
 	if labeled {
 		s.claim = selection.Labeled(claim)
 	}

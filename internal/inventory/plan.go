@@ -69,7 +69,6 @@ func (i *Inventory) Plan(ctx context.Context, request PlanRequest) ([]PodPlan, e
 	if err != nil {
 		return nil, err
 	}
-	outside := reach(group, plan)
 	var plans []PodPlan
 	for i, preview := range previews {
 		if request.Pod != "" && preview.Pod != request.Pod {
@@ -77,8 +76,8 @@ func (i *Inventory) Plan(ctx context.Context, request PlanRequest) ([]PodPlan, e
 		}
 		phase := group.Pods[i].Status.Phase
 		p := PodPlan{
-			Namespace: request.Namespace, Pod: preview.Pod, InBackup: preview.Outside == "",
-			Outside: outside[preview.Pod], Message: preview.Outside,
+			Namespace: request.Namespace, Pod: preview.Pod, InBackup: preview.Outside == scope.In,
+			Outside: preview.Outside, Message: preview.Message,
 			Ended: phase == corev1.PodSucceeded || phase == corev1.PodFailed,
 		}
 		for _, volume := range preview.Volumes {
@@ -87,15 +86,6 @@ func (i *Inventory) Plan(ctx context.Context, request PlanRequest) ([]PodPlan, e
 		plans = append(plans, p)
 	}
 	return plans, nil
-}
-
-// reach returns why pods of the group are not in the backup, by their names.
-func reach(group coverage.Group, plan *coverage.Plan) map[string]scope.Why {
-	scoped := scope.Group{Namespace: group.Namespace, Labels: group.Labels, Claims: group.Claims}
-	for _, pod := range group.Pods {
-		scoped.Pods = append(scoped.Pods, pod.Pod)
-	}
-	return plan.Scope.Reach(scoped).Pods
 }
 
 // prepare returns everything of the namespace, and the plan of the backup that is meant.
