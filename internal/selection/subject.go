@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
@@ -204,6 +205,10 @@ func withoutLabel(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeC
 	return &other
 }
 
+// FilledByDriver says that a volume is an inline CSI volume for reading only. Drivers of secrets and certificates fill
+// such volumes, and refuse to mount them for writing, without which nothing can be restored.
+func FilledByDriver(v *corev1.Volume) bool { return v.CSI != nil && ptr.Deref(v.CSI.ReadOnly, false) }
+
 // structural returns the reason why a volume of this kind is never taken, as far as the pod's spec alone tells;
 // empty when it does not.
 func structural(v *corev1.Volume) Reason {
@@ -214,7 +219,7 @@ func structural(v *corev1.Volume) Reason {
 		return ReasonAPIContent
 	case v.Image != nil:
 		return ReasonImageVolume
-	case v.CSI != nil && v.CSI.ReadOnly != nil && *v.CSI.ReadOnly:
+	case FilledByDriver(v):
 		return ReasonDriverContent
 	case strings.HasPrefix(v.Name, "default-token"):
 		return ReasonServiceAccountToken

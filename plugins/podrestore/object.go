@@ -17,6 +17,7 @@ import (
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster"
 )
 
@@ -120,11 +121,10 @@ func (r *request) plans() ([]plan, error) {
 	return plans, nil
 }
 
-// filledByDriver finds volumes that backups do not take any more. Drivers of secrets and certificates refuse to mount
-// them for writing, without which nothing can be restored.
+// filledByDriver finds volumes that are in a backup though backups do not take them any more.
 func (r *request) filledByDriver(name string) bool {
 	return slices.ContainsFunc(r.source.Spec.Volumes, func(v corev1.Volume) bool {
-		return v.Name == name && v.CSI != nil && ptr.Deref(v.CSI.ReadOnly, false)
+		return v.Name == name && selection.FilledByDriver(&v)
 	})
 }
 
