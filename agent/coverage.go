@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -17,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/velero-restic/velero-plugin-for-restic/agent/controller"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -30,8 +30,6 @@ const (
 	stockPause = time.Minute
 	// troubleLook is how often to see whether something cannot be read. What lasts for two looks is told.
 	troubleLook = 30 * time.Second
-	// eventMessageMax is the longest message that the API server takes in an Event, in bytes.
-	eventMessageMax = 1024
 )
 
 // watcher shows how claims are covered for as long as this agent leads. It never ends the leader's other duties: what
@@ -148,9 +146,6 @@ func (t *troubleTeller) tell(ctx context.Context, trouble error) {
 	}
 	message := fmt.Sprintf("No state of claims is known, or they may be behind: %s. After an update of the agents "+
 		"apply examples/base/rbac again.", trouble)
-	if len(message) > eventMessageMax {
-		message = strings.ToValidUTF8(message[:eventMessageMax], "")
-	}
-	t.recorder.Event(set, corev1.EventTypeWarning, resticv1.ReasonCoverageDown, message)
+	t.recorder.Event(set, corev1.EventTypeWarning, resticv1.ReasonCoverageDown, controller.Clip(message))
 	t.told = trouble.Error()
 }

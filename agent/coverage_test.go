@@ -16,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/velero-restic/velero-plugin-for-restic/agent/controller"
 )
 
 // TestTroubleIsTold follows what cannot be read through some minutes.
@@ -57,7 +59,7 @@ func TestTroubleIsTold(t *testing.T) {
 			}
 			all := strings.Join(got, "\n")
 			if (step.want == "") != (len(got) == 0) || len(got) > 1 || !strings.Contains(all, step.want) ||
-				len(all) > eventMessageMax+len("Warning CoverageDown ") {
+				len(all) > controller.EventMessageMax+len("Warning CoverageDown ") {
 				t.Errorf("%s: Events are %q, want one with %q", step.name, got, step.want)
 			}
 		}

@@ -251,7 +251,7 @@ func (r *AnnotateReconciler) tellRefused(
 	if configMap != nil {
 		about = configMap
 	}
-	r.Recorder.Event(about, corev1.EventTypeWarning, resticv1.ReasonAnnotateFailed, clip(message))
+	r.Recorder.Event(about, corev1.EventTypeWarning, resticv1.ReasonAnnotateFailed, Clip(message))
 }
 
 // annotationPatch is a merge patch of these annotations and nothing else, which the API server refuses as soon as the

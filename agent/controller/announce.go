@@ -60,9 +60,9 @@ func eventFor(status *resticv1.VolumeStatus) (eventType, reason string) {
 	return corev1.EventTypeWarning, resticv1.ReasonFailed
 }
 
-// eventMessageMax is the longest message that the API server takes in an Event, in bytes
+// EventMessageMax is the longest message that the API server takes in an Event, in bytes
 // (Kubernetes v1.36, pkg/apis/core/validation/events.go, NoteLengthLimit).
-const eventMessageMax = 1024
+const EventMessageMax = 1024
 
 func eventMessage(kind metric.Operation, volume string, status *resticv1.VolumeStatus) string {
 	message := fmt.Sprintf("restic %s of volume %s: %s", kind, volume, status.Phase)
@@ -72,13 +72,13 @@ func eventMessage(kind metric.Operation, volume string, status *resticv1.VolumeS
 	if status.WarningCount > 0 && len(status.Warnings) > 0 {
 		message += fmt.Sprintf(", %d warnings, the first: %s", status.WarningCount, status.Warnings[0])
 	}
-	return clip(message)
+	return Clip(message)
 }
 
-// clip shortens a message to what an Event holds, without cutting a character in two.
-func clip(message string) string {
-	if len(message) <= eventMessageMax {
+// Clip shortens a message to what an Event holds, without cutting a character in two.
+func Clip(message string) string {
+	if len(message) <= EventMessageMax {
 		return message
 	}
-	return strings.ToValidUTF8(message[:eventMessageMax], "")
+	return strings.ToValidUTF8(message[:EventMessageMax], "")
 }

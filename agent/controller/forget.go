@@ -131,7 +131,7 @@ func (r *ForgetReconciler) occupied(
 	if reason == "" {
 		return false, nil
 	}
-	message := clip("the snapshot is forgotten later: " + reason)
+	message := Clip("the snapshot is forgotten later: " + reason)
 	for i := range backups {
 		backup := &backups[i]
 		if backup.Status.Message == message {
@@ -192,7 +192,7 @@ func (r *ForgetReconciler) conclude(
 			continue
 		}
 		if state.Err != nil {
-			r.Recorder.Event(backup, corev1.EventTypeWarning, resticv1.ReasonForgetFailed, clip(fmt.Sprintf(
+			r.Recorder.Event(backup, corev1.EventTypeWarning, resticv1.ReasonForgetFailed, Clip(fmt.Sprintf(
 				"The snapshot is still there and is tried again in %s: %s", forgetRetry, state.Err)))
 			continue
 		}

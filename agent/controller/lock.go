@@ -168,9 +168,9 @@ func (r *LockReconciler) save(ctx context.Context, old, repository *resticv1.Res
 	after := meta.FindStatusCondition(repository.Status.Conditions, resticv1.ConditionUnlocked)
 	switch {
 	case after.Status == metav1.ConditionTrue && before != nil && before.Status != metav1.ConditionTrue:
-		r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonUnlocked, clip(after.Message))
+		r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonUnlocked, Clip(after.Message))
 	case after.Status == metav1.ConditionFalse && (before == nil || !sameHosts(old, repository)):
-		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonLocked, clip(after.Message))
+		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonLocked, Clip(after.Message))
 	}
 	return nil
 }

@@ -147,7 +147,7 @@ func (r *MaintenanceReconciler) maintain(
 		return ctrl.Result{RequeueAfter: maintenanceInterval}, nil
 	}
 	for _, problem := range problems {
-		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonBadConfiguration, clip(problem))
+		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonBadConfiguration, Clip(problem))
 	}
 	r.begin(repository, next)
 	return ctrl.Result{RequeueAfter: time.Second}, nil

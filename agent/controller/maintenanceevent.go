@@ -27,11 +27,11 @@ func (r *MaintenanceReconciler) tell(old, repository *resticv1.ResticRepository)
 				entryName(entry)+" begins")
 			continue
 		case resticv1.MaintenanceSucceeded:
-			r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonMaintained, clip(text))
+			r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonMaintained, Clip(text))
 		case resticv1.MaintenanceLocked:
-			r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonLocked, clip(text))
+			r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonLocked, Clip(text))
 		case resticv1.MaintenanceFailed:
-			r.Recorder.Event(repository, corev1.EventTypeWarning, failureReason(repository, entry), clip(text))
+			r.Recorder.Event(repository, corev1.EventTypeWarning, failureReason(repository, entry), Clip(text))
 		}
 		r.Metrics.MaintenanceEnded(entry)
 	}

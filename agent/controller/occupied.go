@@ -139,7 +139,7 @@ func setCondition(
 	repository *resticv1.ResticRepository, kind string, status metav1.ConditionStatus, reason, message string,
 ) {
 	meta.SetStatusCondition(&repository.Status.Conditions, metav1.Condition{
-		Type: kind, Status: status, Reason: reason, Message: clip(message), ObservedGeneration: repository.Generation,
+		Type: kind, Status: status, Reason: reason, Message: Clip(message), ObservedGeneration: repository.Generation,
 	})
 }
 

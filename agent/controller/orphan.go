@@ -168,7 +168,7 @@ func (r *OrphanReconciler) conclude(
 		wait = r.wait(outcome.Orphans)
 	}
 	if state.Err != nil {
-		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonSweepFailed, clip(fmt.Sprintf(
+		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonSweepFailed, Clip(fmt.Sprintf(
 			"Looking for snapshots of backups that no longer exist: %s", state.Err)))
 		wait = min(sweepRetry, r.Interval)
 	}
@@ -218,7 +218,7 @@ func (r *OrphanReconciler) tell(old, repository *resticv1.ResticRepository, outc
 		if outcome.ReadOnly {
 			fate = "they stay, since the storage location is read-only"
 		}
-		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonOrphansFound, clip(fmt.Sprintf(
+		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonOrphansFound, Clip(fmt.Sprintf(
 			"%d snapshots are of backups that no longer exist, %d of them newly found, such as %.8s of backup %s, "+
 				"volume %s of pod %s: %s", len(outcome.Orphans), outcome.New, newest.SnapshotID, newest.Backup,
 			newest.Volume, newest.Pod, fate)))
@@ -231,7 +231,7 @@ func (r *OrphanReconciler) tell(old, repository *resticv1.ResticRepository, outc
 		return slices.Contains(old.Status.OtherClusters, id)
 	})
 	if len(added) > 0 {
-		r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonSharedRepository, clip(fmt.Sprintf(
+		r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonSharedRepository, Clip(fmt.Sprintf(
 			"Other clusters have snapshots in this repository, too: %s. Each deletes only its own; for separate "+
 				"repositories give each cluster a prefix", strings.Join(added, ", "))))
 	}

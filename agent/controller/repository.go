@@ -225,7 +225,7 @@ func (r *RepositoryReconciler) tell(old, repository *resticv1.ResticRepository, 
 	}
 	if repository.Status.Phase != resticv1.RepositoryReady {
 		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonRepositoryNotReady,
-			clip(repository.Status.Message))
+			Clip(repository.Status.Message))
 		return
 	}
 	message := "The repository opens with its password"

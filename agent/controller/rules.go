@@ -95,7 +95,7 @@ func (w *RuleWatch) tell(configMap *corev1.ConfigMap, message string, before, to
 	key := strings.Join([]string{configMap.Name, string(configMap.UID), configMap.ResourceVersion, message}, "/")
 	told[configMap.Name] = key
 	if message != "" && before[configMap.Name] != key {
-		w.Recorder.Event(configMap, corev1.EventTypeWarning, resticv1.ReasonBadConfiguration, clip(message))
+		w.Recorder.Event(configMap, corev1.EventTypeWarning, resticv1.ReasonBadConfiguration, Clip(message))
 	}
 }
 
