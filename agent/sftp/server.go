@@ -41,8 +41,8 @@ type Server struct {
 	Timeout time.Duration
 }
 
-// Pipe connects the streams with the server's subsystem sftp, until the input ends, the server does, or ctx; once
-// connected, it is no error that ctx ends. Its errors say what is wrong and what to do, and hold no secret.
+// Pipe connects the streams with the server's subsystem sftp, until the input ends, the server does, or asked does.
+// Once connected, it is no error that asked ends. Its errors say what is wrong and what to do, and hold no secret.
 func (s Server) Pipe(asked context.Context, in io.Reader, out io.Writer) error {
 	config, err := s.config()
 	if err != nil {
