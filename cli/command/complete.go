@@ -58,8 +58,13 @@ func (e *Environment) Names(
 	if err := api.List(ctx, list, options...); err != nil {
 		return nil, fmt.Errorf("listing names: %w", err)
 	}
+	return NamesIn(list)
+}
+
+// NamesIn returns the names of a list's objects, in its order.
+func NamesIn(list client.ObjectList) ([]string, error) {
 	var names []string
-	err = meta.EachListItem(list, func(object runtime.Object) error {
+	err := meta.EachListItem(list, func(object runtime.Object) error {
 		if item, ok := object.(metav1.Object); ok {
 			names = append(names, item.GetName())
 		}

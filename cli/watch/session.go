@@ -103,27 +103,15 @@ func (s *session) begin(ctx context.Context) error {
 
 // notThere names the operations that there are.
 func (s *session) notThere(ctx context.Context) error {
-	names, err := namesOf(ctx, s.client, s.kind, s.namespace)
+	list := s.kind.operations()
+	if err := s.client.List(ctx, list, client.InNamespace(s.namespace)); err != nil {
+		return fmt.Errorf("listing %ss: %w", s.kind.name, err)
+	}
+	names, err := command.NamesIn(list)
 	if err != nil {
 		return err
 	}
 	return command.NotThere(s.kind.name, s.namespace, s.name, names)
-}
-
-func namesOf(ctx context.Context, reader client.Reader, k kind, namespace string) ([]string, error) {
-	list := k.operations()
-	if err := reader.List(ctx, list, client.InNamespace(namespace)); err != nil {
-		return nil, fmt.Errorf("listing %ss: %w", k.name, err)
-	}
-	objects, err := objectsOf(list)
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, 0, len(objects))
-	for _, object := range objects {
-		names = append(names, object.GetName())
-	}
-	return names, nil
 }
 
 func (s *session) setOperation(object client.Object) {
