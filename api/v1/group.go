@@ -9,11 +9,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// GroupName is the API group. It is not velero.io: Velero's server and node agent act on every object of theirs that
-// they see, and would take ours for Kopia's.
+// GroupName is the API group. It is not velero.io, because Velero's server and node-agent act on every object of their
+// group and would treat these objects as Kopia's.
 const GroupName = "restic.velero.io"
 
-// Resource names, as they stand in URLs and in Velero's ResourceIdentifiers.
+// Resource names, as used in URLs and in Velero's ResourceIdentifiers.
 const (
 	ResourcePodVolumeBackups   = "podvolumebackups"
 	ResourcePodVolumeRestores  = "podvolumerestores"
@@ -25,8 +25,8 @@ func GroupVersion() schema.GroupVersion {
 	return schema.GroupVersion{Group: GroupName, Version: "v1"}
 }
 
-// AddToScheme registers the kinds of this package. It always returns nil; its signature is that of the function that
-// schemes are built with.
+// AddToScheme registers the kinds of this package. It always returns nil; the error in its signature makes it fit
+// runtime.NewSchemeBuilder.
 func AddToScheme(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion(),
 		&PodVolumeBackup{}, &PodVolumeBackupList{},

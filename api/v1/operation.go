@@ -5,17 +5,17 @@ package v1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// VolumeOperation is what a PodVolumeBackup and a PodVolumeRestore have in common for whoever carries them out.
+// VolumeOperation is the common interface of PodVolumeBackup and PodVolumeRestore, for code that carries out either.
 // +kubebuilder:object:generate=false
 type VolumeOperation interface {
 	metav1.Object
-	// VolumeStatus returns the part of the status that both kinds have, to be read and changed.
+	// VolumeStatus returns the part of the status that both kinds share. Changing it changes the object.
 	VolumeStatus() *VolumeStatus
-	// CancelRequested says whether somebody asked to stop it.
+	// CancelRequested returns spec.cancel.
 	CancelRequested() bool
-	// Skipped returns the reason for which nothing is to be done, nil if there is something to do.
+	// Skipped returns why the volume must not be transferred; nil if it must.
 	Skipped() *SkipReason
-	// Deadline is when it must be done; the zero time if it has no bound of its own.
+	// Deadline returns when the operation times out; the zero time if it has no timeout.
 	Deadline() metav1.Time
 }
 

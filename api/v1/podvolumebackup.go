@@ -8,13 +8,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// PodVolumeBackupSpec says which volume to back up, and where to.
+// PodVolumeBackupSpec defines which volume to back up, and into which repository.
 // +kubebuilder:validation:XValidation:rule="self.pod == oldSelf.pod && self.volume == oldSelf.volume && self.backupStorageLocation == oldSelf.backupStorageLocation",message="pod, volume and backupStorageLocation cannot be changed: create another PodVolumeBackup"
 type PodVolumeBackupSpec struct {
 	// Node is the name of the node that the pod runs on.
 	// +optional
 	Node string `json:"node,omitempty"`
-	// Pod is the pod that uses the volume: kind, namespace, name and UID.
+	// Pod is the pod that uses the volume: its kind, namespace, name and UID.
 	Pod corev1.ObjectReference `json:"pod"`
 	// Volume is the name of the volume in the pod's spec.
 	// +kubebuilder:validation:MinLength=1
@@ -22,79 +22,79 @@ type PodVolumeBackupSpec struct {
 	// BackupStorageLocation is the name of the BackupStorageLocation whose bucket holds the repository.
 	// +kubebuilder:validation:MinLength=1
 	BackupStorageLocation string `json:"backupStorageLocation"`
-	// RepoIdentifier is the repository as restic names it. Nobody acts on it: the agent goes by the storage location as
-	// it is at that moment, and the ResticRepository's status says what that gave.
+	// RepoIdentifier is restic's URL of the repository. It is informational: the agent uses the storage location, and
+	// the status of the ResticRepository has the resulting URL.
 	// +optional
 	RepoIdentifier string `json:"repoIdentifier,omitempty"`
-	// Repository is the name of the ResticRepository, in the same namespace as this object.
+	// Repository is the name of the ResticRepository in the namespace of this object.
 	// +kubebuilder:validation:MinLength=1
 	Repository string `json:"repository"`
-	// Tags are put on the snapshot.
+	// Tags are the tags of the snapshot.
 	// +optional
 	Tags map[string]string `json:"tags,omitempty"`
-	// Timeout bounds the whole operation, counted from the creation of this object. It is the itemOperationTimeout
+	// Timeout limits the whole operation, starting with the creation of this object. It is the itemOperationTimeout
 	// of the Velero backup.
 	// +optional
 	Timeout metav1.Duration `json:"timeout,omitempty"`
-	// Cancel asks the agent to stop the transfer. It cannot be taken back.
+	// Cancel asks the agent to stop the transfer. It cannot be undone.
 	// +optional
 	Cancel bool `json:"cancel,omitempty"`
-	// Skip is set when the volume was asked for and cannot be taken. Nothing but the phase Skipped follows.
+	// Skip is set if the volume was selected and cannot be backed up. The phase then becomes Skipped.
 	// +optional
 	Skip *SkipReason `json:"skip,omitempty"`
-	// Forget asks for the snapshot to be removed from the repository, and this object after it. Deleting the object
-	// alone removes no data.
+	// Forget asks for the removal of the snapshot from the repository. The object is deleted afterwards. Deleting the
+	// object without Forget removes no data.
 	// +optional
 	Forget bool `json:"forget,omitempty"`
-	// SnapshotID is the snapshot to forget, where the status that named it was lost.
+	// SnapshotID is the ID of the snapshot to forget, for an object that was re-created without its status.
 	// +optional
 	SnapshotID string `json:"snapshotID,omitempty"`
 }
 
-// SkipReason says why a volume cannot be taken, or not be restored.
+// SkipReason is why a volume cannot be backed up or restored.
 type SkipReason struct {
-	// Reason is one word from a closed list, for machines: see package internal/selection.
+	// Reason is machine-readable, one of the reasons in package internal/selection.
 	Reason string `json:"reason"`
-	// Message says it for people, with the remedy.
+	// Message is human-readable: the cause, and what to do about it.
 	Message string `json:"message"`
 }
 
-// PodVolumeBackupStatus is how the backup of the volume goes.
+// PodVolumeBackupStatus is the status of the backup of one volume.
 type PodVolumeBackupStatus struct {
 	VolumeStatus `json:",inline"`
-	// Path is the volume's directory as the agent saw it.
+	// Path is the directory of the volume in the agent's file system.
 	// +optional
 	Path string `json:"path,omitempty"`
-	// SnapshotID is the snapshot's full ID: 64 hexadecimal digits. A volume without any file has one too.
+	// SnapshotID is the full ID of the snapshot, 64 hexadecimal digits. An empty volume has a snapshot, too.
 	// +optional
 	SnapshotID string `json:"snapshotID,omitempty"`
-	// ParentSnapshotID is the snapshot that restic compared with, so that unchanged files were not read.
+	// ParentSnapshotID is the ID of the snapshot that restic compared the files with, to skip unchanged ones.
 	// +optional
 	ParentSnapshotID string `json:"parentSnapshotID,omitempty"`
-	// Summary is what restic said at the end.
+	// Summary is the summary that restic printed at the end.
 	// +optional
 	Summary *BackupSummary `json:"summary,omitempty"`
 }
 
-// BackupSummary is restic's count of what a backup found and stored
+// BackupSummary is restic's count of what it found and stored
 // (restic v0.19.1, internal/ui/backup/json.go, summaryOutput).
 type BackupSummary struct {
-	// FilesNew is how many files the parent did not have.
+	// FilesNew is how many files the parent snapshot does not have.
 	// +optional
 	FilesNew int64 `json:"filesNew,omitempty"`
-	// FilesChanged is how many files differ from the parent's.
+	// FilesChanged is how many files differ from the parent snapshot.
 	// +optional
 	FilesChanged int64 `json:"filesChanged,omitempty"`
-	// FilesUnmodified is how many files were not read, since the parent has them.
+	// FilesUnmodified is how many files restic did not read, because the parent snapshot has them.
 	// +optional
 	FilesUnmodified int64 `json:"filesUnmodified,omitempty"`
 	// BytesProcessed is the size of all files, in bytes.
 	// +optional
 	BytesProcessed int64 `json:"bytesProcessed,omitempty"`
-	// BytesAdded is how much was not in the repository before, in bytes, before compression.
+	// BytesAdded is the size of the data that was new to the repository, in bytes, before compression.
 	// +optional
 	BytesAdded int64 `json:"bytesAdded,omitempty"`
-	// BytesAddedPacked is the same as it was stored: compressed and encrypted, in bytes.
+	// BytesAddedPacked is the size of the same data as stored, compressed and encrypted, in bytes.
 	// +optional
 	BytesAddedPacked int64 `json:"bytesAddedPacked,omitempty"`
 }

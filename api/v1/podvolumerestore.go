@@ -8,68 +8,69 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// PodVolumeRestoreSpec says which volume to restore, and from what.
+// PodVolumeRestoreSpec defines which volume to restore, and from which snapshot.
 // +kubebuilder:validation:XValidation:rule="self.pod == oldSelf.pod && self.volume == oldSelf.volume && self.backupStorageLocation == oldSelf.backupStorageLocation",message="pod, volume and backupStorageLocation cannot be changed: create another PodVolumeRestore"
 type PodVolumeRestoreSpec struct {
-	// Pod is the restored pod: namespace, after mapping, and name. It has no UID, for this object is made first.
+	// Pod is the restored pod: its namespace, after namespace mapping, and its name. It has no UID, because this object
+	// is created before the pod.
 	Pod corev1.ObjectReference `json:"pod"`
 	// Volume is the name of the volume in the pod's spec.
 	// +kubebuilder:validation:MinLength=1
 	Volume string `json:"volume"`
-	// PVC is the name of the claim behind the volume, empty for other volumes. Of several pods that share a claim
-	// one has it restored, and the others wait for that.
+	// PVC is the name of the PersistentVolumeClaim that the volume uses, empty for other volumes. If several pods share
+	// a claim, it is restored for one of them, and the others wait.
 	// +optional
 	PVC string `json:"pvc,omitempty"`
 	// BackupStorageLocation is the name of the BackupStorageLocation whose bucket holds the repository.
 	// +kubebuilder:validation:MinLength=1
 	BackupStorageLocation string `json:"backupStorageLocation"`
-	// RepoIdentifier is the repository as restic names it. The agent goes by the storage location instead.
+	// RepoIdentifier is restic's URL of the repository. It is informational: the agent uses the storage location.
 	// +optional
 	RepoIdentifier string `json:"repoIdentifier,omitempty"`
-	// Repository is the name of the ResticRepository, in the same namespace as this object.
+	// Repository is the name of the ResticRepository in the namespace of this object.
 	// +kubebuilder:validation:MinLength=1
 	Repository string `json:"repository"`
-	// SnapshotID is the snapshot to restore; empty if only its tags are known.
+	// SnapshotID is the ID of the snapshot to restore; empty if only its tags are known.
 	// +optional
 	SnapshotID string `json:"snapshotID,omitempty"`
-	// SnapshotTags find the snapshot where its ID is not known: every one must be on it.
+	// SnapshotTags identify the snapshot if its ID is unknown. The snapshot must have all of them.
 	// +optional
 	SnapshotTags map[string]string `json:"snapshotTags,omitempty"`
-	// Skip is set when the volume was backed up and cannot be restored. Nothing but the phase Skipped follows.
+	// Skip is set if the volume was backed up and cannot be restored. The phase then becomes Skipped.
 	// +optional
 	Skip *SkipReason `json:"skip,omitempty"`
-	// Warnings say what of the plugin's configuration could not be used for the pod. They join those in the status.
+	// Warnings list plugin settings that could not be used for the pod. The agent copies them into the status.
 	// +optional
 	// +kubebuilder:validation:MaxItems=20
 	Warnings []string `json:"warnings,omitempty"`
-	// SourceNamespace is the namespace that the volume was backed up from: the repository's.
+	// SourceNamespace is the namespace that the volume was backed up from. The repository belongs to it.
 	// +kubebuilder:validation:MinLength=1
 	SourceNamespace string `json:"sourceNamespace"`
-	// RestoreUID is the UID of the Velero restore. The done file in the volume carries it.
+	// RestoreUID is the UID of the Velero restore. It is the name of the marker file in the volume.
 	// +kubebuilder:validation:MinLength=1
 	RestoreUID string `json:"restoreUID"`
-	// Timeout bounds the whole operation, counted from the creation of this object. It is the itemOperationTimeout
+	// Timeout limits the whole operation, starting with the creation of this object. It is the itemOperationTimeout
 	// of the Velero restore.
 	// +optional
 	Timeout metav1.Duration `json:"timeout,omitempty"`
-	// Cancel asks the agent to stop the transfer. It cannot be taken back.
+	// Cancel asks the agent to stop the transfer. It cannot be undone.
 	// +optional
 	Cancel bool `json:"cancel,omitempty"`
-	// WriteSparseFiles leaves out blocks of zeros in the restored files, as the restore's uploaderConfig asks.
+	// WriteSparseFiles makes restic restore blocks of zeros as holes, as the restore's uploaderConfig requests.
 	// +optional
 	WriteSparseFiles bool `json:"writeSparseFiles,omitempty"`
 }
 
-// PodVolumeRestoreStatus is how the restore of the volume goes.
+// PodVolumeRestoreStatus is the status of the restore of one volume.
 type PodVolumeRestoreStatus struct {
 	VolumeStatus `json:",inline"`
-	// Node is the node whose agent took it up.
+	// Node is the name of the node whose agent handles the restore.
 	// +optional
 	Node string `json:"node,omitempty"`
-	// SnapshotID is the snapshot that was restored: 64 hexadecimal digits.
+	// SnapshotID is the ID of the restored snapshot, 64 hexadecimal digits.
 	// +optional
 	SnapshotID string `json:"snapshotID,omitempty"`
-	// MarkerRemoved says that the folder .velero was taken out of the volume again: nothing is left to do.
+	// MarkerRemoved is true after the agent removed the folder .velero from the volume, its last step.
 	// +optional
 	MarkerRemoved bool `json:"markerRemoved,omitempty"`
 }

@@ -5,22 +5,22 @@ package v1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// RepositoryPhase says whether a repository can be used.
+// RepositoryPhase is whether a repository can be used.
 // +kubebuilder:validation:Enum=New;Ready;NotReady
 type RepositoryPhase string
 
-// The phases. The empty one counts as New.
+// The phases. An empty phase means New.
 const (
-	// RepositoryNew has not been looked at yet.
+	// RepositoryNew: not opened yet.
 	RepositoryNew RepositoryPhase = "New"
-	// RepositoryReady exists and opens with the password.
+	// RepositoryReady: it exists and opens with the password.
 	RepositoryReady RepositoryPhase = "Ready"
-	// RepositoryNotReady cannot be used; status.message says why and what to do.
+	// RepositoryNotReady: it cannot be used; status.message has the cause, and what to do.
 	RepositoryNotReady RepositoryPhase = "NotReady"
 )
 
-// ResticRepositorySpec says which repository it is.
-// +kubebuilder:validation:XValidation:rule="self.volumeNamespace == oldSelf.volumeNamespace && self.backupStorageLocation == oldSelf.backupStorageLocation",message="volumeNamespace and backupStorageLocation cannot be changed: they are what the repository is made for"
+// ResticRepositorySpec defines which repository it is, and how often to maintain it.
+// +kubebuilder:validation:XValidation:rule="self.volumeNamespace == oldSelf.volumeNamespace && self.backupStorageLocation == oldSelf.backupStorageLocation",message="volumeNamespace and backupStorageLocation cannot be changed: they identify the repository"
 type ResticRepositorySpec struct {
 	// VolumeNamespace is the namespace whose volumes the repository holds.
 	// +kubebuilder:validation:MinLength=1
@@ -28,37 +28,38 @@ type ResticRepositorySpec struct {
 	// BackupStorageLocation is the name of the BackupStorageLocation whose bucket holds the repository.
 	// +kubebuilder:validation:MinLength=1
 	BackupStorageLocation string `json:"backupStorageLocation"`
-	// ResticIdentifier is the repository as restic names it, filled in from the storage location.
+	// ResticIdentifier is restic's URL of the repository, derived from the storage location.
 	// +optional
 	ResticIdentifier string `json:"resticIdentifier,omitempty"`
-	// OpenOnly keeps a repository that is missing from being made. A restore sets it where it is the first to ask for
-	// the repository, since an empty one would be of no use to it; the first backup takes it off.
+	// OpenOnly prevents the initialization of a missing repository. A restore sets it when it creates this object,
+	// because an empty repository has nothing to restore. The first backup removes it.
 	// +optional
 	OpenOnly bool `json:"openOnly,omitempty"`
-	// MaintenanceFrequency is how often the repository is pruned, counted from the last success; 0 leaves it to
-	// requests.
+	// MaintenanceFrequency is the time between a successful prune and the next one. With 0, the repository is pruned
+	// only on request.
 	// +optional
 	// +kubebuilder:default="168h"
 	MaintenanceFrequency metav1.Duration `json:"maintenanceFrequency,omitempty"`
-	// CheckFrequency is how often the repository's structure, and the next part of its data, is checked; 0 leaves it to
-	// requests.
+	// CheckFrequency is the time between a successful check and the next one. With 0, the repository is checked only on
+	// request.
 	// +optional
 	// +kubebuilder:default="168h"
 	CheckFrequency metav1.Duration `json:"checkFrequency,omitempty"`
-	// CheckParts is into how many parts the data is divided. Each check reads one of them, so that all of it has been
-	// read after as many checks. 1 reads everything each time; 0 reads no data, only the structure.
+	// CheckParts is the number of parts that the data is divided into. Each check verifies the repository's structure
+	// and reads the next part, so that CheckParts checks read all data. With 1, each check reads everything; with 0, a
+	// check reads no data.
 	// +optional
 	// +kubebuilder:default=20
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=256
 	CheckParts int32 `json:"checkParts,omitempty"`
-	// Requests ask for something to be done once, and soon.
+	// Requests ask for single operations, to be started as soon as possible.
 	// +optional
 	Requests RepositoryRequests `json:"requests,omitempty"`
 }
 
-// RepositoryRequests ask for one thing each by a word that the requester chooses, such as the time. It is done once for
-// each new word, and the maintenance in the status that has done it, or tried to, repeats the word.
+// RepositoryRequests has a request ID for each operation: any text that the requester chooses, such as the time. Each
+// new ID starts the operation once, and the operation's entry in status.maintenance has the same ID.
 type RepositoryRequests struct {
 	// Check asks for a check.
 	// +optional
@@ -66,21 +67,21 @@ type RepositoryRequests struct {
 	// Prune asks for a prune.
 	// +optional
 	Prune string `json:"prune,omitempty"`
-	// Unlock asks for every lock to be removed that restic takes for abandoned, or whose holder was a pod of this
-	// cluster that is gone. Locks of those that live are left.
+	// Unlock asks for the removal of locks that restic considers stale, and of locks of pods of this cluster that no
+	// longer exist. Other locks stay.
 	// +optional
 	Unlock string `json:"unlock,omitempty"`
-	// Snapshots asks for a list of the repository's snapshots, in the log of the Job's pod. It takes no lock, and is
-	// done beside backups, restores, and whatever else is done to the repository.
+	// Snapshots asks for a list of the repository's snapshots, printed in the log of the Job's pod. Listing takes no
+	// lock, and runs in parallel with backups, restores and other maintenance.
 	// +optional
 	Snapshots string `json:"snapshots,omitempty"`
 }
 
-// MaintenanceOperation is what is done to a repository as a whole.
+// MaintenanceOperation is an operation on a whole repository.
 // +kubebuilder:validation:Enum=Check;Prune;Unlock;Snapshots
 type MaintenanceOperation string
 
-// The operations, by restic's names for them.
+// The operations, named after restic's commands.
 const (
 	// OperationCheck runs restic check.
 	OperationCheck MaintenanceOperation = "Check"
@@ -92,108 +93,129 @@ const (
 	OperationSnapshots MaintenanceOperation = "Snapshots"
 )
 
-// MaintenanceResult is how an operation ended.
+// MaintenanceResult is the state of an operation, and its outcome.
 // +kubebuilder:validation:Enum=Running;Succeeded;Failed;Locked
 type MaintenanceResult string
 
 // The results.
 const (
-	// MaintenanceRunning is not over.
+	// MaintenanceRunning: the operation's Job exists or is being created.
 	MaintenanceRunning MaintenanceResult = "Running"
-	// MaintenanceSucceeded did what was asked.
+	// MaintenanceSucceeded: the operation succeeded.
 	MaintenanceSucceeded MaintenanceResult = "Succeeded"
-	// MaintenanceFailed did not, or found the repository damaged; the message says which.
+	// MaintenanceFailed: the operation failed, or a check found damage; the message says which.
 	MaintenanceFailed MaintenanceResult = "Failed"
-	// MaintenanceLocked could not begin, since somebody else held the repository's lock. It is tried again.
+	// MaintenanceLocked: another process held the repository's lock. The operation is retried.
 	MaintenanceLocked MaintenanceResult = "Locked"
 )
 
-// MaxMaintenance is how many operations a repository's status remembers of each kind.
+// MaxMaintenance is how many operations of each kind a repository's status lists.
 const MaxMaintenance = 5
 
-// Maintenance is one operation on a repository, running or over.
+// Maintenance is one operation on a repository, running or finished.
 type Maintenance struct {
-	// Operation is what was done.
+	// Operation is the operation.
 	Operation MaintenanceOperation `json:"operation"`
-	// Result is how it ended.
+	// Result is the state of the operation, and its outcome.
 	Result MaintenanceResult `json:"result"`
-	// Message is the outcome for people: what was freed, what is broken, why it could not be done.
+	// Reason is the machine-readable cause of a wait that Message describes, one of the WaitingReasons. It is set while
+	// a running operation waits for its pod, and for an operation with the result Locked.
+	// +optional
+	Reason WaitingReason `json:"reason,omitempty"`
+	// Message is the human-readable outcome: how much was freed, what is damaged, why the operation failed or waits.
 	// +optional
 	Message string `json:"message,omitempty"`
-	// Request is the word by which it was asked for; empty if it was due.
+	// Request is the ID of the request; empty if the operation was started by its schedule.
 	// +optional
 	Request string `json:"request,omitempty"`
-	// Job is the name of the Job that did it, in the namespace of this object; empty if none could be made.
+	// Job is the name of the Job in the namespace of this object; empty if no Job could be created.
 	// +optional
 	Job string `json:"job,omitempty"`
-	// Host is whose locks an unlock removes; empty for those that restic itself takes for abandoned.
+	// Host is the host whose locks an unlock removes; empty for locks that restic considers stale.
 	// +optional
 	Host string `json:"host,omitempty"`
-	// Damaged says that a check found the repository damaged, and not merely that it could not be done.
+	// Damaged is true if a check found damage. It is false if the check itself failed.
 	// +optional
 	Damaged bool `json:"damaged,omitempty"`
-	// Part is which part of the data a check read, from 1; 0 for none.
+	// Part is the number of the part of the data that a check read, from 1; 0 if it read none.
 	// +optional
 	Part int32 `json:"part,omitempty"`
-	// StartTime is when it was begun.
+	// StartTime is when the operation was started.
 	StartTime metav1.Time `json:"startTime"`
-	// CompletionTime is when it ended.
+	// CompletionTime is when the operation ended.
 	// +optional
 	// +nullable
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
-	// Duration is how long it took.
+	// Duration is how long the operation took.
 	// +optional
 	Duration *metav1.Duration `json:"duration,omitempty"`
 }
 
-// Types of a repository's conditions.
+// PendingMaintenance is an operation that is due, or requested, and cannot start yet.
+type PendingMaintenance struct {
+	// Operation is the operation.
+	Operation MaintenanceOperation `json:"operation"`
+	// Request is the ID of the request; empty if the operation is due by its schedule.
+	// +optional
+	Request string `json:"request,omitempty"`
+	// Since is when the operation became due.
+	Since metav1.Time `json:"since"`
+	// Reason is the machine-readable cause of the wait, one of the WaitingReasons.
+	Reason WaitingReason `json:"reason"`
+	// Message is the human-readable cause of the wait.
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// Condition types of a ResticRepository.
 const (
-	// ConditionIntact is false when the last check found damage, and unknown before the first one.
+	// ConditionIntact is false if the last check found damage, and unknown before the first check.
 	ConditionIntact = "Intact"
-	// ConditionPruned is false when the last prune failed.
+	// ConditionPruned is false if the last prune failed.
 	ConditionPruned = "Pruned"
-	// ConditionUnlocked is false while a lock stands in the way of something; the message names its holder.
+	// ConditionUnlocked is false while a lock blocks an operation; the message names its holder.
 	ConditionUnlocked = "Unlocked"
-	// ConditionMaintained is false while something is due and cannot be done, or was tried and failed.
+	// ConditionMaintained is false while a due operation cannot start, and after one failed.
 	ConditionMaintained = "Maintained"
 )
 
 // MaxLocks is how many locks a repository's status lists.
 const MaxLocks = 20
 
-// RepositoryLock is a lock that stands in the repository.
+// RepositoryLock is one of restic's locks in the repository.
 type RepositoryLock struct {
-	// ID is restic's.
+	// ID is the lock's ID.
 	ID string `json:"id"`
-	// Host is the name of the host that its holder ran on: for an agent, the name of its pod.
+	// Host is the host name of the lock's holder; for an agent, the name of its pod.
 	Host string `json:"host"`
-	// PID is the holder's process, on that host.
+	// PID is the process ID of the holder on that host.
 	// +optional
 	PID int64 `json:"pid,omitempty"`
-	// Exclusive locks keep everybody out, the others only what is exclusive itself: forget, prune and check.
+	// Exclusive locks block all other operations. The others block only exclusive operations: forget, prune and check.
 	// +optional
 	Exclusive bool `json:"exclusive,omitempty"`
-	// Time is when it was last refreshed. A holder that lives does so every five minutes.
+	// Time is when the lock was last refreshed. A running holder refreshes it every five minutes.
 	Time metav1.Time `json:"time"`
-	// Holder says who that is, as far as this cluster knows, and when the lock goes if its holder is gone.
+	// Holder describes the holder, as far as this cluster knows it, and when the lock will be removed if its holder is
+	// gone.
 	// +optional
 	Holder string `json:"holder,omitempty"`
-	// Abandoned says that the holder was a pod of this cluster which is provably gone, so that the lock is removed.
+	// Abandoned is true if the holder was a pod of this cluster that no longer exists, so that the lock will be removed.
 	// +optional
 	Abandoned bool `json:"abandoned,omitempty"`
 }
 
-// MaxOrphans is how many orphans a repository's status lists; the count has all of them.
+// MaxOrphans is how many orphans a repository's status lists; OrphanCount counts all of them.
 const MaxOrphans = 100
 
-// MaxOtherClusters is how many other clusters a repository's status names.
+// MaxOtherClusters is how many other clusters a repository's status lists.
 const MaxOtherClusters = 10
 
-// Orphan is a snapshot that this cluster made for a backup which is no longer there.
+// Orphan is a snapshot that this cluster created for a backup that no longer exists.
 type Orphan struct {
-	// SnapshotID is its full ID.
+	// SnapshotID is the full ID of the snapshot.
 	SnapshotID string `json:"snapshotID"`
-	// Backup is the name of the Velero backup.
+	// Backup is the name of the Velero backup that the snapshot was created for.
 	// +optional
 	Backup string `json:"backup,omitempty"`
 	// Pod is the name of the pod that the volume was backed up from.
@@ -202,29 +224,30 @@ type Orphan struct {
 	// Volume is the volume's name in the pod's spec.
 	// +optional
 	Volume string `json:"volume,omitempty"`
-	// FirstSeen is when it was reported. It is removed when it is still an orphan after the grace period.
+	// FirstSeen is when the orphan was first reported. If it is still an orphan after the grace period, the snapshot is
+	// removed.
 	FirstSeen metav1.Time `json:"firstSeen"`
 }
 
-// ResticRepositoryStatus says how the repository is.
+// ResticRepositoryStatus is the status of the repository.
 type ResticRepositoryStatus struct {
-	// Phase says whether it can be used.
+	// Phase is whether the repository can be used.
 	// +optional
 	Phase RepositoryPhase `json:"phase,omitempty"`
-	// Message says why it cannot be used, and what to do.
+	// Message is why the repository cannot be used, and what to do.
 	// +optional
 	Message string `json:"message,omitempty"`
-	// ObservedGeneration is the generation of the spec that the status speaks of.
+	// ObservedGeneration is the generation of the spec that the status reflects.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// ResticIdentifier is the repository as restic names it, as last used.
+	// ResticIdentifier is restic's URL of the repository, as last used.
 	// +optional
 	ResticIdentifier string `json:"resticIdentifier,omitempty"`
-	// RepositoryID is the ID that restic gave the repository when it was made. Another one at the same place means
+	// RepositoryID is the ID that restic gave the repository when it was initialized. Another ID at the same URL means
 	// that the repository was replaced.
 	// +optional
 	RepositoryID string `json:"repositoryID,omitempty"`
-	// LastOpenedTime is when the repository was last opened with its password.
+	// LastOpenedTime is when the agent last opened the repository with its password.
 	// +optional
 	// +nullable
 	LastOpenedTime *metav1.Time `json:"lastOpenedTime,omitempty"`
@@ -232,26 +255,28 @@ type ResticRepositoryStatus struct {
 	// +optional
 	// +nullable
 	LastMaintenanceTime *metav1.Time `json:"lastMaintenanceTime,omitempty"`
-	// LastCheckTime is when a check last found the repository intact.
+	// LastCheckTime is when a check last succeeded.
 	// +optional
 	// +nullable
 	LastCheckTime *metav1.Time `json:"lastCheckTime,omitempty"`
-	// NextCheckPart is the part of the data that the next check reads, from 1.
+	// NextCheckPart is the number of the part of the data that the next check reads, from 1.
 	// +optional
 	NextCheckPart int32 `json:"nextCheckPart,omitempty"`
-	// Maintenance has the last operations, the newest first, at most five of each kind.
+	// Maintenance lists the last operations, the newest first, at most five of each kind.
 	// +optional
 	// +kubebuilder:validation:MaxItems=20
 	Maintenance []Maintenance `json:"maintenance,omitempty"`
-	// Served are the words of the requests that were taken up last.
+	// Pending is the operation that is due, or requested, and cannot start yet.
+	// +optional
+	Pending *PendingMaintenance `json:"pending,omitempty"`
+	// Served has the IDs of the requests that were started last.
 	// +optional
 	Served RepositoryRequests `json:"served,omitempty"`
-	// Locks are those that were in the repository when it was last looked for what stands in the way; empty if nothing
-	// does.
+	// Locks are the locks in the repository at LocksTime. It is empty if no lock blocks an operation.
 	// +optional
 	// +kubebuilder:validation:MaxItems=20
 	Locks []RepositoryLock `json:"locks,omitempty"`
-	// LocksTime is when that was.
+	// LocksTime is when the leader last read the locks.
 	// +optional
 	// +nullable
 	LocksTime *metav1.Time `json:"locksTime,omitempty"`
@@ -260,15 +285,15 @@ type ResticRepositoryStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// OtherClusters are the IDs of other clusters that have snapshots in the repository too, as the last sweep found
-	// them, at most ten.
+	// OtherClusters are the IDs of other clusters with snapshots in the repository, as of the last orphan sweep, at most
+	// ten.
 	// +optional
 	// +kubebuilder:validation:MaxItems=10
 	OtherClusters []string `json:"otherClusters,omitempty"`
-	// OrphanCount is how many snapshots there are that this cluster made for backups which are no longer there.
+	// OrphanCount is the number of snapshots that this cluster created for backups that no longer exist.
 	// +optional
 	OrphanCount int32 `json:"orphanCount,omitempty"`
-	// Orphans are the first hundred of them.
+	// Orphans are the first hundred of these snapshots.
 	// +optional
 	// +kubebuilder:validation:MaxItems=100
 	Orphans []Orphan `json:"orphans,omitempty"`

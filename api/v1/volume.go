@@ -5,27 +5,27 @@ package v1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// VolumePhase is how far the backup or the restore of one volume has come.
+// VolumePhase is the state of the backup or restore of one volume.
 // +kubebuilder:validation:Enum=New;InProgress;Completed;Failed;Canceled;Skipped
 type VolumePhase string
 
-// The phases. The empty one counts as New. The last four are final.
+// The phases. An empty phase means New. The last four are final.
 const (
-	// PhaseNew is asked for and not started.
+	// PhaseNew: requested and not started; status.reason and status.message say what it waits for.
 	PhaseNew VolumePhase = "New"
-	// PhaseInProgress is being worked on by the agent on the volume's node.
+	// PhaseInProgress: the agent on the volume's node is transferring the data.
 	PhaseInProgress VolumePhase = "InProgress"
-	// PhaseCompleted has all the data; status.warnings says what could not be read or set, if anything.
+	// PhaseCompleted: the transfer succeeded; status.warnings lists what could not be read or set, if anything.
 	PhaseCompleted VolumePhase = "Completed"
-	// PhaseFailed ended without the data; status.message says why.
+	// PhaseFailed: the transfer failed; status.message has the cause.
 	PhaseFailed VolumePhase = "Failed"
-	// PhaseCanceled was stopped on request, or past its deadline.
+	// PhaseCanceled: stopped on request, or because its timeout passed.
 	PhaseCanceled VolumePhase = "Canceled"
-	// PhaseSkipped cannot be taken at all, for the reason in spec.skip.
+	// PhaseSkipped: the volume cannot be transferred, for the reason in spec.skip.
 	PhaseSkipped VolumePhase = "Skipped"
 )
 
-// Final says whether the phase is one that never changes again.
+// Final returns whether the phase never changes again.
 func (p VolumePhase) Final() bool {
 	switch p {
 	case PhaseCompleted, PhaseFailed, PhaseCanceled, PhaseSkipped:
@@ -36,7 +36,7 @@ func (p VolumePhase) Final() bool {
 	return false
 }
 
-// Reasons of the Events on these objects and of the repository's condition.
+// Reasons of Events on these objects and of conditions of a ResticRepository.
 const (
 	ReasonStarted            = "Started"
 	ReasonCompleted          = "Completed"
@@ -66,30 +66,34 @@ const (
 
 // VolumeProgress counts the bytes of one transfer.
 type VolumeProgress struct {
-	// TotalBytes is the size of the volume's files as far as known, in bytes; 0 while it is not known.
+	// TotalBytes is the size of the volume's files that restic has found so far, in bytes; 0 while it is unknown.
 	// +optional
 	TotalBytes int64 `json:"totalBytes,omitempty"`
-	// BytesDone is how many of them are done.
+	// BytesDone is how many of these bytes restic has processed.
 	// +optional
 	BytesDone int64 `json:"bytesDone,omitempty"`
 }
 
-// MaxWarnings is how many warnings a status holds; WarningCount counts them all. A status must stay far below etcd's
+// MaxWarnings is how many warnings a status lists; WarningCount counts all of them. A status must stay far below etcd's
 // limit of 1.5 MiB for an object.
 const MaxWarnings = 20
 
-// MaxFormerAgents is how many of them a status remembers.
+// MaxFormerAgents is how many former agents a status lists.
 const MaxFormerAgents = 5
 
-// VolumeStatus is what a PodVolumeBackup and a PodVolumeRestore have to say alike.
+// VolumeStatus is the part of the status that PodVolumeBackup and PodVolumeRestore share.
 type VolumeStatus struct {
-	// Phase is how far it has come.
+	// Phase is the state of the transfer.
 	// +optional
 	Phase VolumePhase `json:"phase,omitempty"`
-	// Message says why the phase is what it is, or what is being waited for.
+	// Reason is the machine-readable cause of the wait that Message describes, one of the WaitingReasons. It is empty
+	// unless the phase is New.
+	// +optional
+	Reason WaitingReason `json:"reason,omitempty"`
+	// Message explains the phase: what a new volume waits for, why a volume failed.
 	// +optional
 	Message string `json:"message,omitempty"`
-	// StartTimestamp is when the agent began.
+	// StartTimestamp is when the agent started the transfer.
 	// +optional
 	// +nullable
 	StartTimestamp *metav1.Time `json:"startTimestamp,omitempty"`
@@ -97,20 +101,21 @@ type VolumeStatus struct {
 	// +optional
 	// +nullable
 	CompletionTimestamp *metav1.Time `json:"completionTimestamp,omitempty"`
-	// HeartbeatTimestamp is when the agent last said that it is at work, at least once a minute. A transfer whose
-	// agent has gone is found by it.
+	// HeartbeatTimestamp is when the agent last confirmed that it handles this object. The agent renews it at least
+	// once a minute, so an old timestamp means that the agent is gone.
 	// +optional
 	// +nullable
 	HeartbeatTimestamp *metav1.Time `json:"heartbeatTimestamp,omitempty"`
-	// Agent is the name of the pod whose agent took it up last: its log tells more, and a lock in the repository with
-	// this host name is that pod's.
+	// Agent is the name of the agent pod that handled this object last. Its log has the details, and restic's locks
+	// name it as their host.
 	// +optional
 	Agent string `json:"agent,omitempty"`
-	// FormerAgents are the pods whose agents took it up before, the latest last: locks that they left are known by it.
+	// FormerAgents are the agent pods that handled this object before, the latest last. They identify the owner of
+	// locks that such a pod left in the repository.
 	// +optional
 	// +kubebuilder:validation:MaxItems=5
 	FormerAgents []string `json:"formerAgents,omitempty"`
-	// Attempts counts how often the transfer was started.
+	// Attempts is how often the transfer was started.
 	// +optional
 	Attempts int32 `json:"attempts,omitempty"`
 	// Progress counts bytes.
@@ -120,7 +125,7 @@ type VolumeStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxItems=20
 	Warnings []string `json:"warnings,omitempty"`
-	// WarningCount is how many there were.
+	// WarningCount is the total number of warnings.
 	// +optional
 	WarningCount int64 `json:"warningCount,omitempty"`
 }
