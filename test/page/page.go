@@ -35,17 +35,31 @@ type Block struct {
 	Text   string
 }
 
-// Files are the paths of all pages of the repository in this folder, the README first.
+// Files are the paths of the pages whose commands are run, the README first. The repository is its root directory.
 func Files(repository string) ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(repository, "docs", "*.md"))
 	if err != nil {
 		return nil, fmt.Errorf("listing the pages: %w", err)
 	}
-	files := []string{"README.md"}
+	files := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
 	for _, path := range found {
 		files = append(files, filepath.Join("docs", filepath.Base(path)))
 	}
 	slices.Sort(files[1:])
+	return files, nil
+}
+
+// Records are the paths of the pages in directories of docs, whose commands are not run: decisions and references. Each
+// directory has a README.md, which links to the others.
+func Records(repository string) ([]string, error) {
+	found, err := filepath.Glob(filepath.Join(repository, "docs", "*", "*.md"))
+	if err != nil {
+		return nil, fmt.Errorf("listing the pages: %w", err)
+	}
+	var files []string
+	for _, path := range found {
+		files = append(files, filepath.Join("docs", filepath.Base(filepath.Dir(path)), filepath.Base(path)))
+	}
 	return files, nil
 }
 
