@@ -363,8 +363,8 @@ func (w coverWorld) fail(t *testing.T) {
 	}
 }
 
-// TestCoverTableNamesReasons keeps a misspelt reason out of the table.
-func TestCoverTableNamesReasons(t *testing.T) {
+// TestCoverageReasonsExist keeps a misspelt reason out of the table.
+func TestCoverageReasonsExist(t *testing.T) {
 	for _, want := range coverTable() {
 		if want.reason != "" && !slices.Contains(coverage.Reasons(), want.reason) {
 			t.Errorf("%s: %s is no reason", want.claim, want.reason)

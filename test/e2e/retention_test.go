@@ -23,8 +23,8 @@ import (
 // syncLimit is how long Velero takes to look into the bucket again: it does every minute.
 const syncLimit = 100 * time.Second
 
-// TestExpiry lets the time of one of two backups run out.
-func TestExpiry(t *testing.T) {
+// TestBackupExpires lets the time of one of two backups run out.
+func TestBackupExpires(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	s := newScene(t, "expiry", 0)
@@ -46,8 +46,8 @@ func TestExpiry(t *testing.T) {
 	wantSnapshots(t, s.namespace)
 }
 
-// TestDeleteWhileLocked deletes a backup while another restic holds the repository's lock.
-func TestDeleteWhileLocked(t *testing.T) {
+// TestDeleteBackupOfLockedRepository deletes a backup while another restic holds the repository's lock.
+func TestDeleteBackupOfLockedRepository(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	s := newScene(t, "held", 0)
@@ -112,9 +112,9 @@ func locksOf(t *testing.T, namespace string) []string {
 	return locks
 }
 
-// TestOrphans loses two backups otherwise than by deleting them: of one the bucket still has everything, of the other
+// TestOrphanedSnapshots loses two backups otherwise than by deleting them: of one the bucket still has everything, of the other
 // nothing. It is not parallel: it changes everybody's agents.
-func TestOrphans(t *testing.T) {
+func TestOrphanedSnapshots(t *testing.T) {
 	needsNode(t)
 	s := newScene(t, "orphan", 0)
 	apply(t, s.pod("web", "cache", emptyDir("cache")))
@@ -206,9 +206,9 @@ func (s *scene) sweepOften(t *testing.T) {
 	waitAgents(t)
 }
 
-// TestLostDefinitions deletes the definitions of our resources, and every object with them. It is not parallel: they
+// TestRestoreAfterLosingCRDs deletes the definitions of our resources, and every object with them. It is not parallel: they
 // are everybody's.
-func TestLostDefinitions(t *testing.T) {
+func TestRestoreAfterLosingCRDs(t *testing.T) {
 	needsNode(t)
 	s := newScene(t, "undefined", 0)
 	apply(t, s.pod("web", "cache", emptyDir("cache")))

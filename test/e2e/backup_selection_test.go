@@ -37,8 +37,8 @@ metadata: {name: chosen-field, namespace: velero}
 spec: {includedNamespaces: [chosen], defaultVolumesToFsBackup: true, storageLocation: default}
 `
 
-// TestSelection chooses volumes in the ways that need no annotation on the pod that names them.
-func TestSelection(t *testing.T) {
+// TestVolumeSelection chooses volumes in the ways that need no annotation on the pod that names them.
+func TestVolumeSelection(t *testing.T) {
 	t.Parallel()
 	s := newCSIScene(t, "chosen")
 	plain := s.pod("plain", "", claimed("data"), emptyDir("cache"), inlineCSI("inline"))
@@ -69,9 +69,9 @@ func TestSelection(t *testing.T) {
 	})
 }
 
-// TestWaitingClaim has a pod wait for a claim that nothing will ever be bound to. Volume policies make that an error of
+// TestUnboundClaim has a pod wait for a claim that nothing will ever be bound to. Volume policies make that an error of
 // Velero's core, which the base policy prevents: its pod stays in the backup, and costs nobody else anything.
-func TestWaitingClaim(t *testing.T) {
+func TestUnboundClaim(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, "waiting", 1)
 	never := s.claim("never")

@@ -14,9 +14,9 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
 )
 
-// TestVolumeKinds backs up a pod with a volume of every kind, mounted in every way, and a pod that may only read one of
+// TestVolumeTypes backs up a pod with a volume of every kind, mounted in every way, and a pod that may only read one of
 // them, and restores both.
-func TestVolumeKinds(t *testing.T) {
+func TestVolumeTypes(t *testing.T) {
 	t.Parallel()
 	s := newCSIScene(t, "kinds")
 	s.provideClass("kinds-keep", corev1.PersistentVolumeReclaimRetain, storagev1.VolumeBindingImmediate)

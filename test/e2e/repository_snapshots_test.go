@@ -45,8 +45,8 @@ func (s *scene) listing(word string) []snapshotlist.Snapshot {
 	return snapshots
 }
 
-// TestListing lists a repository while a backup writes into it and a prune waits for it, and leaves no lock.
-func TestListing(t *testing.T) {
+// TestListSnapshots lists a repository while a backup writes into it and a prune waits for it, and leaves no lock.
+func TestListSnapshots(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	s := newScene(t, "listed", 0)
@@ -96,8 +96,8 @@ func TestListing(t *testing.T) {
 	}
 }
 
-// TestListingTellsWhyNot asks for a list of a repository that does not exist any more.
-func TestListingTellsWhyNot(t *testing.T) {
+// TestListSnapshotsOfMissingRepository asks for a list of a repository that does not exist any more.
+func TestListSnapshotsOfMissingRepository(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	s := newScene(t, "not-listed", 0)

@@ -16,8 +16,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// TestBuilds reads what runs in the cluster: no agent without its build, no build without its agent.
-func TestBuilds(t *testing.T) {
+// TestAgentVersions reads what runs in the cluster: no agent without its build, no build without its agent.
+func TestAgentVersions(t *testing.T) {
 	t.Parallel()
 	var build string
 	eventually(t, time.Minute, "a Lease of each agent, and of no other", func() error {

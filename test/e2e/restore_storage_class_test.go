@@ -21,8 +21,8 @@ metadata:
 data: {moved: moved-csi}
 `
 
-// TestAnotherStorageClass restores what was in a local volume into one of a CSI driver, in another namespace.
-func TestAnotherStorageClass(t *testing.T) {
+// TestRestoreToAnotherStorageClass restores what was in a local volume into one of a CSI driver, in another namespace.
+func TestRestoreToAnotherStorageClass(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	s, copied := newScene(t, "moved", 1), newScene(t, "moved-copy", 0)

@@ -102,9 +102,9 @@ func (s *site) workload() []any {
 	}
 }
 
-// TestDisaster loses a whole cluster. What is left is the bucket, and the copy of the password that the documentation
+// TestRestoreAfterLosingCluster loses a whole cluster. What is left is the bucket, and the copy of the password that the documentation
 // asks for. A new cluster is built and restored by the commands of the documentation alone, and knows nothing else.
-func TestDisaster(t *testing.T) {
+func TestRestoreAfterLosingCluster(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	first := newDisasterSite(t, "before")

@@ -27,9 +27,9 @@ data:
       action: {type: fs-backup}
 `
 
-// TestNodeAgent has Velero's own file-system backup beside ours. It is not parallel: with a node-agent, Velero takes
+// TestBackupBesideVeleroNodeAgent has Velero's own file-system backup beside ours. It is not parallel: with a node-agent, Velero takes
 // what it would else refuse.
-func TestNodeAgent(t *testing.T) {
+func TestBackupBesideVeleroNodeAgent(t *testing.T) {
 	needsNode(t)
 	if err := velero.Install(t.Context(), suite.node, velero.Options{NodeAgent: true}, t.Output()); err != nil {
 		t.Fatal(err)

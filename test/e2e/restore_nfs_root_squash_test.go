@@ -15,9 +15,9 @@ import (
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
 
-// TestRefusedOwners restores onto storage that lets nobody set owners and permissions, as NFS with root squash does
+// TestRestoreOntoRootSquash restores onto storage that lets nobody set owners and permissions, as NFS with root squash does
 // with files of other owners: the content comes back, and what is missing is counted.
-func TestRefusedOwners(t *testing.T) {
+func TestRestoreOntoRootSquash(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	s := newScene(t, "squash", 1)

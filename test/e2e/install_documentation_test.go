@@ -12,9 +12,9 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/page"
 )
 
-// TestPages follows every page that users read on a cluster of their own: it installs the project by what the pages
+// TestDocumentation follows every page that users read on a cluster of their own: it installs the project by what the pages
 // say, and runs each of their commands. The pages that need no node are followed in test/integration.
-func TestPages(t *testing.T) {
+func TestDocumentation(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	desk := newDesk(t, newSite(t, "pages", node.Options{}, velero.Options{}).node)

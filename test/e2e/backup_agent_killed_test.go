@@ -14,8 +14,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// TestAgentKilled kills the agent while restic reads a volume. It is not parallel: it is everybody's agent.
-func TestAgentKilled(t *testing.T) {
+// TestAgentKilledDuringBackup kills the agent while restic reads a volume. It is not parallel: it is everybody's agent.
+func TestAgentKilledDuringBackup(t *testing.T) {
 	needsNode(t)
 	s := newScene(t, "killed", 1)
 	apply(t, s.claim("data"), s.pod("web", "data", claimed("data")))

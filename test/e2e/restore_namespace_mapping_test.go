@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestNamespaceMapping restores beside what was backed up.
-func TestNamespaceMapping(t *testing.T) {
+// TestRestoreWithNamespaceMapping restores beside what was backed up.
+func TestRestoreWithNamespaceMapping(t *testing.T) {
 	t.Parallel()
 	s, copied := newScene(t, "mapped", 2), newScene(t, "mapped-copy", 0)
 	apply(t, s.claim("data"), s.pod("web", "data,cache", claimed("data"), emptyDir("cache")))
@@ -32,8 +32,8 @@ func TestNamespaceMapping(t *testing.T) {
 	}
 }
 
-// TestExistingPod restores over a pod that runs.
-func TestExistingPod(t *testing.T) {
+// TestRestoreSkipsExistingPod restores over a pod that runs.
+func TestRestoreSkipsExistingPod(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, "existing", 0)
 	apply(t, s.pod("web", "cache", emptyDir("cache")))

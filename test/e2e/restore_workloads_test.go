@@ -17,9 +17,9 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// TestOwners restores pods of a StatefulSet, a DaemonSet and a Job, backs up what was restored, and restores that.
+// TestRestoreWorkloads restores pods of a StatefulSet, a DaemonSet and a Job, backs up what was restored, and restores that.
 // A Deployment's pods are in TestPodTemplate.
-func TestOwners(t *testing.T) {
+func TestRestoreWorkloads(t *testing.T) {
 	t.Parallel()
 	s := newCSIScene(t, "owned")
 	apply(t, s.statefulSet("db"), s.daemonSet("every"), s.claim("work"), s.job("batch"))

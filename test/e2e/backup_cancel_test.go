@@ -83,8 +83,8 @@ func TestCancelBackup(t *testing.T) {
 	deleteBackup(t, "cancel")
 }
 
-// TestBackupPastItsTime has Velero's time for operations run out while restic reads.
-func TestBackupPastItsTime(t *testing.T) {
+// TestBackupDeadline has Velero's time for operations run out while restic reads.
+func TestBackupDeadline(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	s := newScene(t, "overdue", 0)

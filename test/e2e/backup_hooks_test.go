@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestHooks backs up a pod that must be frozen while restic reads.
-func TestHooks(t *testing.T) {
+// TestBackupHooks backs up a pod that must be frozen while restic reads.
+func TestBackupHooks(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, "hooks", 0)
 	pod := s.pod("db", "data", emptyDir("data"), emptyDir("log"))

@@ -63,7 +63,7 @@ func wantSaid(t *testing.T, code int, words []string, args ...string) said {
 	return s
 }
 
-func TestCLI(t *testing.T) {
+func TestRepositoryCommands(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	s := newScene(t, "cli", 0)

@@ -41,9 +41,9 @@ spec:
     emptyDir: {}
 `
 
-// TestDocument goes through "Back up" and "Restore" of Velero's document on restic, with its own commands, on volumes
+// TestVeleroDocumentation goes through "Back up" and "Restore" of Velero's document on restic, with its own commands, on volumes
 // that are hard to back up.
-func TestDocument(t *testing.T) {
+func TestVeleroDocumentation(t *testing.T) {
 	s := newScene(t, "foo", 2)
 	apply(t, s.claim("test-volume-claim"), samplePod)
 	s.waitReady("sample")

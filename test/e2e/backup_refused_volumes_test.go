@@ -42,9 +42,9 @@ type refusal struct {
 	takes []string
 }
 
-// TestBadInput backs up a namespace in which all goes wrong that users can do wrong about a pod, and one of each goes
+// TestRefusedVolumes backs up a namespace in which all goes wrong that users can do wrong about a pod, and one of each goes
 // right beside it.
-func TestBadInput(t *testing.T) {
+func TestRefusedVolumes(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, "refused", 0)
 	cases := s.refusals()

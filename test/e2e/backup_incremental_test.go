@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestIncrement backs up the same claim again, from another pod.
-func TestIncrement(t *testing.T) {
+// TestIncrementalBackup backs up the same claim again, from another pod.
+func TestIncrementalBackup(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	s := newScene(t, "again", 1)

@@ -14,9 +14,9 @@ import (
 // sparseSize is the size in KiB of a file that is nothing but a hole.
 const sparseSize = 64 << 10
 
-// TestPartsOfABackup restores an older backup over a claim with a newer state, then claims without their pods, then
+// TestPartialRestore restores an older backup over a claim with a newer state, then claims without their pods, then
 // what is missing.
-func TestPartsOfABackup(t *testing.T) {
+func TestPartialRestore(t *testing.T) {
 	t.Parallel()
 	s := newCSIScene(t, "parts")
 	web, other := s.pod("web", "data", claimed("data")), s.pod("other", "cache", emptyDir("cache"))

@@ -13,8 +13,8 @@ import (
 const customResources = "podvolumebackups.restic.velero.io,podvolumerestores.restic.velero.io," +
 	"resticrepositories.restic.velero.io"
 
-// TestDelete looks into the repository after each of two backups was deleted.
-func TestDelete(t *testing.T) {
+// TestDeleteBackup looks into the repository after each of two backups was deleted.
+func TestDeleteBackup(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	s := newScene(t, "delete", 1)
@@ -50,8 +50,8 @@ func TestDelete(t *testing.T) {
 	wantSnapshots(t, s.namespace)
 }
 
-// TestLostResources restores in a cluster that has lost every object of ours. It is not parallel: they are everybody's.
-func TestLostResources(t *testing.T) {
+// TestRestoreAfterLosingCustomResources restores in a cluster that has lost every object of ours. It is not parallel: they are everybody's.
+func TestRestoreAfterLosingCustomResources(t *testing.T) {
 	s := newScene(t, "lost", 2)
 	apply(t, s.claim("data"), s.pod("web", "data,cache", claimed("data"), emptyDir("cache")))
 	s.waitReady("web")

@@ -29,8 +29,8 @@ func waitAgents(t *testing.T) {
 	kubectl(t, "-n", velero.Namespace, "rollout", "status", "ds/"+contract.DaemonSetName, "--timeout=90s")
 }
 
-// TestNoAgent backs up on a node that the agent is kept away from. It is not parallel: there is no agent for anybody.
-func TestNoAgent(t *testing.T) {
+// TestBackupWithoutAgent backs up on a node that the agent is kept away from. It is not parallel: there is no agent for anybody.
+func TestBackupWithoutAgent(t *testing.T) {
 	const agentless = 200 * time.Second // two minutes of grace, and what Velero takes to see it
 	s := newScene(t, "agentless", 0)
 	apply(t, s.pod("web", "cache", emptyDir("cache")))
@@ -60,9 +60,9 @@ func TestNoAgent(t *testing.T) {
 	wants(t, "velero backup describe --details", details, append(says, "pod agentless/web", "cache: Failed")...)
 }
 
-// TestNoPassword backs up while there is no password for a new repository. It is not parallel: there is none for
+// TestBackupWithoutPassword backs up while there is no password for a new repository. It is not parallel: there is none for
 // anybody.
-func TestNoPassword(t *testing.T) {
+func TestBackupWithoutPassword(t *testing.T) {
 	s := newScene(t, "locked", 0)
 	apply(t, s.pod("web", "cache", emptyDir("cache")))
 	s.waitReady("web")
