@@ -7,7 +7,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -62,25 +61,5 @@ func TestPickPassword(t *testing.T) {
 				t.Errorf("got error %v", err)
 			}
 		})
-	}
-}
-
-func TestForNamespace(t *testing.T) {
-	long := strings.Repeat("n", 63)
-	got := ForNamespace("velero", long, strings.Repeat("l", 100), time.Hour)
-	if got.Namespace != "velero" || got.Name != contract.RepositoryName(long, strings.Repeat("l", 100)) {
-		t.Errorf("got %s/%s", got.Namespace, got.Name)
-	}
-	want := map[string]string{
-		"velero.io/volume-namespace":    long,
-		"velero.io/storage-location":    contract.LabelValue(strings.Repeat("l", 100)),
-		"velero.io/exclude-from-backup": "true",
-	}
-	if diff := cmp.Diff(want, got.Labels); diff != "" {
-		t.Error(diff)
-	}
-	if got.Spec.VolumeNamespace != long || got.Spec.BackupStorageLocation != strings.Repeat("l", 100) ||
-		got.Spec.MaintenanceFrequency.Duration != time.Hour {
-		t.Errorf("got %+v", got.Spec)
 	}
 }

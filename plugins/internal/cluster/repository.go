@@ -5,7 +5,6 @@ package cluster
 
 import (
 	"fmt"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -13,9 +12,6 @@ import (
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/repository"
 )
-
-// maintenanceFrequency is how often a new repository is pruned, as Velero <= 1.9 had it.
-const maintenanceFrequency = 7 * 24 * time.Hour
 
 // Use says what a repository is asked for.
 type Use bool
@@ -29,7 +25,7 @@ const (
 // EnsureRepository makes the ResticRepository of a namespace in a storage location unless it is there, and returns it.
 // It does not wait until the repository can be used: that is the leader's work.
 func (c *Cluster) EnsureRepository(volumeNamespace, location string, use Use) (*resticv1.ResticRepository, error) {
-	object := repository.ForNamespace(c.Namespace, volumeNamespace, location, maintenanceFrequency)
+	object := repository.ForNamespace(c.Namespace, volumeNamespace, location, 0)
 	name := object.Name
 	var existing resticv1.ResticRepository
 	err := c.Get(c.Namespace, name, &existing)
