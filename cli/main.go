@@ -74,7 +74,7 @@ func calledBy(path string) call {
 	return call{name: "kubectl " + strings.ReplaceAll(plugin, "_", "-"), completes: completes}
 }
 
-// screen looks at what a stream goes to. https://no-color.org is honoured; Windows' older consoles show escape
+// screen looks at what a stream goes to. https://no-color.org is honored; Windows' older consoles show escape
 // sequences as they are.
 func screen(out *os.File) command.Screen {
 	descriptor := int(out.Fd())

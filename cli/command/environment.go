@@ -33,7 +33,7 @@ type Environment struct {
 	Clock clock.WithTicker
 	// Screen is what Out is shown on.
 	Screen Screen
-	// ErrColor says that colours may be used on ErrOut: one of the two may go into a file.
+	// ErrColor says that colors may be used on ErrOut: one of the two may go into a file.
 	ErrColor bool
 	// Program is the name by which the user called the program, such as "kubectl velero-restic".
 	Program string
@@ -77,7 +77,7 @@ func (e *Environment) AddFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.AddFlagSet(kube)
 	flags.BoolVar(&e.NoColor, "no-color", e.NoColor,
-		"no colours, also on a terminal; default: environment variable NO_COLOR")
+		"no colors, also on a terminal; default: environment variable NO_COLOR")
 	for name, names := range map[string]func(context.Context) ([]string, error){
 		"namespace": e.namespaces, "context": e.contexts,
 	} {
@@ -119,10 +119,10 @@ func (e *Environment) Clientset() (kubernetes.Interface, error) {
 	return e.NewClientset(config)
 }
 
-// Palette returns the colours of Out: none, unless it is a terminal and nobody has asked for none.
+// Palette returns the colors of Out: none, unless it is a terminal and nobody has asked for none.
 func (e *Environment) Palette() Palette { return Palette{on: e.Screen.Color && !e.NoColor} }
 
-// ErrPalette returns the colours of ErrOut, in the same way.
+// ErrPalette returns the colors of ErrOut, in the same way.
 func (e *Environment) ErrPalette() Palette { return Palette{on: e.ErrColor && !e.NoColor} }
 
 // Sleep waits for a moment of the clock, or until the context ends, whose cause it then returns.

@@ -159,10 +159,10 @@ func TestTable(t *testing.T) {
 		noColor bool
 		want    string
 	}{
-		"without colours": {want: "NAME    STATUS     MESSAGE\n" +
+		"without colors": {want: "NAME    STATUS     MESSAGE\n" +
 			"shop    Ready      two lines??\n" +
 			"größe   NotReady   <none>\n"},
-		"with colours, which take no room": {screen: command.Screen{Terminal: true, Color: true}, want: "" +
+		"with colors, which take no room": {screen: command.Screen{Terminal: true, Color: true}, want: "" +
 			"\x1b[1mNAME\x1b[0m    \x1b[1mSTATUS\x1b[0m     \x1b[1mMESSAGE\x1b[0m\n" +
 			"shop    \x1b[32mReady\x1b[0m      two lines??\n" +
 			"größe   \x1b[31mNotReady\x1b[0m   <none>\n"},

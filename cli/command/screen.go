@@ -7,7 +7,7 @@ package command
 type Screen struct {
 	// Terminal says that somebody looks: a picture may be drawn again over itself.
 	Terminal bool
-	// Color says that colours may be used.
+	// Color says that colors may be used.
 	Color bool
 	// Size returns columns and rows, 0 for unknown ones.
 	Size func() (columns, rows int)
@@ -26,10 +26,10 @@ const (
 	Strong Style = "1"
 )
 
-// Palette colours texts, or does not.
+// Palette colors texts, or does not.
 type Palette struct{ on bool }
 
-// Paint returns the text in a style, or as it is where there are no colours.
+// Paint returns the text in a style, or as it is where there are no colors.
 func (p Palette) Paint(style Style, text string) string {
 	if !p.on || style == Plain || text == "" {
 		return text

@@ -24,7 +24,7 @@ type view interface {
 	end(now time.Time, over bool)
 }
 
-// styleOf is the colour of a style, as a parameter of ECMA-48's SGR sequence.
+// styleOf is the color of a style, as a parameter of ECMA-48's SGR sequence.
 func styleOf(style board.Style) command.Style {
 	const cyan = "36"
 	switch style {

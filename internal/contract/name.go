@@ -18,7 +18,7 @@ const (
 	digestLength = 20
 )
 
-// LabelValue returns the value under which an object of this name is labelled: the name itself up to 63 bytes, else
+// LabelValue returns the value under which an object of this name is labeled: the name itself up to 63 bytes, else
 // its first 57 bytes and six hexadecimal digits of its SHA-256, exactly as Velero shortens it
 // (velero v1.18.3, pkg/label/label.go, GetValidName), so that a selector made by either side finds it.
 func LabelValue(name string) string {

@@ -163,7 +163,7 @@ func TestLineWriter(t *testing.T) {
 		"at the limit": {
 			[]string{strings.Repeat("y", 100) + "\n"}, []string{strings.Repeat("y", 100)},
 		},
-		"colours and carriage returns": {[]string{"\x1b[2K{\"a\":1}\x1b[31m\r\n\rb\n\x1b["}, []string{`{"a":1}`, "b"}},
+		"colors and carriage returns": {[]string{"\x1b[2K{\"a\":1}\x1b[31m\r\n\rb\n\x1b["}, []string{`{"a":1}`, "b"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

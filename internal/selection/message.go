@@ -35,7 +35,7 @@ func (d *decider) handOver(s subject) string {
 		return "name it in the pod's annotation " + contract.AnnotationVolumesToExclude
 	case s.volume.Image != nil:
 		return "take it out of the pod's annotation " + contract.AnnotationVolumesToBackup
-	case s.volume.PersistentVolumeClaim != nil && s.needsLabel && !labelled(s.claim):
+	case s.volume.PersistentVolumeClaim != nil && s.needsLabel && !labeled(s.claim):
 		return fmt.Sprintf("its claim lacks the label %s=%s, which the plugin sets: see the plugin's messages in the "+
 			"backup's log, or set it with `kubectl -n %s label pvc %s %s=%s`", contract.LabelClaimed, labelTrue,
 			d.Pod.Namespace, s.claimName, contract.LabelClaimed, labelTrue)

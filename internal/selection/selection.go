@@ -192,7 +192,7 @@ func partitionClaims(in Input) (label, release []*corev1.PersistentVolumeClaim) 
 			slices.Contains(release, claim) {
 			continue
 		}
-		if _, labelled := claim.Labels[contract.LabelClaimed]; labelled {
+		if _, labeled := claim.Labels[contract.LabelClaimed]; labeled {
 			release = append(release, claim)
 		}
 	}

@@ -178,14 +178,14 @@ func (d *decider) needsLabel(s subject) bool {
 		d.matchClaim(s, Labeled(s.claim)).is(volumepolicy.ActionCustom)
 }
 
-// labelled says whether the claim carries our label.
-func labelled(claim *corev1.PersistentVolumeClaim) bool {
+// labeled says whether the claim carries our label.
+func labeled(claim *corev1.PersistentVolumeClaim) bool {
 	return claim != nil && claim.Labels[contract.LabelClaimed] == labelTrue
 }
 
 // Labeled returns the claim as it is once the plugin has put contract.LabelClaimed on it.
 func Labeled(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
-	if claim == nil || labelled(claim) {
+	if claim == nil || labeled(claim) {
 		return claim
 	}
 	other := *claim
@@ -196,7 +196,7 @@ func Labeled(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim 
 }
 
 func withoutLabel(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
-	if claim == nil || !labelled(claim) {
+	if claim == nil || !labeled(claim) {
 		return claim
 	}
 	other := *claim

@@ -137,7 +137,7 @@ func (c combination) labelClaims() bool {
 	label, release := ClaimsToLabel(c.Input), ClaimsToRelease(c.Input)
 	changed := len(release) > 0
 	for _, claim := range label {
-		changed = changed || !labelled(claim)
+		changed = changed || !labeled(claim)
 		claim.Labels = map[string]string{contract.LabelClaimed: labelTrue}
 	}
 	for _, claim := range release {
@@ -152,7 +152,7 @@ func TestDecideNeverMakesTwoCopies(t *testing.T) {
 		c.AssumeClaimed = false
 		agreesWithVelero(t, name, c)
 		c.labelClaims()
-		agreesWithVelero(t, name+", labelled", c)
+		agreesWithVelero(t, name+", labeled", c)
 	}
 }
 

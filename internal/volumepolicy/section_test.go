@@ -77,8 +77,8 @@ func TestSectionsAreRefused(t *testing.T) {
 		"one namespace":             {"namespacedFilterPolicies: [{namespaces: a}]", "namespacedFilterPolicies"},
 		"no namespace":              {"namespacedFilterPolicies: [{resourceFilters: [{}]}]", "must name namespaces"},
 		"no filter":                 {"namespacedFilterPolicies: [{namespaces: [a]}]", "resourceFilters: there must be one"},
-		"a misspelt key":            {"namespacedFilterPolicies: [{namespaces: [a], resourceFilter: [{}]}]", "resourceFilter"},
-		"a misspelt key of a filter": {
+		"a misspelled key":          {"namespacedFilterPolicies: [{namespaces: [a], resourceFilter: [{}]}]", "resourceFilter"},
+		"a misspelled key of a filter": {
 			"namespacedFilterPolicies: [{namespaces: [a], resourceFilters: [{kind: [pods]}]}]", "kind",
 		},
 		"a namespace twice": {
@@ -102,7 +102,7 @@ func TestSectionsAreRefused(t *testing.T) {
 		},
 		"no filter for the cluster": {"clusterScopedFilterPolicy: {}", "resourceFilters: there must be one"},
 		"the rest of the cluster":   {"clusterScopedFilterPolicy: {resourceFilters: [{}]}", "must name kinds"},
-		"a misspelt key, too":       {"clusterScopedFilterPolicy: {filters: []}", "filters"},
+		"a misspelled key, too":     {"clusterScopedFilterPolicy: {filters: []}", "filters"},
 		"a list for the cluster":    {"clusterScopedFilterPolicy: [a]", "clusterScopedFilterPolicy"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,7 +30,7 @@ func ownerKinds() []string {
 	}
 }
 
-// checkOwnerKind refuses kinds that are misspelt, so that no rule waits for one in vain.
+// checkOwnerKind refuses kinds that are misspelled, so that no rule waits for one in vain.
 func checkOwnerKind(kind string) error {
 	known := ownerKinds()
 	if slices.Contains(known, kind) {

@@ -412,7 +412,7 @@ func TestOriginal(t *testing.T) {
 		"an excluded one that is none": {"veleroVolumeCfg: {excludeVolumeTypes: pvc}", `"pvc"`},
 		"a star for namespaces":        {"veleroVolumeCfg: {includeNamespaces: '*'}", "includeNamespaces"},
 		"a list that is one":           {"veleroVolumeCfg: {includeNamespaces: [a]}", "includeNamespaces"},
-		"a misspelt key":               {"veleroVolumeCfg: {includeNamespace: a}", "includeNamespace"},
+		"a misspelled key":             {"veleroVolumeCfg: {includeNamespace: a}", "includeNamespace"},
 		"no entry among namespaces":    {"veleroVolumeCfg: {includeNamespaces: ','}", `veleroVolumeCfg.includeNamespaces: "," has no entry`},
 		"nor among excluded ones":      {"veleroVolumeCfg: {excludeNamespaces: ' '}", `excludeNamespaces: " " has no entry`},
 		"nor among types":              {"veleroVolumeCfg: {includeVolumeTypes: ' , '}", `includeVolumeTypes: " , " has no entry`},

@@ -88,7 +88,7 @@ func tagOf(image string) string {
 	return parsed.TagStr()
 }
 
-// unknownKeys returns a warning for each key that means nothing: most likely one that is misspelt.
+// unknownKeys returns a warning for each key that means nothing: most likely one that is misspelled.
 func unknownKeys(config map[string]string) []string {
 	known := []string{
 		keyImage, keyCommand, keyCPURequest, keyMemoryRequest, keyCPULimit, keyMemoryLimit, keyRunAsUser, keyRunAsGroup,

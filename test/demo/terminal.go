@@ -38,12 +38,12 @@ func (t *terminal) note(format string, args ...any) {
 // command shows what a user would type.
 func (t *terminal) command(args []string) { t.line("\n        $ %s", shellLine(args)) }
 
-// colour is what velero puts around a phase, for terminals.
-var colour = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+// color is what velero puts around a phase, for terminals.
+var color = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
 // output shows what a command said.
 func (t *terminal) output(text string, v view) {
-	text = strings.TrimRight(colour.ReplaceAllString(text, ""), "\n")
+	text = strings.TrimRight(color.ReplaceAllString(text, ""), "\n")
 	for _, line := range v.apply(strings.Split(text, "\n")) {
 		if line != "" {
 			line = "        " + line

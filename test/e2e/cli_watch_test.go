@@ -79,7 +79,7 @@ func awaitPicture(
 		if styled, err = term.Styled(t.Context()); err != nil {
 			return err
 		}
-		text = colour.ReplaceAllString(styled, "")
+		text = color.ReplaceAllString(styled, "")
 		for _, expression := range expressions {
 			if !regexp.MustCompile("(?m)" + expression).MatchString(text) {
 				return fmt.Errorf("it shows, without %s:\n%s", expression, text)

@@ -363,7 +363,7 @@ func (w coverWorld) fail(t *testing.T) {
 	}
 }
 
-// TestCoverageReasonsExist keeps a misspelt reason out of the table.
+// TestCoverageReasonsExist keeps a misspelled reason out of the table.
 func TestCoverageReasonsExist(t *testing.T) {
 	for _, want := range coverTable() {
 		if want.reason != "" && !slices.Contains(coverage.Reasons(), want.reason) {

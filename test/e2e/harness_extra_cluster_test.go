@@ -70,7 +70,7 @@ func (s *site) velero(args ...string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return colour.ReplaceAllString(out, "")
+	return color.ReplaceAllString(out, "")
 }
 
 func (s *site) apply(objects ...any) {

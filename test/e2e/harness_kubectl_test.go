@@ -26,8 +26,8 @@ const commandLimit = 2 * time.Minute
 // pollEvery is how often eventually looks.
 const pollEvery = 500 * time.Millisecond
 
-// colour is an escape sequence that sets one.
-var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
+// color is an escape sequence that sets one.
+var color = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 // ownCluster is the one of KUBECONFIG, with kubectl and velero from PATH.
 type ownCluster struct{}
@@ -75,7 +75,7 @@ func kubectl(t *testing.T, args ...string) string {
 	return out
 }
 
-// veleroCLI runs velero and returns what it prints, without its colours.
+// veleroCLI runs velero and returns what it prints, without its colors.
 func veleroCLI(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), commandLimit)
@@ -84,7 +84,7 @@ func veleroCLI(t *testing.T, args ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return colour.ReplaceAllString(out, "")
+	return color.ReplaceAllString(out, "")
 }
 
 // get reads one object, or a list, as `kubectl get … -o json` prints it.

@@ -133,8 +133,8 @@ func (d *Desk) Run(ctx context.Context, script string) (string, error) {
 	if ctx.Err() != nil {
 		err = errors.Join(err, ctx.Err())
 	}
-	return colour.ReplaceAllString(output.String(), ""), err
+	return color.ReplaceAllString(output.String(), ""), err
 }
 
-// colour is an escape sequence that sets one, which velero prints to whatever it is.
-var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
+// color is an escape sequence that sets one, which velero prints to whatever it is.
+var color = regexp.MustCompile("\x1b\\[[0-9;]*m")

@@ -20,7 +20,7 @@ const (
 
 // look is how a piece of text is shown.
 type look struct {
-	colour      string
+	color       string
 	bold, faint bool
 }
 
@@ -73,8 +73,8 @@ func spans(line string, current look) (string, look) {
 
 func (l look) attributes() string {
 	text := ""
-	if l.colour != "" {
-		text += ` fill="` + l.colour + `"`
+	if l.color != "" {
+		text += ` fill="` + l.color + `"`
 	}
 	if l.bold {
 		text += ` font-weight="bold"`
@@ -87,7 +87,7 @@ func (l look) attributes() string {
 
 // after returns the look after the parameters of an SGR sequence. Those that the program does not use are passed over.
 func (l look) after(parameters string) look {
-	colours := [...]string{"#1e1e1e", "#f14c4c", "#23d18b", "#e5c07b", "#3b8eea", "#d670d6", "#29b8db", "#e5e5e5"}
+	colors := [...]string{"#1e1e1e", "#f14c4c", "#23d18b", "#e5c07b", "#3b8eea", "#d670d6", "#29b8db", "#e5e5e5"}
 	for parameter := range strings.SplitSeq(parameters, ";") {
 		code, err := strconv.Atoi(parameter)
 		if err != nil {
@@ -103,9 +103,9 @@ func (l look) after(parameters string) look {
 		case code == 22:
 			l.bold, l.faint = false, false
 		case code >= 30 && code <= 37:
-			l.colour = colours[code-30]
+			l.color = colors[code-30]
 		case code == 39:
-			l.colour = ""
+			l.color = ""
 		}
 	}
 	return l

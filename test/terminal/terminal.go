@@ -67,7 +67,7 @@ func (t *Terminal) Text(ctx context.Context) (string, error) {
 	return strings.TrimRight(text, "\n"), err
 }
 
-// Styled returns the same with colours and other attributes, as SGR sequences of ECMA-48.
+// Styled returns the same with colors and other attributes, as SGR sequences of ECMA-48.
 func (t *Terminal) Styled(ctx context.Context) (string, error) {
 	text, err := t.run(ctx, "capture-pane", "-p", "-e")
 	return strings.TrimRight(text, "\n"), err

@@ -11,7 +11,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
 
-// Style says what a piece of text is, and so which colour it has on a terminal.
+// Style says what a piece of text is, and so which color it has on a terminal.
 type Style int
 
 // The styles.

@@ -16,12 +16,12 @@ import (
 )
 
 func TestPluginConfig(t *testing.T) {
-	labelled := func(name string, labels map[string]string) *corev1.ConfigMap {
+	labeled := func(name string, labels map[string]string) *corev1.ConfigMap {
 		configMap := clustertest.Rules(name, "")
 		configMap.Labels = labels
 		return configMap
 	}
-	marked := labelled("marked", map[string]string{
+	marked := labeled("marked", map[string]string{
 		contract.LabelPluginConfig: "true", contract.LabelPluginName: contract.PluginKindBackup,
 	})
 	for sentence, test := range map[string]struct {
@@ -32,8 +32,8 @@ func TestPluginConfig(t *testing.T) {
 		"none":                        {},
 		"one":                         {configMaps: []client.Object{clustertest.Rules("rules", "")}, want: "rules"},
 		"one whose label has a value": {configMaps: []client.Object{marked}, want: "marked"},
-		"one without the first label": {configMaps: []client.Object{labelled("x", map[string]string{contract.LabelPluginName: contract.PluginKindBackup})}},
-		"one of another kind":         {configMaps: []client.Object{labelled("x", map[string]string{contract.LabelPluginConfig: "", contract.LabelPluginName: contract.PluginKindRestore})}},
+		"one without the first label": {configMaps: []client.Object{labeled("x", map[string]string{contract.LabelPluginName: contract.PluginKindBackup})}},
+		"one of another kind":         {configMaps: []client.Object{labeled("x", map[string]string{contract.LabelPluginConfig: "", contract.LabelPluginName: contract.PluginKindRestore})}},
 		"two, of which the first is it": {
 			configMaps: []client.Object{clustertest.Rules("rules", ""), marked}, want: "marked",
 			warns: []string{"ConfigMaps marked and rules", "marked is used"},

@@ -234,7 +234,7 @@ func (s *Survey) Labels(claim *corev1.PersistentVolumeClaim) (bool, error) {
 // or a rule can have it taken, and nobody is asked where there are none. Of a namespace that is not in the backup it
 // takes nothing, though it may have PersistentVolumes of it.
 func (s *Survey) Takes(claim *corev1.PersistentVolumeClaim) (bool, error) {
-	if claim.Labels[contract.LabelClaimed] != "true" && !s.takesUnlabelled() {
+	if claim.Labels[contract.LabelClaimed] != "true" && !s.takesUnlabeled() {
 		return false, nil
 	}
 	// A spec that cannot be read is none that Velero backs up by.
@@ -252,7 +252,7 @@ func (s *Survey) Takes(claim *corev1.PersistentVolumeClaim) (bool, error) {
 	})
 }
 
-func (s *Survey) takesUnlabelled() bool {
+func (s *Survey) takesUnlabeled() bool {
 	if s.policies.AskForRestic() {
 		return true
 	}
