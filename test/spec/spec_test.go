@@ -29,7 +29,7 @@ func promises(page string) []promise {
 	var rows []promise
 	for number, line := range strings.Split(page, "\n") {
 		cells := strings.Split(strings.Trim(line, "|"), "|")
-		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "| ---") || strings.HasPrefix(line, "| promise") {
+		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "| ---") || strings.HasPrefix(line, "| Promise") {
 			continue
 		}
 		rows = append(rows, promise{line: number + 1, cells: cells})
