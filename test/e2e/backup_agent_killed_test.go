@@ -17,11 +17,11 @@ import (
 // TestAgentKilledDuringBackup kills the agent while restic reads a volume. It is not parallel: it is everybody's agent.
 func TestAgentKilledDuringBackup(t *testing.T) {
 	needsNode(t)
-	s := newScene(t, "killed", 1)
-	apply(t, s.claim("data"), s.pod("web", "data", claimed("data")))
-	s.waitReady("web")
-	s.fill("web", "/data")
-	s.shell("web", "head -c 500000000 /dev/urandom > /data/a-table")
+	ns := newNamespace(t, "killed", 1)
+	apply(t, ns.claim("data"), ns.pod("web", "data", claimVolume("data")))
+	ns.waitReady("web")
+	ns.fillVolume("web", "/data")
+	ns.shell("web", "head -c 500000000 /dev/urandom > /data/a-table")
 
 	veleroCLI(t, "backup", "create", "killed", "--include-namespaces=killed")
 	eventually(t, time.Minute, "restic reading", func() error {
@@ -37,12 +37,12 @@ func TestAgentKilledDuringBackup(t *testing.T) {
 		t.Fatalf("the PodVolumeBackup was %q before the agent was gone: nothing was interrupted", interrupted.Phase)
 	}
 	waitAgents(t)
-	backup := awaitBackup(t, "killed", 3*time.Minute)
+	backup := waitBackup(t, "killed", 3*time.Minute)
 	status := podVolumeBackups(t, "killed")["web/data"].Status
 	t.Logf("after %d attempts the PodVolumeBackup is %s: %s", status.Attempts, status.Phase, status.Message)
 	var made []string
-	for _, snapshot := range snapshots(t, s.namespace) {
-		if snapshot.of("killed") {
+	for _, snapshot := range snapshots(t, ns.name) {
+		if snapshot.isOf("killed") {
 			made = append(made, snapshot.ID)
 		}
 	}
@@ -57,9 +57,9 @@ func TestAgentKilledDuringBackup(t *testing.T) {
 	case len(made) > 0:
 		t.Errorf("the backup has failed and left snapshots %v", made)
 	}
-	if out, err := runRestic(t, s.namespace, "check", "--read-data"); err != nil {
+	if out, err := runRestic(t, ns.name, "check", "--read-data"); err != nil {
 		t.Errorf("the repository is not whole: %v: %s", err, out)
 	}
 	deleteBackup(t, "killed")
-	wantSnapshots(t, s.namespace)
+	wantSnapshots(t, ns.name)
 }

@@ -17,8 +17,8 @@ import (
 
 const (
 	// annotateLimit is how long the leader may take to be elected anew, and to write.
-	annotateLimit = time.Minute
-	annotateRules = `
+	annotationLimit = time.Minute
+	annotationRules = `
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -32,8 +32,8 @@ data:
 `
 )
 
-// annotatePods turns the annotations on until the test ends.
-func annotatePods(t *testing.T) {
+// enablePodAnnotations turns the annotations on until the test ends.
+func enablePodAnnotations(t *testing.T) {
 	t.Helper()
 	component := filepath.Join(suite.repository, "examples", "component", "annotate")
 	rights := []string{
@@ -67,11 +67,11 @@ func annotatePods(t *testing.T) {
 	})
 }
 
-// awaitAnnotations waits until a pod names these volumes, and remembers these as the rules'.
-func (s *scene) awaitAnnotations(pod, named, byRule string) {
-	s.t.Helper()
-	eventually(s.t, annotateLimit, "annotations of pod "+pod, func() error {
-		got, err := tryGet[corev1.Pod](s.t, "-n", s.namespace, "pod", pod)
+// waitAnnotations waits until a pod names these volumes, and remembers these as the rules'.
+func (ns *testNamespace) waitAnnotations(pod, named, byRule string) {
+	ns.t.Helper()
+	eventually(ns.t, annotationLimit, "annotations of pod "+pod, func() error {
+		got, err := tryGet[corev1.Pod](ns.t, "-n", ns.name, "pod", pod)
 		if err != nil {
 			return err
 		}
@@ -85,30 +85,30 @@ func (s *scene) awaitAnnotations(pod, named, byRule string) {
 
 // TestAnnotatePods has the leader write annotations. It is not parallel: the agents start anew for it.
 func TestAnnotatePods(t *testing.T) {
-	annotatePods(t)
-	s := newScene(t, "annotate", 1)
-	waiting := s.pod("waiting", "", emptyDir("spool"))
+	enablePodAnnotations(t)
+	ns := newNamespace(t, "annotate", 1)
+	waiting := ns.pod("waiting", "", emptyDir("spool"))
 	waiting.Spec.NodeSelector = map[string]string{"e2e": "nowhere"}
-	apply(t, s.claim("data"), waiting, s.pod("web", "", claimed("data"), emptyDir("cache")),
-		s.pod("mine", "cache", emptyDir("cache"), emptyDir("spool")), s.pod("keeper", "", emptyDir("spool")))
+	apply(t, ns.claim("data"), waiting, ns.pod("web", "", claimVolume("data"), emptyDir("cache")),
+		ns.pod("mine", "cache", emptyDir("cache"), emptyDir("spool")), ns.pod("keeper", "", emptyDir("spool")))
 	for _, pod := range []string{"web", "mine", "keeper"} {
-		s.waitReady(pod)
+		ns.waitReady(pod)
 	}
-	apply(t, annotateRules)
-	s.awaitAnnotations("web", "data", "data")
-	s.awaitAnnotations("keeper", "spool", "spool")
-	s.awaitAnnotations("waiting", "spool", "spool")
-	s.awaitAnnotations("mine", "cache", "")
-	kubectl(t, "-n", s.namespace, "delete", "pod", "waiting", "--now")
+	apply(t, annotationRules)
+	ns.waitAnnotations("web", "data", "data")
+	ns.waitAnnotations("keeper", "spool", "spool")
+	ns.waitAnnotations("waiting", "spool", "spool")
+	ns.waitAnnotations("mine", "cache", "")
+	kubectl(t, "-n", ns.name, "delete", "pod", "waiting", "--now")
 
-	wantComplete(t, backUp(t, "annotate", "--include-namespaces="+s.namespace))
-	wantTaken(t, "annotate", "web/data", "keeper/spool", "mine/cache", "mine/spool")
+	wantCompleted(t, backUp(t, "annotate", "--include-namespaces="+ns.name))
+	wantBackedUp(t, "annotate", "web/data", "keeper/spool", "mine/cache", "mine/spool")
 
-	kubectl(t, "-n", s.namespace, "annotate", "pod", "web", "--overwrite",
+	kubectl(t, "-n", ns.name, "annotate", "pod", "web", "--overwrite",
 		contract.AnnotationVolumesToBackup+"=data,cache")
-	s.awaitAnnotations("web", "data,cache", "")
+	ns.waitAnnotations("web", "data,cache", "")
 	kubectl(t, "-n", velero.Namespace, "delete", "configmap", "annotate-rules")
-	s.awaitAnnotations("keeper", "", "")
-	s.awaitAnnotations("web", "data,cache", "")
-	s.awaitAnnotations("mine", "cache", "")
+	ns.waitAnnotations("keeper", "", "")
+	ns.waitAnnotations("web", "data,cache", "")
+	ns.waitAnnotations("mine", "cache", "")
 }

@@ -18,20 +18,20 @@ import (
 
 const (
 	// stopLimit is how soon restic is stopped: what the agent promises.
-	stopLimit = 10 * time.Second
-	cancelNow = `{"spec":{"cancel":true}}`
+	stopLimit   = 10 * time.Second
+	cancelPatch = `{"spec":{"cancel":true}}`
 )
 
-// endless makes a volume that takes restic many minutes to read, and no room on the node.
-func (s *scene) endless() {
-	s.t.Helper()
-	apply(s.t, s.pod("web", "cache", emptyDir("cache")))
-	s.waitReady("web")
-	s.shell("web", "truncate -s 1024G /cache/endless")
+// createEndlessFile makes a volume that takes restic many minutes to read, and no room on the node.
+func (ns *testNamespace) createEndlessFile() {
+	ns.t.Helper()
+	apply(ns.t, ns.pod("web", "cache", emptyDir("cache")))
+	ns.waitReady("web")
+	ns.shell("web", "truncate -s 1024G /cache/endless")
 }
 
-// reading waits until restic reads the volume, and returns the object.
-func reading(t *testing.T, backup string) resticv1.PodVolumeBackup {
+// waitReading waits until restic reads the volume, and returns the object.
+func waitReading(t *testing.T, backup string) resticv1.PodVolumeBackup {
 	t.Helper()
 	var object resticv1.PodVolumeBackup
 	eventually(t, time.Minute, "restic reading", func() error {
@@ -44,42 +44,42 @@ func reading(t *testing.T, backup string) resticv1.PodVolumeBackup {
 	return object
 }
 
-// wantNothingLeft looks for a lock or a snapshot of a backup that was stopped.
-func (s *scene) wantNothingLeft() {
-	s.t.Helper()
-	if locks := locksOf(s.t, s.namespace); len(locks) > 0 {
-		s.t.Errorf("locks are left: %v", locks)
+// wantNoLockOrSnapshot looks for a lock or a snapshot of a backup that was stopped.
+func (ns *testNamespace) wantNoLockOrSnapshot() {
+	ns.t.Helper()
+	if locks := lockFiles(ns.t, ns.name); len(locks) > 0 {
+		ns.t.Errorf("locks are left: %v", locks)
 	}
-	wantSnapshots(s.t, s.namespace)
+	wantSnapshots(ns.t, ns.name)
 }
 
 // TestCancelBackup stops a backup by its object, while restic reads.
 func TestCancelBackup(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s := newScene(t, "cancel", 0)
-	s.endless()
+	ns := newNamespace(t, "cancel", 0)
+	ns.createEndlessFile()
 	veleroCLI(t, "backup", "create", "cancel", "--include-namespaces=cancel")
-	name := reading(t, "cancel").Name
-	if locks := locksOf(t, s.namespace); len(locks) == 0 {
+	name := waitReading(t, "cancel").Name
+	if locks := lockFiles(t, ns.name); len(locks) == 0 {
 		t.Error("restic reads without a lock: nothing can be released")
 	}
-	kubectl(t, "-n", velero.Namespace, "patch", "podvolumebackups.restic.velero.io", name, "--type=merge", "-p", cancelNow)
+	kubectl(t, "-n", velero.Namespace, "patch", "podvolumebackups.restic.velero.io", name, "--type=merge", "-p", cancelPatch)
 	eventually(t, stopLimit, "end of restic", func() error {
 		if got := podVolumeBackups(t, "cancel")["web/cache"].Status; got.Phase != resticv1.PhaseCanceled {
 			return fmt.Errorf("it is %q", got.Phase)
 		}
 		return nil
 	})
-	s.wantNothingLeft()
-	wants(t, "the PodVolumeBackup", podVolumeBackups(t, "cancel")["web/cache"].Status.Message, "canceled on request")
-	backup := awaitBackup(t, "cancel", operationLimit)
+	ns.wantNoLockOrSnapshot()
+	wantContains(t, "the PodVolumeBackup", podVolumeBackups(t, "cancel")["web/cache"].Status.Message, "canceled on request")
+	backup := waitBackup(t, "cancel", operationLimit)
 	if backup.Status.Phase != velerov1.BackupPhasePartiallyFailed {
 		t.Errorf("the backup is %s, want PartiallyFailed", backup.Status.Phase)
 	}
-	wants(t, "velero backup describe --details", veleroCLI(t, "backup", "describe", "cancel", "--details"),
+	wantContains(t, "velero backup describe --details", veleroCLI(t, "backup", "describe", "cancel", "--details"),
 		"pod cancel/web", "cache: Canceled", "canceled on request")
-	wants(t, "kubectl get events", kubectl(t, "-n", s.namespace, "get", "events"), "Canceled", "canceled on request")
+	wantContains(t, "kubectl get events", kubectl(t, "-n", ns.name, "get", "events"), "Canceled", "canceled on request")
 	deleteBackup(t, "cancel")
 }
 
@@ -87,11 +87,11 @@ func TestCancelBackup(t *testing.T) {
 func TestBackupDeadline(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s := newScene(t, "overdue", 0)
-	s.endless()
+	ns := newNamespace(t, "overdue", 0)
+	ns.createEndlessFile()
 	veleroCLI(t, "backup", "create", "overdue", "--include-namespaces=overdue", "--item-operation-timeout=40s")
-	reading(t, "overdue")
-	backup := awaitBackup(t, "overdue", operationLimit)
+	waitReading(t, "overdue")
+	backup := waitBackup(t, "overdue", operationLimit)
 	if backup.Status.Phase != velerov1.BackupPhasePartiallyFailed {
 		t.Errorf("the backup is %s, want PartiallyFailed", backup.Status.Phase)
 	}
@@ -101,27 +101,27 @@ func TestBackupDeadline(t *testing.T) {
 		}
 		return nil
 	})
-	s.wantNothingLeft()
+	ns.wantNoLockOrSnapshot()
 	status := podVolumeBackups(t, "overdue")["web/cache"].Status
 	t.Logf("the PodVolumeBackup says %q", status.Message)
 	if status.Message == "" {
 		t.Error("the PodVolumeBackup does not say why")
 	}
-	wants(t, "velero backup describe --details", veleroCLI(t, "backup", "describe", "overdue", "--details"),
+	wantContains(t, "velero backup describe --details", veleroCLI(t, "backup", "describe", "overdue", "--details"),
 		"pod overdue/web")
-	wants(t, "kubectl get events", kubectl(t, "-n", s.namespace, "get", "events"), "Canceled", status.Message)
+	wantContains(t, "kubectl get events", kubectl(t, "-n", ns.name, "get", "events"), "Canceled", status.Message)
 }
 
 // TestCancelRestore stops a restore while restic writes: the pod must not start with half of its data.
 func TestCancelRestore(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s := newScene(t, "unrestored", 0)
-	apply(t, s.pod("web", "cache", emptyDir("cache")))
-	s.waitReady("web")
-	s.shell("web", "truncate -s 2G /cache/large")
-	wantComplete(t, backUp(t, "unrestored", "--include-namespaces=unrestored"))
-	s.deleteNamespace()
+	ns := newNamespace(t, "unrestored", 0)
+	apply(t, ns.pod("web", "cache", emptyDir("cache")))
+	ns.waitReady("web")
+	ns.shell("web", "truncate -s 2G /cache/large")
+	wantCompleted(t, backUp(t, "unrestored", "--include-namespaces=unrestored"))
+	ns.delete()
 
 	veleroCLI(t, "restore", "create", "unrestored", "--from-backup=unrestored")
 	var object resticv1.PodVolumeRestore
@@ -133,25 +133,25 @@ func TestCancelRestore(t *testing.T) {
 		return nil
 	})
 	kubectl(t, "-n", velero.Namespace, "patch", "podvolumerestores.restic.velero.io", object.Name, "--type=merge", "-p",
-		cancelNow)
+		cancelPatch)
 	eventually(t, stopLimit, "end of restic", func() error {
 		if got := podVolumeRestores(t, "unrestored")["web/cache"].Status; got.Phase != resticv1.PhaseCanceled {
 			return fmt.Errorf("it is %q", got.Phase)
 		}
 		return nil
 	})
-	if locks := locksOf(t, s.namespace); len(locks) > 0 {
+	if locks := lockFiles(t, ns.name); len(locks) > 0 {
 		t.Errorf("locks are left: %v", locks)
 	}
 	eventually(t, 30*time.Second, "end of the init container with the reason", func() error {
-		pod, err := tryGet[corev1.Pod](t, "-n", s.namespace, "pod", "web")
+		pod, err := tryGet[corev1.Pod](t, "-n", ns.name, "pod", "web")
 		if err != nil {
 			return err
 		}
 		for _, status := range pod.Status.InitContainerStatuses {
 			for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
 				if status.Name == contract.RestoreContainer && state.Terminated != nil {
-					wants(t, "the init container", state.Terminated.Message, "Canceled: canceled on request")
+					wantContains(t, "the init container", state.Terminated.Message, "Canceled: canceled on request")
 					if state.Terminated.ExitCode == 0 {
 						t.Error("the init container ended well")
 					}
@@ -161,11 +161,11 @@ func TestCancelRestore(t *testing.T) {
 		}
 		return fmt.Errorf("it is %+v", pod.Status.InitContainerStatuses)
 	})
-	result := awaitRestore(t, "unrestored")
+	result := waitRestore(t, "unrestored")
 	if result.Status.Phase != velerov1.RestorePhasePartiallyFailed {
 		t.Errorf("the restore is %s, want PartiallyFailed", result.Status.Phase)
 	}
-	wants(t, "velero restore describe --details", veleroCLI(t, "restore", "describe", "unrestored", "--details"),
+	wantContains(t, "velero restore describe --details", veleroCLI(t, "restore", "describe", "unrestored", "--details"),
 		"pod unrestored/web", "cache: Canceled", "canceled on request")
-	kubectl(t, "-n", s.namespace, "delete", "pod", "web", "--timeout=60s")
+	kubectl(t, "-n", ns.name, "delete", "pod", "web", "--timeout=60s")
 }

@@ -13,8 +13,8 @@ import (
 // TestBackupHooks backs up a pod that must be frozen while restic reads.
 func TestBackupHooks(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, "hooks", 0)
-	pod := s.pod("db", "data", emptyDir("data"), emptyDir("log"))
+	ns := newNamespace(t, "hooks", 0)
+	pod := ns.pod("db", "data", emptyDir("data"), emptyDir("log"))
 	for key, value := range map[string]string{
 		"pre.hook.backup.velero.io/command":   `["sh", "-c", "echo frozen > /data/z-state; date +%s > /log/frozen"]`,
 		"post.hook.backup.velero.io/command":  `["sh", "-c", "date +%s > /log/thawed; echo thawed > /data/z-state"]`,
@@ -24,36 +24,36 @@ func TestBackupHooks(t *testing.T) {
 		pod.Annotations[key] = value
 	}
 	apply(t, pod)
-	s.waitReady("db")
+	ns.waitReady("db")
 	// restic reads it before the state, so that a hook that did not wait would come between.
-	s.shell("db", "head -c 100000000 /dev/urandom > /data/a-table; echo running > /data/z-state")
+	ns.shell("db", "head -c 100000000 /dev/urandom > /data/a-table; echo running > /data/z-state")
 
 	backup := backUp(t, "hooks", "--include-namespaces=hooks")
-	wantComplete(t, backup)
+	wantCompleted(t, backup)
 	if got := backup.Status.HookStatus; got == nil || got.HooksAttempted != 2 || got.HooksFailed != 0 {
 		t.Errorf("hooks are %+v, want 2 run", got)
 	}
 	if got := backup.Status.BackupItemOperationsAttempted; got != 0 {
 		t.Errorf("the backup has %d operations, want the pod taken at once", got)
 	}
-	status := wantTaken(t, "hooks", "db/data")["db/data"].Status
-	times := strings.Fields(s.shell("db", "cat /log/frozen /log/thawed"))
-	frozen, thawed := second(t, times[0]), second(t, times[1])
+	status := wantBackedUp(t, "hooks", "db/data")["db/data"].Status
+	times := strings.Fields(ns.shell("db", "cat /log/frozen /log/thawed"))
+	frozen, thawed := parseUnixTime(t, times[0]), parseUnixTime(t, times[1])
 	t.Logf("frozen at %s, read from %s to %s, thawed at %s",
 		frozen, status.StartTimestamp, status.CompletionTimestamp, thawed)
 	if status.StartTimestamp.Time.Before(frozen) || thawed.Before(status.CompletionTimestamp.Time) {
 		t.Error("restic read outside the time between the hooks")
 	}
 
-	s.deleteNamespace()
+	ns.delete()
 	wantRestored(t, restore(t, "hooks", "hooks"))
-	s.waitReady("db")
-	if got := s.shell("db", "cat /data/z-state"); got != "frozen\n" {
+	ns.waitReady("db")
+	if got := ns.shell("db", "cat /data/z-state"); got != "frozen\n" {
 		t.Errorf("the state that restic read is %q, want frozen", got)
 	}
 }
 
-func second(t *testing.T, text string) time.Time {
+func parseUnixTime(t *testing.T, text string) time.Time {
 	t.Helper()
 	seconds, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {

@@ -11,20 +11,20 @@ import (
 func TestIncrementalBackup(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s := newScene(t, "again", 1)
-	apply(t, s.claim("data"), s.pod("web", "data", claimed("data")))
-	s.waitReady("web")
-	s.fill("web", "/data")
-	wantComplete(t, backUp(t, "again-1", "--include-namespaces=again"))
-	first := wantTaken(t, "again-1", "web/data")["web/data"]
+	ns := newNamespace(t, "again", 1)
+	apply(t, ns.claim("data"), ns.pod("web", "data", claimVolume("data")))
+	ns.waitReady("web")
+	ns.fillVolume("web", "/data")
+	wantCompleted(t, backUp(t, "again-1", "--include-namespaces=again"))
+	first := wantBackedUp(t, "again-1", "web/data")["web/data"]
 
-	kubectl(t, "-n", s.namespace, "delete", "pod", "web", "--timeout=60s")
-	apply(t, s.pod("web", "data", claimed("data")))
-	s.waitReady("web")
-	before := repositorySize(t, s.namespace)
-	wantComplete(t, backUp(t, "again-2", "--include-namespaces=again"))
-	added := repositorySize(t, s.namespace) - before
-	second := wantTaken(t, "again-2", "web/data")["web/data"]
+	kubectl(t, "-n", ns.name, "delete", "pod", "web", "--timeout=60s")
+	apply(t, ns.pod("web", "data", claimVolume("data")))
+	ns.waitReady("web")
+	before := repositorySize(t, ns.name)
+	wantCompleted(t, backUp(t, "again-2", "--include-namespaces=again"))
+	added := repositorySize(t, ns.name) - before
+	second := wantBackedUp(t, "again-2", "web/data")["web/data"]
 
 	t.Logf("the repository had %d bytes, and %d more after a backup of the same %d bytes in %s, after %s the first time",
 		before, added, second.Status.Progress.TotalBytes,
@@ -39,5 +39,5 @@ func TestIncrementalBackup(t *testing.T) {
 	if summary := second.Status.Summary; summary == nil || summary.FilesNew+summary.FilesChanged > 0 {
 		t.Errorf("restic counts %+v, want no file new or changed", summary)
 	}
-	wantSnapshots(t, s.namespace, first.Status.SnapshotID, second.Status.SnapshotID)
+	wantSnapshots(t, ns.name, first.Status.SnapshotID, second.Status.SnapshotID)
 }

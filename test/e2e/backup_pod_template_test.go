@@ -15,38 +15,38 @@ import (
 // TestPodTemplate has the annotation in the template of a Deployment, whose two pods share a claim.
 func TestPodTemplate(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, "template", 2)
-	apply(t, s.claim("data"), s.deployment("web", s.pod("", "data,cache", claimed("data"), emptyDir("cache"))))
-	s.waitRollout("web")
-	pods := s.podNames()
-	s.shell(pods[0], "echo shared > /data/file")
+	ns := newNamespace(t, "template", 2)
+	apply(t, ns.claim("data"), ns.deployment("web", ns.pod("", "data,cache", claimVolume("data"), emptyDir("cache"))))
+	ns.waitRollout("web")
+	pods := ns.podNames()
+	ns.shell(pods[0], "echo shared > /data/file")
 	for _, pod := range pods {
-		s.shell(pod, "echo "+pod+" > /cache/file")
+		ns.shell(pod, "echo "+pod+" > /cache/file")
 	}
-	wantComplete(t, backUp(t, "template", "--include-namespaces=template"))
+	wantCompleted(t, backUp(t, "template", "--include-namespaces=template"))
 	taken := podVolumeBackups(t, "template")
 	if len(taken) != 3 {
 		t.Errorf("%d volumes are taken, want the shared claim once and two emptyDirs: %v", len(taken), taken)
 	}
 
-	s.deleteNamespace()
+	ns.delete()
 	wantRestored(t, restore(t, "template", "template"))
-	s.waitRollout("web")
-	if after := s.podNames(); strings.Join(after, " ") != strings.Join(pods, " ") {
+	ns.waitRollout("web")
+	if after := ns.podNames(); strings.Join(after, " ") != strings.Join(pods, " ") {
 		t.Errorf("the pods are %v, want those that were backed up, %v", after, pods)
 	}
 	for _, pod := range pods {
-		if got, want := s.shell(pod, "cat /data/file /cache/file"), "shared\n"+pod+"\n"; got != want {
+		if got, want := ns.shell(pod, "cat /data/file /cache/file"), "shared\n"+pod+"\n"; got != want {
 			t.Errorf("the volumes of pod %s hold %q, want %q", pod, got, want)
 		}
 	}
 }
 
-func (s *scene) deployment(name string, pod *corev1.Pod) *appsv1.Deployment {
+func (ns *testNamespace) deployment(name string, pod *corev1.Pod) *appsv1.Deployment {
 	replicas, labels := int32(2), map[string]string{"app": name}
 	return &appsv1.Deployment{
-		TypeMeta:   kind("apps/v1", "Deployment"),
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: s.namespace},
+		TypeMeta:   typeMeta("apps/v1", "Deployment"),
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns.name},
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &replicas,
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
@@ -57,15 +57,15 @@ func (s *scene) deployment(name string, pod *corev1.Pod) *appsv1.Deployment {
 	}
 }
 
-func (s *scene) waitRollout(deployment string) {
-	s.t.Helper()
-	kubectl(s.t, "-n", s.namespace, "rollout", "status", "deployment/"+deployment, "--timeout=90s")
+func (ns *testNamespace) waitRollout(deployment string) {
+	ns.t.Helper()
+	kubectl(ns.t, "-n", ns.name, "rollout", "status", "deployment/"+deployment, "--timeout=90s")
 }
 
 // podNames are the names of all pods, in order.
-func (s *scene) podNames() []string {
-	s.t.Helper()
-	names := kubectl(s.t, "-n", s.namespace, "get", "pods", "--sort-by=.metadata.name",
+func (ns *testNamespace) podNames() []string {
+	ns.t.Helper()
+	names := kubectl(ns.t, "-n", ns.name, "get", "pods", "--sort-by=.metadata.name",
 		"-o", "jsonpath={.items[*].metadata.name}")
 	return strings.Fields(names)
 }

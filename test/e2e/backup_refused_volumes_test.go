@@ -29,54 +29,54 @@ func wantSkipped(status resticv1.VolumeStatus) error {
 	return nil
 }
 
-// refusal is a pod with something wrong about it, and what users are told.
-type refusal struct {
+// podWithMistake is a pod with something wrong about it, and what users are told.
+type podWithMistake struct {
 	pod *corev1.Pod
 	// unready pods are not waited for.
 	unready bool
 	// volume is the one that cannot be taken. Empty: no volume of the pod is meant.
 	volume string
 	// says are the parts of the message: the object, and the remedy.
-	says []string
+	message []string
 	// takes are the volumes of the pod that are taken all the same.
-	takes []string
+	backedUp []string
 }
 
 // TestRefusedVolumes backs up a namespace in which all goes wrong that users can do wrong about a pod, and one of each goes
 // right beside it.
 func TestRefusedVolumes(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, "refused", 0)
-	cases := s.refusals()
-	for _, refusal := range cases {
-		apply(t, refusal.pod)
+	ns := newNamespace(t, "refused", 0)
+	cases := ns.podsWithMistakes()
+	for _, mistake := range cases {
+		apply(t, mistake.pod)
 	}
-	for _, refusal := range cases {
-		if !refusal.unready {
-			s.waitReady(refusal.pod.Name)
+	for _, mistake := range cases {
+		if !mistake.unready {
+			ns.waitReady(mistake.pod.Name)
 		}
 	}
-	s.waitPhase("over", corev1.PodSucceeded)
-	s.shell("spaces", "echo content > /data/file; echo more > /cache/file")
-	s.shell("host", "echo content > /cache/file")
+	ns.waitPhase("over", corev1.PodSucceeded)
+	ns.shell("spaces", "echo content > /data/file; echo more > /cache/file")
+	ns.shell("host", "echo content > /cache/file")
 	backup := backUp(t, "refused", "--include-namespaces=refused")
 	if backup.Status.Phase != velerov1.BackupPhaseCompleted && backup.Status.Phase != velerov1.BackupPhasePartiallyFailed {
 		t.Errorf("the backup is %s, want it to end with the rest in it", backup.Status.Phase)
 	}
 	told := 0
-	for name, refusal := range cases {
-		if len(refusal.says) > 0 {
+	for name, mistake := range cases {
+		if len(mistake.message) > 0 {
 			told++
 		}
-		t.Run(name, func(t *testing.T) { refusal.check(t, "refused") })
+		t.Run(name, func(t *testing.T) { mistake.check(t, "refused") })
 	}
 	if got := backup.Status.Warnings + backup.Status.Errors; got != told {
 		t.Errorf("the backup counts %d warnings and errors, want %d:\n%s", got, told,
-			strings.Join(complaints(t, "backup", "refused"), "\n"))
+			strings.Join(warningsAndErrors(t, "backup", "refused"), "\n"))
 	}
 	t.Run("a restore brings back what was taken", func(t *testing.T) {
-		in := &scene{t: t, namespace: s.namespace}
-		in.deleteNamespace()
+		in := &testNamespace{t: t, name: ns.name}
+		in.delete()
 		wantRestored(t, restore(t, "refused", "refused"))
 		in.waitReady("spaces")
 		in.waitReady("host")
@@ -87,108 +87,108 @@ func TestRefusedVolumes(t *testing.T) {
 	})
 }
 
-func (s *scene) refusals() map[string]refusal {
+func (ns *testNamespace) podsWithMistakes() map[string]podWithMistake {
 	hostPath := corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{
 		HostPath: &corev1.HostPathVolumeSource{Path: "/tmp"},
 	}}
-	unmounted := s.pod("unmounted", "data", emptyDir("data"))
+	unmounted := ns.pod("unmounted", "data", emptyDir("data"))
 	unmounted.Spec.Containers[0].VolumeMounts = nil
-	pending := s.pod("pending", "data", emptyDir("data"))
+	pending := ns.pod("pending", "data", emptyDir("data"))
 	pending.Spec.NodeSelector = map[string]string{"no-such-label": "true"}
-	over := s.pod("over", "data", emptyDir("data"))
+	over := ns.pod("over", "data", emptyDir("data"))
 	over.Spec.RestartPolicy = corev1.RestartPolicyNever
 	over.Spec.Containers[0].Command = []string{"true"}
-	empty := s.pod("empty", "", emptyDir("data"))
+	empty := ns.pod("empty", "", emptyDir("data"))
 	empty.Annotations = map[string]string{contract.AnnotationVolumesToBackup: ""}
 	const annotation = contract.AnnotationVolumesToBackup
-	return map[string]refusal{
+	return map[string]podWithMistake{
 		"an annotation that names a volume which the pod lacks": {
-			pod: s.pod("typo", "data,dta", emptyDir("data")), volume: "dta", takes: []string{"data"},
-			says: []string{"pod refused/typo has no volume dta", annotation, "correct the name"},
+			pod: ns.pod("typo", "data,dta", emptyDir("data")), volume: "dta", backedUp: []string{"data"},
+			message: []string{"pod refused/typo has no volume dta", annotation, "correct the name"},
 		},
 		"a hostPath volume": {
-			pod: s.pod("host", "data,cache", hostPath, emptyDir("cache")), volume: "data", takes: []string{"cache"},
-			says: []string{"volume data of pod refused/host cannot be backed up", "hostPath", "use a volume of type local"},
+			pod: ns.pod("host", "data,cache", hostPath, emptyDir("cache")), volume: "data", backedUp: []string{"cache"},
+			message: []string{"volume data of pod refused/host cannot be backed up", "hostPath", "use a volume of type local"},
 		},
 		"an empty annotation": {
-			pod: empty, says: []string{"pod refused/empty", annotation, "list names of the pod's volumes", "or remove it"},
+			pod: empty, message: []string{"pod refused/empty", annotation, "list names of the pod's volumes", "or remove it"},
 		},
 		"spaces and names that are there twice": {
-			pod:   s.pod("spaces", " data , cache,,data ", emptyDir("data"), emptyDir("cache")),
-			takes: []string{"data", "cache"},
+			pod:      ns.pod("spaces", " data , cache,,data ", emptyDir("data"), emptyDir("cache")),
+			backedUp: []string{"data", "cache"},
 		},
 		"a volume that no container mounts": {
 			pod: unmounted, volume: "data",
-			says: []string{"volume data of pod refused/unmounted cannot be backed up", "no container mounts it", "mount it"},
+			message: []string{"volume data of pod refused/unmounted cannot be backed up", "no container mounts it", "mount it"},
 		},
 		"a pod that waits for a node": {
 			pod: pending, unready: true, volume: "data",
-			says: []string{"volume data of pod refused/pending", "not running (phase Pending)", "while the pod runs"},
+			message: []string{"volume data of pod refused/pending", "not running (phase Pending)", "while the pod runs"},
 		},
 		"a pod that is over": {
 			pod: over, unready: true, volume: "data",
-			says: []string{"volume data of pod refused/over", "not running (phase Succeeded)", "while the pod runs"},
+			message: []string{"volume data of pod refused/over", "not running (phase Succeeded)", "while the pod runs"},
 		},
 	}
 }
 
 // check looks where users look: the log of the backup, its description, and the objects that kubectl prints.
-func (r refusal) check(t *testing.T, backup string) {
+func (mistake podWithMistake) check(t *testing.T, backup string) {
 	t.Helper()
 	taken := podVolumeBackups(t, backup)
-	for _, volume := range r.takes {
-		status := taken[r.pod.Name+"/"+volume].Status
+	for _, volume := range mistake.backedUp {
+		status := taken[mistake.pod.Name+"/"+volume].Status
 		if status.Phase != resticv1.PhaseCompleted {
 			t.Errorf("volume %s is %q (%s), want Completed", volume, status.Phase, status.Message)
 		}
 	}
-	if len(r.says) == 0 {
+	if len(mistake.message) == 0 {
 		return
 	}
 	var about []string
-	for _, line := range complaints(t, "backup", backup) {
-		if strings.Contains(line, r.says[0]) {
+	for _, line := range warningsAndErrors(t, "backup", backup) {
+		if strings.Contains(line, mistake.message[0]) {
 			about = append(about, line)
 		}
 	}
 	if len(about) != 1 {
-		t.Errorf("%d warnings and errors of the log say %q, want 1: %q", len(about), r.says[0], about)
+		t.Errorf("%d warnings and errors of the log say %q, want 1: %q", len(about), mistake.message[0], about)
 	}
-	wants(t, "velero backup logs", strings.Join(about, "\n"), r.says...)
-	if r.volume == "" {
+	wantContains(t, "velero backup logs", strings.Join(about, "\n"), mistake.message...)
+	if mistake.volume == "" {
 		return
 	}
 	var skipped resticv1.PodVolumeBackupStatus
-	eventually(t, skippedLimit, "PodVolumeBackup of volume "+r.volume+" skipped", func() error {
-		skipped = podVolumeBackups(t, backup)[r.pod.Name+"/"+r.volume].Status
+	eventually(t, skippedLimit, "PodVolumeBackup of volume "+mistake.volume+" skipped", func() error {
+		skipped = podVolumeBackups(t, backup)[mistake.pod.Name+"/"+mistake.volume].Status
 		return wantSkipped(skipped.VolumeStatus)
 	})
-	wants(t, "the PodVolumeBackup", skipped.Message, r.says...)
-	wants(t, "velero backup describe --details", veleroCLI(t, "backup", "describe", backup, "--details"),
-		append([]string{r.volume + ": Skipped, "}, r.says...)...)
+	wantContains(t, "the PodVolumeBackup", skipped.Message, mistake.message...)
+	wantContains(t, "velero backup describe --details", veleroCLI(t, "backup", "describe", backup, "--details"),
+		append([]string{mistake.volume + ": Skipped, "}, mistake.message...)...)
 }
 
 // TestBlockVolume backs up a claim that is a device. The device is a loop device of this machine.
 func TestBlockVolume(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s := newScene(t, "block", 0)
-	s.class = s.namespace
+	ns := newNamespace(t, "block", 0)
+	ns.storageClass = ns.name
 	block := corev1.PersistentVolumeBlock
-	volume := localVolume(t, suite.node, "block-1", s.class)
+	volume := localVolume(t, suite.node, "block-1", ns.storageClass)
 	volume.Spec.VolumeMode, volume.Spec.Local.Path = &block, loopDevice(t, "block")
-	claim := s.claim("disk")
+	claim := ns.claim("disk")
 	claim.Spec.VolumeMode = &block
-	pod := s.pod("db", "disk,cache", claimed("disk"), emptyDir("cache"))
+	pod := ns.pod("db", "disk,cache", claimVolume("disk"), emptyDir("cache"))
 	main := &pod.Spec.Containers[0]
 	main.VolumeMounts = main.VolumeMounts[1:]
 	main.VolumeDevices = []corev1.VolumeDevice{{Name: "disk", DevicePath: "/dev/disk"}}
-	apply(t, localClass(s.class), volume, claim, pod)
-	s.waitReady("db")
+	apply(t, localStorageClass(ns.storageClass), volume, claim, pod)
+	ns.waitReady("db")
 	backUp(t, "block", "--include-namespaces=block")
-	refusal{
-		pod: pod, volume: "disk", takes: []string{"cache"},
-		says: []string{"volume disk of pod block/db (claim disk)", "it is a block volume", "with snapshots"},
+	podWithMistake{
+		pod: pod, volume: "disk", backedUp: []string{"cache"},
+		message: []string{"volume disk of pod block/db (claim disk)", "it is a block volume", "with snapshots"},
 	}.check(t, "block")
 }
 
@@ -216,17 +216,17 @@ func loopDevice(t *testing.T, name string) string {
 func TestHostPathThroughClaim(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s := newScene(t, "hostpath", 0)
-	s.class = s.namespace
-	volume := localVolume(t, suite.node, "hostpath-1", s.class)
+	ns := newNamespace(t, "hostpath", 0)
+	ns.storageClass = ns.name
+	volume := localVolume(t, suite.node, "hostpath-1", ns.storageClass)
 	volume.Spec.HostPath, volume.Spec.Local = &corev1.HostPathVolumeSource{Path: volume.Spec.Local.Path}, nil
-	pod := s.pod("web", "data", claimed("data"))
-	apply(t, localClass(s.class), volume, s.claim("data"), pod)
-	s.waitReady("web")
+	pod := ns.pod("web", "data", claimVolume("data"))
+	apply(t, localStorageClass(ns.storageClass), volume, ns.claim("data"), pod)
+	ns.waitReady("web")
 	backUp(t, "hostpath", "--include-namespaces=hostpath")
-	refusal{
+	podWithMistake{
 		pod: pod, volume: "data",
-		says: []string{
+		message: []string{
 			"volume data of pod hostpath/web (claim data)", "PersistentVolume hostpath-1 is a hostPath volume",
 			"use a volume of type local",
 		},
@@ -234,7 +234,7 @@ func TestHostPathThroughClaim(t *testing.T) {
 }
 
 // waitPhase waits until the pod's phase is this one.
-func (s *scene) waitPhase(pod string, phase corev1.PodPhase) {
-	s.t.Helper()
-	kubectl(s.t, "-n", s.namespace, "wait", "pod/"+pod, "--for=jsonpath={.status.phase}="+string(phase), "--timeout=60s")
+func (ns *testNamespace) waitPhase(pod string, phase corev1.PodPhase) {
+	ns.t.Helper()
+	kubectl(ns.t, "-n", ns.name, "wait", "pod/"+pod, "--for=jsonpath={.status.phase}="+string(phase), "--timeout=60s")
 }

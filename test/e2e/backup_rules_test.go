@@ -19,8 +19,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/fixture"
 )
 
-// oneRule covers namespace ruled, but for what its nightly Jobs leave behind.
-const oneRule = `
+// includeNamespaceRule covers namespace ruled, but for what its nightly Jobs leave behind.
+const includeNamespaceRule = `
 rules:
 - name: what nightly Jobs leave
   action: exclude
@@ -30,8 +30,8 @@ rules:
   namespaces: ["rul*"]
 `
 
-// allButOne has less taken where all volumes would be.
-const allButOne = `
+// excludeVolumesRule has less taken where all volumes would be.
+const excludeVolumesRule = `
 rules:
 - name: all but one
   action: exclude
@@ -43,7 +43,7 @@ rules:
 func applyRules(t *testing.T, rules string) {
 	t.Helper()
 	apply(t, &corev1.ConfigMap{
-		TypeMeta: kind("v1", "ConfigMap"),
+		TypeMeta: typeMeta("v1", "ConfigMap"),
 		ObjectMeta: metav1.ObjectMeta{Namespace: velero.Namespace, Name: "ruled", Labels: map[string]string{
 			"velero.io/plugin-config": "", "velero.io/restic": "BackupItemAction",
 		}},
@@ -51,9 +51,9 @@ func applyRules(t *testing.T, rules string) {
 	})
 }
 
-// original is the ConfigMap that velero-volume-controller has among its examples
+// legacyConfiguration is the ConfigMap that velero-volume-controller has among its examples
 // (v2.0, examples/deployment/configmap.yaml).
-const original = `
+const legacyConfiguration = `
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -81,48 +81,48 @@ func TestRules(t *testing.T) {
 	})
 	t.Run("rules that cannot be read fail the backup and lose nothing else", checkBrokenRules)
 	t.Run("one rule covers a namespace without an annotation", checkOneRule)
-	t.Run("the original's configuration does so", checkOriginal)
+	t.Run("the original's configuration does so", checkLegacyConfiguration)
 	t.Run("a backup of all volumes leaves out what a rule excludes", checkExcludingRule)
 }
 
-// ruledPod is a pod whose volumes nobody asks for, with both of them filled.
-func (s *scene) ruledPod() (before map[string][]fixture.Entry) {
-	s.t.Helper()
-	apply(s.t, s.claim("data"), s.pod("web", "", claimed("data"), emptyDir("cache")))
-	s.waitReady("web")
+// createFilledPod is a pod whose volumes nobody asks for, with both of them filled.
+func (ns *testNamespace) createFilledPod() (before map[string][]fixture.Entry) {
+	ns.t.Helper()
+	apply(ns.t, ns.claim("data"), ns.pod("web", "", claimVolume("data"), emptyDir("cache")))
+	ns.waitReady("web")
 	before = map[string][]fixture.Entry{}
 	for _, path := range []string{"/data", "/cache"} {
-		s.fill("web", path, "--small")
-		before[path] = s.record("web", path)
+		ns.fillVolume("web", path, "--small")
+		before[path] = ns.recordVolume("web", path)
 	}
 	return before
 }
 
-// nightly leaves a pod of a Job behind, with a claim that nobody mounts otherwise.
-func (s *scene) nightly() {
-	s.t.Helper()
-	pod := s.pod("", "", claimed("report"), emptyDir("work"))
+// runNightlyJob leaves a pod of a Job behind, with a claim that nobody mounts otherwise.
+func (ns *testNamespace) runNightlyJob() {
+	ns.t.Helper()
+	pod := ns.pod("", "", claimVolume("report"), emptyDir("work"))
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	pod.Spec.Containers[0].Command = []string{"true"}
-	apply(s.t, s.claim("report"), &batchv1.Job{
-		TypeMeta:   kind("batch/v1", "Job"),
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "nightly-1"},
+	apply(ns.t, ns.claim("report"), &batchv1.Job{
+		TypeMeta:   typeMeta("batch/v1", "Job"),
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns.name, Name: "nightly-1"},
 		Spec:       batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: pod.Spec}},
 	})
-	kubectl(s.t, "-n", s.namespace, "wait", "job/nightly-1", "--for=condition=Complete", "--timeout=120s")
+	kubectl(ns.t, "-n", ns.name, "wait", "job/nightly-1", "--for=condition=Complete", "--timeout=120s")
 }
 
 func checkOneRule(t *testing.T) {
-	s := newScene(t, "ruled", 3)
-	before := s.ruledPod()
-	s.nightly()
-	applyRules(t, oneRule)
+	ns := newNamespace(t, "ruled", 3)
+	before := ns.createFilledPod()
+	ns.runNightlyJob()
+	applyRules(t, includeNamespaceRule)
 	version := func() string {
 		return kubectl(t, "-n", "ruled", "get", "pod", "web", "-o", "jsonpath={.metadata.resourceVersion}")
 	}
 	untouched := version()
-	wantComplete(t, backUp(t, "ruled", "--include-namespaces=ruled"))
-	for volume, object := range wantTaken(t, "ruled", "web/data", "web/cache") {
+	wantCompleted(t, backUp(t, "ruled", "--include-namespaces=ruled"))
+	for volume, object := range wantBackedUp(t, "ruled", "web/data", "web/cache") {
 		if got := object.Annotations[contract.AnnotationRule]; got != "all of ruled" {
 			t.Errorf("PodVolumeBackup of %s names rule %q", volume, got)
 		}
@@ -130,49 +130,49 @@ func checkOneRule(t *testing.T) {
 	if now := version(); now != untouched {
 		t.Errorf("the pod has version %s, want it untouched at %s", now, untouched)
 	}
-	s.wantBack("ruled", before)
+	ns.checkRestoredVolumes("ruled", before)
 }
 
-func checkOriginal(t *testing.T) {
+func checkLegacyConfiguration(t *testing.T) {
 	kubectl(t, "-n", velero.Namespace, "delete", "configmap", "ruled", "--ignore-not-found")
-	s := newScene(t, "test", 3)
-	before := s.ruledPod()
-	s.nightly()
-	apply(t, strings.Replace(original, "metadata:", "metadata:\n  namespace: velero", 1))
+	ns := newNamespace(t, "test", 3)
+	before := ns.createFilledPod()
+	ns.runNightlyJob()
+	apply(t, strings.Replace(legacyConfiguration, "metadata:", "metadata:\n  namespace: velero", 1))
 	kubectl(t, "-n", velero.Namespace, "label", "configmap", "velero-volume-controller",
 		"velero.io/plugin-config=", "velero.io/restic=BackupItemAction")
-	wantComplete(t, backUp(t, "ruled-original", "--include-namespaces=test"))
-	wantTaken(t, "ruled-original", "web/data") // it knew volumes of claims alone
+	wantCompleted(t, backUp(t, "ruled-original", "--include-namespaces=test"))
+	wantBackedUp(t, "ruled-original", "web/data") // it knew volumes of claims alone
 	delete(before, "/cache")
-	s.wantBack("ruled-original", before)
+	ns.checkRestoredVolumes("ruled-original", before)
 	kubectl(t, "-n", velero.Namespace, "delete", "configmap", "velero-volume-controller")
 }
 
-// wantBack restores the namespace and compares its volumes.
-func (s *scene) wantBack(backup string, before map[string][]fixture.Entry) {
-	s.t.Helper()
-	s.deleteNamespace()
-	wantRestored(s.t, restore(s.t, backup, backup))
-	s.waitReady("web")
+// checkRestoredVolumes restores the namespace and compares its volumes.
+func (ns *testNamespace) checkRestoredVolumes(backup string, before map[string][]fixture.Entry) {
+	ns.t.Helper()
+	ns.delete()
+	wantRestored(ns.t, restore(ns.t, backup, backup))
+	ns.waitReady("web")
 	for path, entries := range before {
-		s.waitUnmarked("web", path)
-		same(s.t, path, entries, s.record("web", path))
+		ns.waitMarkerRemoved("web", path)
+		wantSameFiles(ns.t, path, entries, ns.recordVolume("web", path))
 	}
 }
 
 func checkBrokenRules(t *testing.T) {
-	s := newScene(t, "ruled", 0)
-	apply(t, s.pod("annotated", "cache", emptyDir("cache")), s.pod("bare", "", emptyDir("cache")))
-	applyRules(t, strings.Replace(oneRule, "action: include", "action: take", 1))
-	s.waitReady("annotated")
-	s.waitReady("bare")
+	ns := newNamespace(t, "ruled", 0)
+	apply(t, ns.pod("annotated", "cache", emptyDir("cache")), ns.pod("bare", "", emptyDir("cache")))
+	applyRules(t, strings.Replace(includeNamespaceRule, "action: include", "action: take", 1))
+	ns.waitReady("annotated")
+	ns.waitReady("bare")
 	backup := backUp(t, "ruled-broken", "--include-namespaces=ruled")
 	if backup.Status.Phase != velerov1.BackupPhasePartiallyFailed || backup.Status.Errors != 1 {
 		t.Errorf("the backup is %s with %d errors, want PartiallyFailed with one", backup.Status.Phase, backup.Status.Errors)
 	}
-	wantTaken(t, "ruled-broken", "annotated/cache")
+	wantBackedUp(t, "ruled-broken", "annotated/cache")
 	parts := []string{"ConfigMap velero/ruled", "rules.yaml", "rules[1] (all of ruled): action", "include or exclude"}
-	wants(t, "velero backup describe", strings.Join(strings.Fields(veleroCLI(t, "backup", "describe", "ruled-broken")), " "),
+	wantContains(t, "velero backup describe", strings.Join(strings.Fields(veleroCLI(t, "backup", "describe", "ruled-broken")), " "),
 		append(parts, "pod ruled/bare", "kubectl -n velero edit configmap ruled")...)
 	eventually(t, time.Minute, "Event about the rules", func() error {
 		events, err := tryKubectl(t, "-n", velero.Namespace, "get", "events", "--field-selector",
@@ -187,11 +187,11 @@ func checkBrokenRules(t *testing.T) {
 // checkExcludingRule has a rule against what --default-volumes-to-fs-backup takes: Velero, which has no node-agent here
 // and would leave the pod out, is kept from the claim by its label, and from the emptyDir by the base policy.
 func checkExcludingRule(t *testing.T) {
-	s := newScene(t, "ruled", 2)
-	apply(t, s.claim("data"), s.pod("web", "", claimed("data"), emptyDir("cache"), emptyDir("kept")))
-	applyRules(t, allButOne)
-	s.waitReady("web")
-	s.shell("web", "for v in data cache kept; do echo content of $v > /$v/file; done")
-	wantComplete(t, backUp(t, "ruled-default", "--include-namespaces=ruled", "--default-volumes-to-fs-backup"))
-	wantTaken(t, "ruled-default", "web/kept")
+	ns := newNamespace(t, "ruled", 2)
+	apply(t, ns.claim("data"), ns.pod("web", "", claimVolume("data"), emptyDir("cache"), emptyDir("kept")))
+	applyRules(t, excludeVolumesRule)
+	ns.waitReady("web")
+	ns.shell("web", "for v in data cache kept; do echo content of $v > /$v/file; done")
+	wantCompleted(t, backUp(t, "ruled-default", "--include-namespaces=ruled", "--default-volumes-to-fs-backup"))
+	wantBackedUp(t, "ruled-default", "web/kept")
 }

@@ -44,51 +44,51 @@ spec:
 // TestVeleroDocumentation goes through "Back up" and "Restore" of Velero's document on restic, with its own commands, on volumes
 // that are hard to back up.
 func TestVeleroDocumentation(t *testing.T) {
-	s := newScene(t, "foo", 2)
-	apply(t, s.claim("test-volume-claim"), samplePod)
-	s.waitReady("sample")
+	ns := newNamespace(t, "foo", 2)
+	apply(t, ns.claim("test-volume-claim"), samplePod)
+	ns.waitReady("sample")
 	paths := []string{"/volume-1", "/volume-2"}
 	before := map[string][]fixture.Entry{}
 	for _, path := range paths {
-		s.fill("sample", path)
-		before[path] = s.record("sample", path)
+		ns.fillVolume("sample", path)
+		before[path] = ns.recordVolume("sample", path)
 	}
-	bound := s.boundTo("test-volume-claim")
+	bound := ns.boundVolume("test-volume-claim")
 
 	kubectl(t, strings.Fields(
 		"-n foo annotate pod/sample backup.velero.io/backup-volumes=pvc-volume,emptydir-volume")...)
 	backup := backUp(t, "document")
 	t.Run("the backup is complete, and shows its volumes", func(t *testing.T) {
-		wantComplete(t, backup)
-		checkDocumentBackup(t)
+		wantCompleted(t, backup)
+		checkBackupOutput(t)
 	})
 
-	s.deleteNamespace()
+	ns.delete()
 	said := veleroCLI(t, strings.Fields("restore create --from-backup document")...)
 	name := regexp.MustCompile(`document-[0-9]+`).FindString(said)
-	result := awaitRestore(t, name)
-	s.waitReady("sample")
+	result := waitRestore(t, name)
+	ns.waitReady("sample")
 	t.Run("the restore is complete, and shows its volumes", func(t *testing.T) {
 		wantRestored(t, result)
-		checkDocumentRestore(t, name)
+		checkRestoreOutput(t, name)
 	})
 	t.Run("the claim has a fresh volume", func(t *testing.T) {
-		if now := s.boundTo("test-volume-claim"); now == bound {
+		if now := ns.boundVolume("test-volume-claim"); now == bound {
 			t.Errorf("it is bound to %s again", now)
 		}
 	})
-	t.Run("nothing tells the password", func(t *testing.T) { checkSecrets(t, name) })
+	t.Run("nothing tells the password", func(t *testing.T) { checkPasswordHidden(t, name) })
 	for _, path := range paths {
 		t.Run("the volume at "+path+" is what it was", func(t *testing.T) {
-			in := &scene{t: t, namespace: s.namespace}
-			in.waitUnmarked("sample", path)
-			same(t, path, before[path], in.record("sample", path))
+			in := &testNamespace{t: t, name: ns.name}
+			in.waitMarkerRemoved("sample", path)
+			wantSameFiles(t, path, before[path], in.recordVolume("sample", path))
 		})
 	}
 }
 
-// checkSecrets looks for the repositories' password where people look for other things.
-func checkSecrets(t *testing.T, restore string) {
+// checkPasswordHidden looks for the repositories' password where people look for other things.
+func checkPasswordHidden(t *testing.T, restore string) {
 	t.Helper()
 	secret := password(t)
 	for what, text := range map[string]string{
@@ -109,24 +109,24 @@ func checkSecrets(t *testing.T, restore string) {
 	}
 }
 
-// boundTo is the PersistentVolume of a claim.
-func (s *scene) boundTo(claim string) string {
-	s.t.Helper()
-	found := get[corev1.PersistentVolumeClaim](s.t, "-n", s.namespace, "persistentvolumeclaim", claim)
+// boundVolume is the PersistentVolume of a claim.
+func (ns *testNamespace) boundVolume(claim string) string {
+	ns.t.Helper()
+	found := get[corev1.PersistentVolumeClaim](ns.t, "-n", ns.name, "persistentvolumeclaim", claim)
 	if found.Status.Phase != corev1.ClaimBound {
-		s.t.Errorf("claim %s is %s, want it bound", claim, found.Status.Phase)
+		ns.t.Errorf("claim %s is %s, want it bound", claim, found.Status.Phase)
 	}
 	return found.Spec.VolumeName
 }
 
-func checkDocumentBackup(t *testing.T) {
+func checkBackupOutput(t *testing.T) {
 	t.Helper()
 	described := veleroCLI(t, strings.Fields("backup describe document")...)
-	wants(t, "velero backup describe", described, "Phase:  Completed")
+	wantContains(t, "velero backup describe", described, "Phase:  Completed")
 	details := veleroCLI(t, strings.Fields("backup describe document --details")...)
-	wants(t, "velero backup describe --details", details, "Backup Item Operations:", "Operation for pods foo/sample:",
+	wantContains(t, "velero backup describe --details", details, "Backup Item Operations:", "Operation for pods foo/sample:",
 		"Backup Item Action Plugin:  velero.io/restic", "pvc-volume: Completed, ", "emptydir-volume: Completed, ", "MiB")
-	list := read[resticv1.PodVolumeBackupList](t,
+	list := kubectlYAML[resticv1.PodVolumeBackupList](t,
 		"-n velero get podvolumebackups -l velero.io/backup-name=document -o yaml")
 	taken := map[string]bool{}
 	for _, item := range list.Items {
@@ -144,14 +144,14 @@ func checkDocumentBackup(t *testing.T) {
 	}
 }
 
-func checkDocumentRestore(t *testing.T, name string) {
+func checkRestoreOutput(t *testing.T, name string) {
 	t.Helper()
 	described := veleroCLI(t, strings.Fields("restore describe "+name)...)
-	wants(t, "velero restore describe", described, "Phase:", "Completed")
+	wantContains(t, "velero restore describe", described, "Phase:", "Completed")
 	details := veleroCLI(t, strings.Fields("restore describe --details "+name)...)
-	wants(t, "velero restore describe --details", details, "Operation for pods foo/sample:",
+	wantContains(t, "velero restore describe --details", details, "Operation for pods foo/sample:",
 		"Restore Item Action Plugin:  velero.io/restic", "pvc-volume: Completed, ", "emptydir-volume: Completed, ")
-	list := read[resticv1.PodVolumeRestoreList](t,
+	list := kubectlYAML[resticv1.PodVolumeRestoreList](t,
 		"-n velero get podvolumerestores -l velero.io/restore-name="+name+" -o yaml")
 	for _, item := range list.Items {
 		if item.APIVersion != "restic.velero.io/v1" || item.Status.Phase != resticv1.PhaseCompleted {
@@ -164,8 +164,8 @@ func checkDocumentRestore(t *testing.T, name string) {
 	}
 }
 
-// read runs one of the document's commands that print YAML.
-func read[T any](t *testing.T, command string) T {
+// kubectlYAML runs one of the document's commands that print YAML.
+func kubectlYAML[T any](t *testing.T, command string) T {
 	t.Helper()
 	var object T
 	if err := yaml.Unmarshal([]byte(kubectl(t, strings.Fields(command)...)), &object); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// splitPolicy gives claims to restic, as the base policy does, and every emptyDir to Velero's own node-agent.
-const splitPolicy = `
+// sharedPolicy gives claims to restic, as the base policy does, and every emptyDir to Velero's own node-agent.
+const sharedPolicy = `
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: beside-policy, namespace: velero}
@@ -37,16 +37,16 @@ func TestBackupBesideVeleroNodeAgent(t *testing.T) {
 	t.Cleanup(func() {
 		kubectl(t, "-n", velero.Namespace, "delete", "daemonset", "node-agent", "--timeout=60s")
 	})
-	s := newScene(t, "beside", 2)
-	apply(t, splitPolicy, s.claim("data"),
-		s.pod("web", "data,cache", claimed("data"), emptyDir("cache"), emptyDir("scratch")))
-	s.waitReady("web")
-	s.shell("web", "for v in data cache scratch; do echo content of $v > /$v/file; done")
+	ns := newNamespace(t, "beside", 2)
+	apply(t, sharedPolicy, ns.claim("data"),
+		ns.pod("web", "data,cache", claimVolume("data"), emptyDir("cache"), emptyDir("scratch")))
+	ns.waitReady("web")
+	ns.shell("web", "for v in data cache scratch; do echo content of $v > /$v/file; done")
 
 	t.Run("with the base policy restic takes what is annotated, and Velero nothing", func(t *testing.T) {
-		wantComplete(t, backUp(t, "beside-base", "--include-namespaces=beside"))
-		wantTaken(t, "beside-base", "web/data", "web/cache")
-		wantKopia(t, "beside-base")
+		wantCompleted(t, backUp(t, "beside-base", "--include-namespaces=beside"))
+		wantBackedUp(t, "beside-base", "web/data", "web/cache")
+		wantTakenByVelero(t, "beside-base")
 	})
 	t.Run("with a policy for both each takes its own, once", func(t *testing.T) {
 		backup := backUp(t, "beside-split", "--include-namespaces=beside",
@@ -54,22 +54,22 @@ func TestBackupBesideVeleroNodeAgent(t *testing.T) {
 		if backup.Status.Phase != velerov1.BackupPhaseCompleted {
 			t.Errorf("the backup is %s, want Completed", backup.Status.Phase)
 		}
-		wantTaken(t, "beside-split", "web/data")
-		wantKopia(t, "beside-split", "web/cache", "web/scratch")
-		wants(t, "velero backup logs", strings.Join(complaints(t, "backup", "beside-split"), "\n"),
+		wantBackedUp(t, "beside-split", "web/data")
+		wantTakenByVelero(t, "beside-split", "web/cache", "web/scratch")
+		wantContains(t, "velero backup logs", strings.Join(warningsAndErrors(t, "backup", "beside-split"), "\n"),
 			"volume cache of pod beside/web is left to Velero's node-agent", "action fs-backup", "uploader: restic")
 	})
-	s.deleteNamespace()
+	ns.delete()
 	wantRestored(t, restore(t, "beside", "beside-split"))
-	s.waitReady("web")
-	got := s.shell("web", "cat /data/file /cache/file /scratch/file")
+	ns.waitReady("web")
+	got := ns.shell("web", "cat /data/file /cache/file /scratch/file")
 	if want := "content of data\ncontent of cache\ncontent of scratch\n"; got != want {
 		t.Errorf("the volumes hold %q, want %q", got, want)
 	}
 }
 
-// wantKopia checks that Velero's node-agent has taken exactly these volumes, as POD/VOLUME, once each.
-func wantKopia(t *testing.T, backup string, volumes ...string) {
+// wantTakenByVelero checks that Velero's node-agent has taken exactly these volumes, as POD/VOLUME, once each.
+func wantTakenByVelero(t *testing.T, backup string, volumes ...string) {
 	t.Helper()
 	list := get[velerov1.PodVolumeBackupList](t, "-n", velero.Namespace, "podvolumebackups.velero.io",
 		"-l", "velero.io/backup-name="+backup)

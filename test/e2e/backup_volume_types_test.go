@@ -18,32 +18,32 @@ import (
 // them, and restores both.
 func TestVolumeTypes(t *testing.T) {
 	t.Parallel()
-	s := newCSIScene(t, "kinds")
-	s.provideClass("kinds-keep", corev1.PersistentVolumeReclaimRetain, storagev1.VolumeBindingImmediate)
-	apply(t, s.claim("data"), s.claimOf("kinds-keep", "keep"), s.claim("parts"), s.everyKind())
-	s.waitReady("web")
-	s.shell("web", `
+	ns := newCSINamespace(t, "kinds")
+	ns.createStorageClass("kinds-keep", corev1.PersistentVolumeReclaimRetain, storagev1.VolumeBindingImmediate)
+	apply(t, ns.claim("data"), ns.claimOfClass("kinds-keep", "keep"), ns.claim("parts"), ns.podWithEveryVolumeType())
+	ns.waitReady("web")
+	ns.shell("web", `
 		for v in data keep parts disk memory scratch; do echo content of $v > /$v/file; done
 		chown 1234:4321 /data; chmod 2770 /data
 		mkdir -p /data/lost+found /data/.velero /data/sub/lost+found
 		touch /data/lost+found/1 /data/.velero/1 /data/sub/lost+found/1`)
-	apply(t, s.reader())
-	s.waitReady("reader")
-	kept := s.boundTo("keep")
-	s.removeVolumeAtEnd(kept)
+	apply(t, ns.readOnlyPod())
+	ns.waitReady("reader")
+	kept := ns.boundVolume("keep")
+	ns.deleteVolumeAtEnd(kept)
 
-	wantComplete(t, backUp(t, "kinds", "--include-namespaces=kinds"))
-	s.checkFolders("kinds")
-	s.deleteNamespace()
+	wantCompleted(t, backUp(t, "kinds", "--include-namespaces=kinds"))
+	ns.checkFolders("kinds")
+	ns.delete()
 	wantRestored(t, restore(t, "kinds", "kinds"))
-	s.waitReady("web")
-	s.waitReady("reader")
-	s.waitUnmarked("web", "/data")
-	s.checkContent()
-	if now := s.boundTo("keep"); now == kept {
+	ns.waitReady("web")
+	ns.waitReady("reader")
+	ns.waitMarkerRemoved("web", "/data")
+	ns.checkContent()
+	if now := ns.boundVolume("keep"); now == kept {
 		t.Errorf("claim keep is bound to %s again, want a fresh volume", now)
 	} else {
-		s.removeVolumeAtEnd(now)
+		ns.deleteVolumeAtEnd(now)
 	}
 	old := get[corev1.PersistentVolume](t, "persistentvolume", kept).Status
 	if old.Phase != corev1.VolumeReleased {
@@ -51,22 +51,22 @@ func TestVolumeTypes(t *testing.T) {
 	}
 }
 
-// everyKind is a pod that has each kind of volume. Of parts it sees only a folder; early is only an init container's,
+// podWithEveryVolumeType is a pod that has each kind of volume. Of parts it sees only a folder; early is only an init container's,
 // and late only a sidecar's.
-func (s *scene) everyKind() *corev1.Pod {
-	pod := s.pod("web", "data,keep,parts,disk,memory,scratch,early,late", claimed("data"), claimed("keep"),
-		claimed("parts"), emptyDir("disk"), inMemory("memory"), s.ephemeral("scratch"), emptyDir("early"),
+func (ns *testNamespace) podWithEveryVolumeType() *corev1.Pod {
+	pod := ns.pod("web", "data,keep,parts,disk,memory,scratch,early,late", claimVolume("data"), claimVolume("keep"),
+		claimVolume("parts"), emptyDir("disk"), memoryVolume("memory"), ns.ephemeralVolume("scratch"), emptyDir("early"),
 		emptyDir("late"))
 	main := &pod.Spec.Containers[0]
 	main.VolumeMounts = main.VolumeMounts[:6]
 	main.VolumeMounts[2].SubPath = "folder"
 	pod.Spec.InitContainers = []corev1.Container{
 		{
-			Name: "early", Image: node.BusyboxImage, VolumeMounts: []corev1.VolumeMount{mount("early")},
+			Name: "early", Image: node.BusyboxImage, VolumeMounts: []corev1.VolumeMount{mountOf("early")},
 			Command: []string{"sh", "-c", "cat /early/file; echo content of early > /early/file"},
 		},
 		{
-			Name: "late", Image: node.BusyboxImage, VolumeMounts: []corev1.VolumeMount{mount("late")},
+			Name: "late", Image: node.BusyboxImage, VolumeMounts: []corev1.VolumeMount{mountOf("late")},
 			Command:       []string{"sh", "-c", "[ -e /late/file ] || echo content of late > /late/file; sleep infinity"},
 			RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways),
 		},
@@ -74,71 +74,71 @@ func (s *scene) everyKind() *corev1.Pod {
 	return pod
 }
 
-// reader is a pod that gets the claim data from the kubelet for reading only.
-func (s *scene) reader() *corev1.Pod {
-	volume := claimed("data")
+// readOnlyPod is a pod that gets the claim data from the kubelet for reading only.
+func (ns *testNamespace) readOnlyPod() *corev1.Pod {
+	volume := claimVolume("data")
 	volume.PersistentVolumeClaim.ReadOnly = true
-	return s.pod("reader", "data", volume)
+	return ns.pod("reader", "data", volume)
 }
 
 // checkFolders looks whether each volume was read once, and CSI volumes in their folder "mount".
-func (s *scene) checkFolders(backup string) {
-	s.t.Helper()
+func (ns *testNamespace) checkFolders(backup string) {
+	ns.t.Helper()
 	names := []string{"keep", "parts", "disk", "memory", "scratch", "early", "late"}
 	volumes := make([]string, 0, len(names)+1)
 	for _, name := range names {
 		volumes = append(volumes, "web/"+name)
 	}
 	taker := "web/data"
-	taken := podVolumeBackups(s.t, backup)
+	taken := podVolumeBackups(ns.t, backup)
 	if _, byReader := taken["reader/data"]; byReader {
 		taker = "reader/data"
 	}
-	taken = wantTaken(s.t, backup, append(volumes, taker)...)
+	taken = wantBackedUp(ns.t, backup, append(volumes, taker)...)
 	for volume, folder := range map[string]string{
-		taker: "kubernetes.io~csi/" + s.boundTo("data") + "/mount", "web/disk": "kubernetes.io~empty-dir/disk",
-		"web/scratch": "kubernetes.io~csi/" + s.boundTo("web-scratch") + "/mount",
+		taker: "kubernetes.io~csi/" + ns.boundVolume("data") + "/mount", "web/disk": "kubernetes.io~empty-dir/disk",
+		"web/scratch": "kubernetes.io~csi/" + ns.boundVolume("web-scratch") + "/mount",
 	} {
 		if path := taken[volume].Status.Path; !strings.HasSuffix(path, folder) {
-			s.t.Errorf("volume %s was read at %s, want %s", volume, path, folder)
+			ns.t.Errorf("volume %s was read at %s, want %s", volume, path, folder)
 		}
 	}
 }
 
-func (s *scene) checkContent() {
-	s.t.Helper()
+func (ns *testNamespace) checkContent() {
+	ns.t.Helper()
 	var want strings.Builder
 	for _, volume := range []string{"data", "keep", "parts", "disk", "memory", "scratch"} {
 		want.WriteString("content of " + volume + "\n")
 	}
-	got := s.shell("web", "for v in data keep parts disk memory scratch; do cat /$v/file; done")
+	got := ns.shell("web", "for v in data keep parts disk memory scratch; do cat /$v/file; done")
 	if got != want.String() {
-		s.t.Errorf("the volumes hold %q, want %q", got, want.String())
+		ns.t.Errorf("the volumes hold %q, want %q", got, want.String())
 	}
-	in := []string{"-n", s.namespace}
-	if got := kubectl(s.t, append(in, "logs", "web", "-c", "early")...); got != "content of early\n" {
-		s.t.Errorf("the pod's own init container has found %q, want the restored file", got)
+	in := []string{"-n", ns.name}
+	if got := kubectl(ns.t, append(in, "logs", "web", "-c", "early")...); got != "content of early\n" {
+		ns.t.Errorf("the pod's own init container has found %q, want the restored file", got)
 	}
-	if got := kubectl(s.t, append(in, "exec", "web", "-c", "late", "--", "cat", "/late/file")...); got !=
+	if got := kubectl(ns.t, append(in, "exec", "web", "-c", "late", "--", "cat", "/late/file")...); got !=
 		"content of late\n" {
-		s.t.Errorf("the sidecar's volume holds %q, want what it wrote", got)
+		ns.t.Errorf("the sidecar's volume holds %q, want what it wrote", got)
 	}
 	const root = "1234:4321 2770\nfile\nsub\n1\n"
-	if got := s.shell("web", "stat -c '%u:%g %a' /data; ls -A /data; ls -A /data/sub/lost+found"); got != root {
-		s.t.Errorf("the claim's root is %q, want %q, without lost+found and .velero", got, root)
+	if got := ns.shell("web", "stat -c '%u:%g %a' /data; ls -A /data; ls -A /data/sub/lost+found"); got != root {
+		ns.t.Errorf("the claim's root is %q, want %q, without lost+found and .velero", got, root)
 	}
-	if got := s.shell("reader", "cat /data/file; touch /data/new 2>&1 || true"); !strings.HasPrefix(
+	if got := ns.shell("reader", "cat /data/file; touch /data/new 2>&1 || true"); !strings.HasPrefix(
 		got, "content of data\n") || !strings.Contains(got, "Read-only file system") {
-		s.t.Errorf("the pod that may only read says %q, want the content and a refusal to write", got)
+		ns.t.Errorf("the pod that may only read says %q, want the content and a refusal to write", got)
 	}
 }
 
-// removeVolumeAtEnd removes a volume that outlives its claim.
-func (s *scene) removeVolumeAtEnd(name string) {
-	s.t.Cleanup(func() {
-		_, err := tryKubectl(s.t, "delete", "persistentvolume", name, "--ignore-not-found", "--timeout=30s", "--wait=false")
+// deleteVolumeAtEnd removes a volume that outlives its claim.
+func (ns *testNamespace) deleteVolumeAtEnd(name string) {
+	ns.t.Cleanup(func() {
+		_, err := tryKubectl(ns.t, "delete", "persistentvolume", name, "--ignore-not-found", "--timeout=30s", "--wait=false")
 		if err != nil {
-			s.t.Error("cleaning up:", err)
+			ns.t.Error("cleaning up:", err)
 		}
 	})
 }

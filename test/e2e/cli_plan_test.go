@@ -21,19 +21,19 @@ import (
 // TestPlan asks what a backup would take, and takes it: both must say the same of every volume.
 func TestPlan(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, "plan", 1)
+	ns := newNamespace(t, "plan", 1)
 	host := corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{
 		HostPath: &corev1.HostPathVolumeSource{Path: "/tmp"},
 	}}
-	some := s.pod("some", "data,host", claimed("data"), emptyDir("cache"), host)
+	some := ns.pod("some", "data,host", claimVolume("data"), emptyDir("cache"), host)
 	some.Labels = map[string]string{"app": "some"}
-	most := s.pod("most", "", emptyDir("kept"), emptyDir("left"))
+	most := ns.pod("most", "", emptyDir("kept"), emptyDir("left"))
 	most.Annotations = map[string]string{contract.AnnotationVolumesToExclude: "left"}
-	hidden := s.pod("hidden", "scratch", emptyDir("scratch"))
+	hidden := ns.pod("hidden", "scratch", emptyDir("scratch"))
 	hidden.Labels = map[string]string{contract.LabelExcludeFromBackup: "true"}
-	apply(t, s.claim("data"), some, most, hidden)
+	apply(t, ns.claim("data"), some, most, hidden)
 	for _, pod := range []string{"some", "most", "hidden"} {
-		s.waitReady(pod)
+		ns.waitReady(pod)
 	}
 	for name, flags := range map[string][]string{
 		"annotations": nil,
@@ -42,7 +42,7 @@ func TestPlan(t *testing.T) {
 		"resources":   {"--include-resources=pods", "--default-volumes-to-fs-backup"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			taken, refused := planned(t, "plan", flags...)
+			taken, refused := planOf(t, "plan", flags...)
 			backup := backUp(t, "plan-"+name, append([]string{"--include-namespaces=plan"}, flags...)...)
 			var took, skipped []string
 			for volume, object := range podVolumeBackups(t, backup.Name) {
@@ -66,17 +66,17 @@ func TestPlan(t *testing.T) {
 			}
 		})
 	}
-	missing := resticCLI(t, "plan", "plan/none")
+	missing := runCLI(t, "plan", "plan/none")
 	if missing.code != 1 || !strings.Contains(missing.err, "pod plan/none") {
 		t.Errorf("the plan of a pod that does not exist: exit code %d: %s", missing.code, missing.err)
 	}
 }
 
-// planned is what velero-restic plan says of a namespace, as POD/VOLUME: what restic takes, and what it refuses with
+// planOf is what velero-restic plan says of a namespace, as POD/VOLUME: what restic takes, and what it refuses with
 // the reason.
-func planned(t *testing.T, namespace string, flags ...string) (taken, refused []string) {
+func planOf(t *testing.T, namespace string, flags ...string) (taken, refused []string) {
 	t.Helper()
-	got := resticCLI(t, append([]string{"plan", namespace, "-o", "json", "--exit-code"}, flags...)...)
+	got := runCLI(t, append([]string{"plan", namespace, "-o", "json", "--exit-code"}, flags...)...)
 	var report plan.Report
 	if err := json.Unmarshal([]byte(got.out), &report); err != nil {
 		t.Fatalf("%v: %s%s", err, got.out, got.err)

@@ -23,14 +23,14 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// said is how a command of velero-restic has ended.
-type said struct {
+// programResult is how a command of velero-restic has ended.
+type programResult struct {
 	code     int
 	out, err string
 }
 
-// tool runs a program with the folder of velero-restic and the cluster's programs in its PATH.
-func tool(t *testing.T, program string, args ...string) said {
+// runProgram runs a program with the folder of velero-restic and the cluster's programs in its PATH.
+func runProgram(t *testing.T, program string, args ...string) programResult {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandLimit)
 	defer cancel()
@@ -45,113 +45,113 @@ func tool(t *testing.T, program string, args ...string) said {
 	if ended != nil && !errors.As(ended, &exit) {
 		t.Fatalf("%s %q: %v", program, args, ended)
 	}
-	s := said{code: process.ProcessState.ExitCode(), out: out.String(), err: err.String()}
+	s := programResult{code: process.ProcessState.ExitCode(), out: out.String(), err: err.String()}
 	if strings.Contains(s.out+s.err, "\x1b") {
 		t.Errorf("%s %q writes escape sequences into a pipe: %q", program, args, s.out+s.err)
 	}
 	return s
 }
 
-// wantSaid runs velero-restic and wants an exit code, and words on either stream.
-func wantSaid(t *testing.T, code int, words []string, args ...string) said {
+// wantCLI runs velero-restic and wants an exit code, and words on either stream.
+func wantCLI(t *testing.T, code int, words []string, args ...string) programResult {
 	t.Helper()
-	s := tool(t, "velero-restic", args...)
+	s := runProgram(t, "velero-restic", args...)
 	if s.code != code {
 		t.Fatalf("velero-restic %q ended with %d, want %d:\n%s%s", args, s.code, code, s.out, s.err)
 	}
-	wants(t, "velero-restic "+strings.Join(args, " "), s.out+s.err, words...)
+	wantContains(t, "velero-restic "+strings.Join(args, " "), s.out+s.err, words...)
 	return s
 }
 
 func TestRepositoryCommands(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s := newScene(t, "cli", 0)
-	s.takeFiles("cli-1", 1_000_000)
-	name := contract.RepositoryName(s.namespace, "default")
-	t.Run("repo get", func(t *testing.T) { cliGets(t, name) })
+	ns := newNamespace(t, "cli", 0)
+	ns.backUpRandomFile("cli-1", 1_000_000)
+	name := contract.RepositoryName(ns.name, "default")
+	t.Run("repo get", func(t *testing.T) { checkRepoGet(t, name) })
 	t.Run("repo check, prune and unlock are followed to their end", func(t *testing.T) {
-		wantSaid(t, 0, []string{name + ": check asked for", "Job restic-check-", "done after", "no errors in the structure"},
+		wantCLI(t, 0, []string{name + ": check asked for", "Job restic-check-", "done after", "no errors in the structure"},
 			"repo", "check", "cli")
-		wantSaid(t, 0, []string{"prune asked for", "done after", "freed "}, "repo", "prune", name)
-		wantSaid(t, 0, []string{"unlock asked for", "removed 0 abandoned locks, none is left"}, "repo", "unlock", name)
-		wantSaid(t, 0, []string{"True"}, "repo", "get", name, "-o", "wide")
+		wantCLI(t, 0, []string{"prune asked for", "done after", "freed "}, "repo", "prune", name)
+		wantCLI(t, 0, []string{"unlock asked for", "removed 0 abandoned locks, none is left"}, "repo", "unlock", name)
+		wantCLI(t, 0, []string{"True"}, "repo", "get", name, "-o", "wide")
 	})
-	t.Run("repo snapshots", func(t *testing.T) { cliLists(t) })
+	t.Run("repo snapshots", func(t *testing.T) { checkRepoSnapshots(t) })
 	t.Run("a deadline ends the following, not the request", func(t *testing.T) {
-		wantSaid(t, 4, []string{"deadline", "the request stays"}, "repo", "check", name, "--timeout", "1ms")
-		wantSaid(t, 0, []string{"done after"}, "repo", "check", name)
+		wantCLI(t, 4, []string{"deadline", "the request stays"}, "repo", "check", name, "--timeout", "1ms")
+		wantCLI(t, 0, []string{"done after"}, "repo", "check", name)
 	})
-	t.Run("errors name cause and remedy", func(t *testing.T) { cliErrs(t, s, name) })
+	t.Run("errors name cause and remedy", func(t *testing.T) { checkCLIErrors(t, ns, name) })
 	t.Run("kubectl finds it", func(t *testing.T) {
-		got := tool(t, "kubectl", "velero-restic", "version")
-		wants(t, "kubectl velero-restic version", got.out, "Client: v", "Velero: v1.18", "Plugin: v", "Agents: ")
-		got = tool(t, "kubectl", "velero-restic", "repo", "gte")
-		wants(t, "a wrong command", got.err, "kubectl velero-restic repo --help")
-		got = tool(t, "kubectl", "__complete", "velero-restic", "repo", "check", "")
-		wants(t, "completion", got.out, name)
+		got := runProgram(t, "kubectl", "velero-restic", "version")
+		wantContains(t, "kubectl velero-restic version", got.out, "Client: v", "Velero: v1.18", "Plugin: v", "Agents: ")
+		got = runProgram(t, "kubectl", "velero-restic", "repo", "gte")
+		wantContains(t, "a wrong command", got.err, "kubectl velero-restic repo --help")
+		got = runProgram(t, "kubectl", "__complete", "velero-restic", "repo", "check", "")
+		wantContains(t, "completion", got.out, name)
 	})
 	t.Run("damage is an exit code", func(t *testing.T) {
-		removeFiles(t, filepath.Join(suite.store.Folder, "restic", s.namespace, "data"))
-		wantSaid(t, 3, []string{"DAMAGED", "1 of 1 repositories are damaged", "docs/maintenance.md"}, "repo", "check", name)
-		wantSaid(t, 0, []string{"False"}, "repo", "get", "-o", "wide")
+		removeFiles(t, filepath.Join(suite.store.Folder, "restic", ns.name, "data"))
+		wantCLI(t, 3, []string{"DAMAGED", "1 of 1 repositories are damaged", "docs/maintenance.md"}, "repo", "check", name)
+		wantCLI(t, 0, []string{"False"}, "repo", "get", "-o", "wide")
 	})
 }
 
-func cliGets(t *testing.T, name string) {
-	table := wantSaid(t, 0, []string{name, "Ready", "<never>"}, "repo", "get", "cli")
+func checkRepoGet(t *testing.T, name string) {
+	table := wantCLI(t, 0, []string{name, "Ready", "<never>"}, "repo", "get", "cli")
 	if header := strings.Join(strings.Fields(strings.SplitN(table.out, "\n", 2)[0]), " "); header !=
 		"NAME STATUS LAST MAINTENANCE" {
 		t.Errorf("the columns are %s", header)
 	}
-	wantSaid(t, 0, []string{"INTACT", "REPOSITORY", "/restic/cli"}, "repo", "get", "-o", "wide")
-	wantSaid(t, 0, []string{"kind: ResticRepository\n", "volumeNamespace: cli"}, "repo", "get", name, "-o", "yaml")
+	wantCLI(t, 0, []string{"INTACT", "REPOSITORY", "/restic/cli"}, "repo", "get", "-o", "wide")
+	wantCLI(t, 0, []string{"kind: ResticRepository\n", "volumeNamespace: cli"}, "repo", "get", name, "-o", "yaml")
 	var one resticv1.ResticRepository
-	got := wantSaid(t, 0, nil, "repo", "get", name, "-o", "json")
+	got := wantCLI(t, 0, nil, "repo", "get", name, "-o", "json")
 	if err := json.Unmarshal([]byte(got.out), &one); err != nil || one.Name != name || one.Kind != "ResticRepository" {
 		t.Errorf("the object is %s, %v", got.out, err)
 	}
 	var list corev1.List
-	got = wantSaid(t, 0, nil, "repo", "get", "-l", contract.LabelVolumeNamespace+"=cli", "-o", "json")
+	got = wantCLI(t, 0, nil, "repo", "get", "-l", contract.LabelVolumeNamespace+"=cli", "-o", "json")
 	if err := json.Unmarshal([]byte(got.out), &list); err != nil || list.Kind != "List" || len(list.Items) != 1 {
 		t.Errorf("the list is %s, %v", got.out, err)
 	}
 }
 
-func cliLists(t *testing.T) {
-	wantSaid(t, 0, []string{"SNAPSHOT", "cli-1", "web", "cache", "976.6 KiB"}, "repo", "snapshots", "cli")
+func checkRepoSnapshots(t *testing.T) {
+	wantCLI(t, 0, []string{"SNAPSHOT", "cli-1", "web", "cache", "976.6 KiB"}, "repo", "snapshots", "cli")
 	var listed []snapshotlist.Snapshot
-	got := wantSaid(t, 0, nil, "repo", "snapshots", "cli", "--backup", "cli-1", "-o", "json")
+	got := wantCLI(t, 0, nil, "repo", "snapshots", "cli", "--backup", "cli-1", "-o", "json")
 	if err := json.Unmarshal([]byte(got.out), &listed); err != nil || len(listed) != 1 || listed[0].Volume != "cache" {
 		t.Errorf("listed %s, %v", got.out, err)
 	}
-	wantSaid(t, 0, []string{"There are no such snapshots"}, "repo", "snapshots", "cli", "--backup", "another")
+	wantCLI(t, 0, []string{"There are no such snapshots"}, "repo", "snapshots", "cli", "--backup", "another")
 }
 
-func cliErrs(t *testing.T, s *scene, name string) {
-	wantSaid(t, 1, []string{`there is no ResticRepository "clo"`, "there are: ", name}, "repo", "check", "clo")
-	wantSaid(t, 1, []string{"there is no DaemonSet default/restic", "-n"}, "repo", "check", "--all", "-n", "default")
-	wantSaid(t, 1, []string{"127.0.0.1:1", "cannot be reached", "--context"}, "repo", "get", "-s", "https://127.0.0.1:1")
-	wantSaid(t, 1, []string{`context "nowhere" does not exist`}, "repo", "get", "--context", "nowhere")
-	wantSaid(t, 2, []string{"did you mean get?", "velero-restic repo --help"}, "repo", "gte")
-	wantSaid(t, 2, []string{"must be one of table, wide, json, yaml"}, "repo", "get", "-o", "xml")
-	kubectl(t, "-n", s.namespace, "create", "serviceaccount", "ann")
-	user := "system:serviceaccount:" + s.namespace + ":ann"
-	wantSaid(t, 1, []string{"cannot get resource \"resticrepositories\"", "in the namespace \"velero\"", "examples/cli"},
+func checkCLIErrors(t *testing.T, ns *testNamespace, name string) {
+	wantCLI(t, 1, []string{`there is no ResticRepository "clo"`, "there are: ", name}, "repo", "check", "clo")
+	wantCLI(t, 1, []string{"there is no DaemonSet default/restic", "-n"}, "repo", "check", "--all", "-n", "default")
+	wantCLI(t, 1, []string{"127.0.0.1:1", "cannot be reached", "--context"}, "repo", "get", "-s", "https://127.0.0.1:1")
+	wantCLI(t, 1, []string{`context "nowhere" does not exist`}, "repo", "get", "--context", "nowhere")
+	wantCLI(t, 2, []string{"did you mean get?", "velero-restic repo --help"}, "repo", "gte")
+	wantCLI(t, 2, []string{"must be one of table, wide, json, yaml"}, "repo", "get", "-o", "xml")
+	kubectl(t, "-n", ns.name, "create", "serviceaccount", "ann")
+	user := "system:serviceaccount:" + ns.name + ":ann"
+	wantCLI(t, 1, []string{"cannot get resource \"resticrepositories\"", "in the namespace \"velero\"", "examples/cli"},
 		"repo", "check", name, "--as", user)
 	kubectl(t, "apply", "-k", filepath.Join(suite.repository, "examples", "cli"))
 	bind := func(binding, role string) {
 		kubectl(t, "-n", velero.Namespace, "create", "rolebinding", binding, "--clusterrole="+role,
-			"--serviceaccount="+s.namespace+":ann")
+			"--serviceaccount="+ns.name+":ann")
 		t.Cleanup(func() { kubectl(t, "-n", velero.Namespace, "delete", "rolebinding", binding) })
 	}
 	bind("cli-ann-sees", "velero-restic-viewer")
-	wantSaid(t, 0, []string{name}, "repo", "get", "--as", user)
-	wantSaid(t, 0, []string{"Agents: "}, "version", "--as", user)
-	wantSaid(t, 1, []string{"cannot patch resource \"resticrepositories\""}, "repo", "unlock", name, "--as", user)
+	wantCLI(t, 0, []string{name}, "repo", "get", "--as", user)
+	wantCLI(t, 0, []string{"Agents: "}, "version", "--as", user)
+	wantCLI(t, 1, []string{"cannot patch resource \"resticrepositories\""}, "repo", "unlock", name, "--as", user)
 	bind("cli-ann-does", "velero-restic-operator")
-	wantSaid(t, 0, []string{"none is left"}, "repo", "unlock", name, "--as", user)
-	wantSaid(t, 0, []string{"cli-1"}, "repo", "snapshots", name, "--as", user)
+	wantCLI(t, 0, []string{"none is left"}, "repo", "unlock", name, "--as", user)
+	wantCLI(t, 0, []string{"cli-1"}, "repo", "snapshots", name, "--as", user)
 }
 
 // removeFiles removes every file below a folder.

@@ -21,31 +21,31 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/terminal"
 )
 
-// pictures makes the tests write the pictures of the documentation anew.
-var pictures = flag.Bool("pictures", false, "write docs/images anew")
+// updateImages makes the tests write the pictures of the documentation anew.
+var updateImages = flag.Bool("pictures", false, "write docs/images anew")
 
 const (
 	// pictureColumns and pictureRows are the size of the terminal whose picture is in the documentation.
-	pictureColumns, pictureRows = 100, 14
+	imageColumns, imageRows = 100, 14
 	// pictureLimit is how long a terminal may take to show something.
-	pictureLimit = time.Minute
+	screenLimit = time.Minute
 )
 
-// shop makes pods with volumes that take restic some seconds, and one that cannot be taken.
-func (s *scene) shop() {
-	s.t.Helper()
+// createShop makes pods with volumes that take restic some seconds, and one that cannot be taken.
+func (ns *testNamespace) createShop() {
+	ns.t.Helper()
 	host := corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{
 		HostPath: &corev1.HostPathVolumeSource{Path: "/tmp"},
 	}}
-	apply(s.t, s.claim("orders"))
-	apply(s.t, s.pod("db-0", "orders,journal", claimed("orders"), emptyDir("journal")))
-	apply(s.t, s.pod("web-0", "uploads,cache,host", emptyDir("uploads"), emptyDir("cache"), host))
+	apply(ns.t, ns.claim("orders"))
+	apply(ns.t, ns.pod("db-0", "orders,journal", claimVolume("orders"), emptyDir("journal")))
+	apply(ns.t, ns.pod("web-0", "uploads,cache,host", emptyDir("uploads"), emptyDir("cache"), host))
 	for pod, script := range map[string]string{
 		"db-0":  "truncate -s 2G /orders/table; head -c 3145728 /dev/urandom > /journal/log",
 		"web-0": "truncate -s 2G /uploads/video; truncate -s 200M /cache/index",
 	} {
-		s.waitReady(pod)
-		s.shell(pod, script)
+		ns.waitReady(pod)
+		ns.shell(pod, script)
 	}
 }
 
@@ -58,7 +58,7 @@ func openTerminal(t *testing.T, columns, rows int, script string) *terminal.Term
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	term, err := terminal.Start(t.Context(), terminal.Options{
-		Folder: folder, Columns: columns, Rows: rows, Env: programEnv(),
+		Folder: folder, Columns: columns, Rows: rows, Env: cliEnv(),
 		Script: "PATH=" + filepath.Dir(suite.program) + ":$PATH\n" + script,
 	})
 	if err != nil {
@@ -68,8 +68,8 @@ func openTerminal(t *testing.T, columns, rows int, script string) *terminal.Term
 	return term
 }
 
-// awaitPicture waits until each expression is found on the screen, and returns what is on it then.
-func awaitPicture(
+// waitScreen waits until each expression is found on the screen, and returns what is on it then.
+func waitScreen(
 	t *testing.T, term *terminal.Terminal, limit time.Duration, expressions ...string,
 ) (text, styled string) {
 	t.Helper()
@@ -79,7 +79,7 @@ func awaitPicture(
 		if styled, err = term.Styled(t.Context()); err != nil {
 			return err
 		}
-		text = color.ReplaceAllString(styled, "")
+		text = colorCode.ReplaceAllString(styled, "")
 		for _, expression := range expressions {
 			if !regexp.MustCompile("(?m)" + expression).MatchString(text) {
 				return fmt.Errorf("it shows, without %s:\n%s", expression, text)
@@ -90,8 +90,8 @@ func awaitPicture(
 	return text, styled
 }
 
-// wantWithin checks that no line is wider than the terminal.
-func wantWithin(t *testing.T, text string, columns int) {
+// wantWidth checks that no line is wider than the terminal.
+func wantWidth(t *testing.T, text string, columns int) {
 	t.Helper()
 	for line := range strings.SplitSeq(text, "\n") {
 		if len([]rune(line)) > columns {
@@ -100,14 +100,14 @@ func wantWithin(t *testing.T, text string, columns int) {
 	}
 }
 
-// draw writes a picture into the documentation, when that is asked for.
-func draw(t *testing.T, file, styled, what string) {
+// writeImage writes a picture into the documentation, when that is asked for.
+func writeImage(t *testing.T, file, styled, what string) {
 	t.Helper()
-	if !*pictures {
+	if !*updateImages {
 		return
 	}
 	path := filepath.Join(suite.repository, "docs", "images", file)
-	if err := os.WriteFile(path, []byte(terminal.SVG(styled, pictureColumns, what)), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(terminal.SVG(styled, imageColumns, what)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -115,89 +115,89 @@ func draw(t *testing.T, file, styled, what string) {
 // TestWatch looks at a backup on a terminal while restic reads, and at its restore through a pipe.
 func TestWatch(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, "shop", 2)
-	s.shop()
+	ns := newNamespace(t, "shop", 2)
+	ns.createShop()
 	veleroCLI(t, "backup", "create", "shop", "--include-namespaces=shop")
 
 	const command = "velero-restic backup watch shop"
-	term := openTerminal(t, pictureColumns, pictureRows, "echo '$ "+command+"'; "+command+"; echo exit code $?")
-	narrow := openTerminal(t, 40, pictureRows, command+" --no-color")
+	term := openTerminal(t, imageColumns, imageRows, "echo '$ "+command+"'; "+command+"; echo exit code $?")
+	narrow := openTerminal(t, 40, imageRows, command+" --no-color")
 	stopped := openTerminal(t, 80, 24, command+"; echo exit code $?")
 	running := `^shop/(db-0/orders|web-0/uploads) +\[=*> *\] +\d+% +[\d.]+/2\.0 GiB +[\d.]+ MiB/s +(\d+m)?\d+s left$`
 	want := []string{`^backup shop  \w+  \d+s so far  deadline in 3h59m`, `^\d volumes: .*\d running`, running}
-	if *pictures {
+	if *updateImages {
 		want = append(want, `left\n.*left$`) // two of them look better
 	}
-	text, styled := awaitPicture(t, term, pictureLimit, want...)
+	text, styled := waitScreen(t, term, screenLimit, want...)
 	t.Logf("while it runs:\n%s", text)
-	wantWithin(t, text, pictureColumns)
-	draw(t, "backup-watch.svg", styled, "velero-restic backup watch, while a backup runs")
+	wantWidth(t, text, imageColumns)
+	writeImage(t, "backup-watch.svg", styled, "velero-restic backup watch, while a backup runs")
 
-	small, _ := awaitPicture(t, narrow, pictureLimit, `^shop/(db-0/orders|web-0/uploads) +[\d.]+/2\.0 GiB$`,
+	small, _ := waitScreen(t, narrow, screenLimit, `^shop/(db-0/orders|web-0/uploads) +[\d.]+/2\.0 GiB$`,
 		`^\[=*> *\] +\d+% +[\d.]+ MiB/s`)
 	t.Logf("on 40 columns:\n%s", small)
-	wantWithin(t, small, 40)
+	wantWidth(t, small, 40)
 	if err := narrow.Resize(t.Context(), 30, 8); err != nil {
 		t.Error(err)
 	}
-	awaitPicture(t, narrow, pictureLimit, `^backup shop`, `^\.\.\. and \d more: `)
+	waitScreen(t, narrow, screenLimit, `^backup shop`, `^\.\.\. and \d more: `)
 	if err := stopped.Press(t.Context(), "C-c"); err != nil {
 		t.Error(err)
 	}
-	awaitPicture(t, stopped, pictureLimit, "the backup goes on; to look at it again: velero-restic backup watch", "exit code 130")
+	waitScreen(t, stopped, screenLimit, "the backup goes on; to look at it again: velero-restic backup watch", "exit code 130")
 	if shown, err := stopped.Cursor(t.Context()); !shown {
 		t.Errorf("Ctrl-C leaves a terminal without its cursor (%v)", err)
 	}
 
-	backup := awaitBackup(t, "shop", operationLimit)
-	text, styled = awaitPicture(t, term, pictureLimit, `^backup shop  Completed  took \d+`,
+	backup := waitBackup(t, "shop", operationLimit)
+	text, styled = waitScreen(t, term, screenLimit, `^backup shop  Completed  took \d+`,
 		`^shop/db-0/orders +Completed  2\.0 GiB in \d+`, `^shop/web-0/host +Skipped  HostPath: `, `^exit code 0$`)
 	t.Logf("when it has ended:\n%s", text)
 	if strings.Count(text, "backup shop") != 1 || strings.Contains(text, "[=") {
 		t.Errorf("a part of an earlier picture is left:\n%s", text)
 	}
-	draw(t, "backup-watched.svg", styled, "velero-restic backup watch, after a backup has ended")
-	s.wantWatchOfTheEnded(backup.Name)
-	s.watchRestore()
+	writeImage(t, "backup-watched.svg", styled, "velero-restic backup watch, after a backup has ended")
+	ns.checkWatchOfEndedBackup(backup.Name)
+	ns.checkWatchOfRestore()
 }
 
-// wantWatchOfTheEnded watches a backup that has ended before.
-func (s *scene) wantWatchOfTheEnded(name string) {
-	s.t.Helper()
-	ended := resticCLI(s.t, "backup", "watch", name)
+// checkWatchOfEndedBackup watches a backup that has ended before.
+func (ns *testNamespace) checkWatchOfEndedBackup(name string) {
+	ns.t.Helper()
+	ended := runCLI(ns.t, "backup", "watch", name)
 	if ended.code != 0 {
-		s.t.Errorf("watching the ended backup: exit code %d: %s", ended.code, ended.err)
+		ns.t.Errorf("watching the ended backup: exit code %d: %s", ended.code, ended.err)
 	}
-	wants(s.t, "watching the ended backup", ended.out, "backup shop  Completed  took ", "shop/web-0/cache    Completed")
-	missing := resticCLI(s.t, "backup", "watch", "sh0p")
+	wantContains(ns.t, "watching the ended backup", ended.out, "backup shop  Completed  took ", "shop/web-0/cache    Completed")
+	missing := runCLI(ns.t, "backup", "watch", "sh0p")
 	if missing.code != 1 {
-		s.t.Errorf("watching no backup: exit code %d", missing.code)
+		ns.t.Errorf("watching no backup: exit code %d", missing.code)
 	}
-	wants(s.t, "watching no backup", missing.err, `there is no backup "sh0p" in namespace velero`, "shop")
+	wantContains(ns.t, "watching no backup", missing.err, `there is no backup "sh0p" in namespace velero`, "shop")
 }
 
-// watchRestore follows a restore of the lost namespace through a pipe.
-func (s *scene) watchRestore() {
-	s.t.Helper()
-	s.deleteNamespace()
-	veleroCLI(s.t, "restore", "create", "shop", "--from-backup=shop", "--write-sparse-files")
-	ctx, cancel := context.WithTimeout(s.t.Context(), operationLimit)
+// checkWatchOfRestore follows a restore of the lost namespace through a pipe.
+func (ns *testNamespace) checkWatchOfRestore() {
+	ns.t.Helper()
+	ns.delete()
+	veleroCLI(ns.t, "restore", "create", "shop", "--from-backup=shop", "--write-sparse-files")
+	ctx, cancel := context.WithTimeout(ns.t.Context(), operationLimit)
 	defer cancel()
 	pipe := exec.CommandContext(ctx, "sh", "-c", suite.program+" restore watch shop --interval=2s | cat")
 	var out, errOut bytes.Buffer
-	pipe.Stdout, pipe.Stderr, pipe.Env = &out, &errOut, programEnv()
+	pipe.Stdout, pipe.Stderr, pipe.Env = &out, &errOut, cliEnv()
 	if err := pipe.Run(); err != nil {
-		s.t.Errorf("restore watch: %v: %s", err, &errOut)
+		ns.t.Errorf("restore watch: %v: %s", err, &errOut)
 	}
-	wantRestored(s.t, awaitRestore(s.t, "shop"))
+	wantRestored(ns.t, waitRestore(ns.t, "shop"))
 	text := out.String()
-	s.t.Logf("restore watch:\n%s%s", text, &errOut)
+	ns.t.Logf("restore watch:\n%s%s", text, &errOut)
 	stamp := regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (restore shop|shop/|\d volumes?: )`)
 	for line := range strings.Lines(text) {
 		if !stamp.MatchString(line) {
-			s.t.Errorf("no line of a log: %q", line)
+			ns.t.Errorf("no line of a log: %q", line)
 		}
 	}
-	wants(s.t, "restore watch", text, "shop/db-0/orders: InProgress on node ", "shop/db-0/orders: Completed: 2.0 GiB in ",
+	wantContains(ns.t, "restore watch", text, "shop/db-0/orders: InProgress on node ", "shop/db-0/orders: Completed: 2.0 GiB in ",
 		"shop/db-0/journal: Completed: 3.0 MiB", "restore shop: Completed after ", "4 volumes: 4 done")
 }

@@ -17,11 +17,11 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 )
 
-// never is when the schedules of a test are due: on the next 29 February.
-const never = "0 0 29 2 *"
+// neverDue is when the schedules of a test are due: on the next 29 February.
+const neverDue = "0 0 29 2 *"
 
-// wanted is what is expected of a claim.
-type wanted struct {
+// expectedClaim is what is expected of a claim.
+type expectedClaim struct {
 	// claim is NAMESPACE/NAME.
 	claim string
 	// reason is why it is not protected once the schedules have made their backups; empty: it is, by restic.
@@ -30,9 +30,9 @@ type wanted struct {
 	skipped bool
 }
 
-// coverTable has each claim of the test, with the scenarios of velero-pvc-watcher and what it gave false alarms for.
-func coverTable() []wanted {
-	return []wanted{
+// expectedClaims has each claim of the test, with the scenarios of velero-pvc-watcher and what it gave false alarms for.
+func expectedClaims() []expectedClaim {
+	return []expectedClaim{
 		// Named in the pod's annotation, or not.
 		{claim: "cover/data"},
 		{claim: "cover/left", reason: "NotAsked"},
@@ -83,20 +83,20 @@ func coverTable() []wanted {
 	}
 }
 
-func coverNamespaces() []string {
+func coverageNamespaces() []string {
 	return []string{
 		"cover", "cover-all", "cover-part", "cover-policy", "cover-rules", "cover-paused", "cover-none", "cover-stale",
 		"cover-fail",
 	}
 }
 
-// coverSchedules are the test's schedules that make backups.
-func coverSchedules() []string {
+// coverageSchedules are the test's schedules that make backups.
+func coverageSchedules() []string {
 	return []string{"cover-nightly", "cover-all", "cover-part", "cover-policy", "cover-stale", "cover-fail"}
 }
 
-// coverSchedule is the manifest of a schedule that does not fire during the test.
-func coverSchedule(name, cron, spec, template string) string {
+// scheduleManifest is the manifest of a schedule that does not fire during the test.
+func scheduleManifest(name, cron, spec, template string) string {
 	return fmt.Sprintf(`
 apiVersion: velero.io/v1
 kind: Schedule
@@ -105,7 +105,7 @@ spec: {schedule: %q, %s template: {storageLocation: default, %s}}
 `, name, cron, spec, template)
 }
 
-const coverPolicy = `
+const coveragePolicy = `
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: cover-policy, namespace: velero}
@@ -121,7 +121,7 @@ data:
       action: {type: custom}
 `
 
-const coverRules = `
+const coverageRules = `
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -135,46 +135,46 @@ data:
     - {name: but-this, action: include, namespaces: [cover-rules], storageClasses: [cover-rules]}
 `
 
-// coverWorld is the namespaces of the test, by name.
-type coverWorld map[string]*scene
+// coverageFixture is the namespaces of the test, by name.
+type coverageFixture map[string]*testNamespace
 
-// buildCoverWorld makes everything and waits until the pods run, or are what they shall be.
-func buildCoverWorld(t *testing.T) coverWorld {
+// newCoverageFixture makes everything and waits until the pods run, or are what they shall be.
+func newCoverageFixture(t *testing.T) coverageFixture {
 	t.Helper()
-	w := coverWorld{}
-	for _, name := range coverNamespaces() {
-		w[name] = newCSIScene(t, name)
+	f := coverageFixture{}
+	for _, name := range coverageNamespaces() {
+		f[name] = newCSINamespace(t, name)
 	}
-	cover := w["cover"]
-	cover.provideClass("cover-now", corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingImmediate)
+	cover := f["cover"]
+	cover.createStorageClass("cover-now", corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingImmediate)
 	for _, class := range []string{"cover-policy-left", "cover-rules-out", "cover-rules-other"} {
-		cover.provideClass(class, corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingWaitForFirstConsumer)
+		cover.createStorageClass(class, corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingWaitForFirstConsumer)
 	}
-	w.applySchedules(t)
-	w.fillMain(t)
-	w.fillOthers(t)
+	f.applySchedules(t)
+	f.createAnnotatedPods(t)
+	f.createOtherNamespaces(t)
 	t.Cleanup(func() {
 		if t.Failed() {
 			return
 		}
 		// All at a time: each scene waits for its own afterwards.
-		kubectl(t, append([]string{"delete", "namespace", "--wait=false"}, coverNamespaces()...)...)
+		kubectl(t, append([]string{"delete", "namespace", "--wait=false"}, coverageNamespaces()...)...)
 	})
-	w.await(t)
-	return w
+	f.waitReady(t)
+	return f
 }
 
-func (w coverWorld) applySchedules(t *testing.T) {
+func (f coverageFixture) applySchedules(t *testing.T) {
 	t.Helper()
-	apply(t, coverPolicy, coverRules,
-		coverSchedule("cover-nightly", never, "", "includedNamespaces: [cover, cover-rules]"),
-		coverSchedule("cover-all", never, "", "includedNamespaces: [cover-all], defaultVolumesToFsBackup: true"),
-		coverSchedule("cover-part", never, "", "includedNamespaces: [cover-part], labelSelector: {matchLabels: {tier: gold}}"),
-		coverSchedule("cover-policy", never, "",
+	apply(t, coveragePolicy, coverageRules,
+		scheduleManifest("cover-nightly", neverDue, "", "includedNamespaces: [cover, cover-rules]"),
+		scheduleManifest("cover-all", neverDue, "", "includedNamespaces: [cover-all], defaultVolumesToFsBackup: true"),
+		scheduleManifest("cover-part", neverDue, "", "includedNamespaces: [cover-part], labelSelector: {matchLabels: {tier: gold}}"),
+		scheduleManifest("cover-policy", neverDue, "",
 			"includedNamespaces: [cover-policy], resourcePolicy: {kind: configmap, name: cover-policy}"),
-		coverSchedule("cover-paused", never, "paused: true,", "includedNamespaces: [cover-paused]"),
-		coverSchedule("cover-stale", "@every 1h", "", "includedNamespaces: [cover-stale]"),
-		coverSchedule("cover-fail", never, "", "includedNamespaces: [cover-fail]"))
+		scheduleManifest("cover-paused", neverDue, "paused: true,", "includedNamespaces: [cover-paused]"),
+		scheduleManifest("cover-stale", "@every 1h", "", "includedNamespaces: [cover-stale]"),
+		scheduleManifest("cover-fail", neverDue, "", "includedNamespaces: [cover-fail]"))
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, what := range []string{"schedules.velero.io", "backups.velero.io"} {
@@ -183,56 +183,56 @@ func (w coverWorld) applySchedules(t *testing.T) {
 			}
 		}
 		args := []string{"-n", "velero", "delete", "--ignore-not-found", "configmap/cover-policy", "configmap/cover-rules"}
-		for _, name := range append(coverSchedules(), "cover-paused") {
+		for _, name := range append(coverageSchedules(), "cover-paused") {
 			args = append(args, "schedules.velero.io/"+name)
 		}
 		kubectl(t, args...)
 	})
 }
 
-// fillMain has the cases of opt-in by annotation.
-func (w coverWorld) fillMain(t *testing.T) {
+// createAnnotatedPods has the cases of opt-in by annotation.
+func (f coverageFixture) createAnnotatedPods(t *testing.T) {
 	t.Helper()
-	s := w["cover"]
-	ignored := s.claim("ignored")
+	ns := f["cover"]
+	ignored := ns.claim("ignored")
 	ignored.Annotations = map[string]string{contract.AnnotationClaimIgnored: "true"}
 	for _, claim := range []string{
 		"data", "left", "op-0", "op-1", "op-2", "unmounted", "pending", "over", "over-quiet", "shared", "hidden",
 	} {
-		apply(t, s.claim(claim))
+		apply(t, ns.claim(claim))
 	}
-	apply(t, ignored, s.labeledClaim("kept"), s.claimOf("cover-now", "loose"))
-	apply(t, s.pod("app", "data,scratch", claimed("data"), claimed("left"), claimed("ignored"),
-		s.ephemeral("scratch"), s.ephemeral("spare")))
-	apply(t, s.operatorPods(t)...)
-	unmounted := s.pod("unmounted", "unmounted", claimed("unmounted"))
+	apply(t, ignored, ns.labeledClaim("kept"), ns.claimOfClass("cover-now", "loose"))
+	apply(t, ns.pod("app", "data,scratch", claimVolume("data"), claimVolume("left"), claimVolume("ignored"),
+		ns.ephemeralVolume("scratch"), ns.ephemeralVolume("spare")))
+	apply(t, ns.operatorPods(t)...)
+	unmounted := ns.pod("unmounted", "unmounted", claimVolume("unmounted"))
 	unmounted.Spec.Containers[0].VolumeMounts = nil
-	pending := s.pod("pending", "pending", claimed("pending"))
+	pending := ns.pod("pending", "pending", claimVolume("pending"))
 	pending.Spec.NodeSelector = map[string]string{"no-such-label": "true"}
-	hidden := s.pod("hidden", "hidden", claimed("hidden"))
+	hidden := ns.pod("hidden", "hidden", claimVolume("hidden"))
 	hidden.Labels = map[string]string{contract.LabelExcludeFromBackup: "true"}
-	apply(t, unmounted, pending, hidden, finished(s.pod("over", "over", claimed("over"))),
-		finished(s.pod("over-quiet", "", claimed("over-quiet"))), finished(s.pod("sweeper", "", claimed("shared"))),
-		s.pod("server", "shared", claimed("shared")), s.pod("keeper", "kept", claimed("kept")))
-	w.fillStatic(t)
+	apply(t, unmounted, pending, hidden, completedPod(ns.pod("over", "over", claimVolume("over"))),
+		completedPod(ns.pod("over-quiet", "", claimVolume("over-quiet"))), completedPod(ns.pod("sweeper", "", claimVolume("shared"))),
+		ns.pod("server", "shared", claimVolume("shared")), ns.pod("keeper", "kept", claimVolume("kept")))
+	f.createStaticVolumes(t)
 }
 
 // labeledClaim is not in backups by itself.
-func (s *scene) labeledClaim(name string) *corev1.PersistentVolumeClaim {
-	claim := s.claim(name)
+func (ns *testNamespace) labeledClaim(name string) *corev1.PersistentVolumeClaim {
+	claim := ns.claim(name)
 	claim.Labels = map[string]string{contract.LabelExcludeFromBackup: "true"}
 	return claim
 }
 
 // operatorPods have one owner, which is no StatefulSet, and a claim each.
-func (s *scene) operatorPods(t *testing.T) []any {
+func (ns *testNamespace) operatorPods(t *testing.T) []any {
 	t.Helper()
-	kubectl(t, "-n", s.namespace, "create", "configmap", "operator")
-	owner := get[corev1.ConfigMap](t, "-n", s.namespace, "configmap", "operator")
+	kubectl(t, "-n", ns.name, "create", "configmap", "operator")
+	owner := get[corev1.ConfigMap](t, "-n", ns.name, "configmap", "operator")
 	var pods []any
 	for i, annotation := range []string{"op-0", "", "op-2"} {
 		name := fmt.Sprint("op-", i)
-		pod := s.pod(name, annotation, claimed(name))
+		pod := ns.pod(name, annotation, claimVolume(name))
 		pod.OwnerReferences = []metav1.OwnerReference{{
 			APIVersion: "v1", Kind: "ConfigMap", Name: owner.Name, UID: owner.UID, Controller: ptr.To(true),
 		}}
@@ -241,64 +241,64 @@ func (s *scene) operatorPods(t *testing.T) []any {
 	return pods
 }
 
-// finished is the pod as of a Job that has done its work.
-func finished(pod *corev1.Pod) *corev1.Pod {
+// completedPod is the pod as of a Job that has done its work.
+func completedPod(pod *corev1.Pod) *corev1.Pod {
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	pod.Spec.Containers[0].Command = []string{"true"}
 	return pod
 }
 
-// fillStatic has volumes that somebody has made by hand: a hostPath, and a device.
-func (w coverWorld) fillStatic(t *testing.T) {
+// createStaticVolumes has volumes that somebody has made by hand: a hostPath, and a device.
+func (f coverageFixture) createStaticVolumes(t *testing.T) {
 	t.Helper()
-	s := w["cover"]
-	static := &scene{t: t, namespace: s.namespace, class: "cover-static"}
-	host := localVolume(t, suite.node, "cover-hostpath", static.class)
+	ns := f["cover"]
+	static := &testNamespace{t: t, name: ns.name, storageClass: "cover-static"}
+	host := localVolume(t, suite.node, "cover-hostpath", static.storageClass)
 	host.Spec.HostPath, host.Spec.Local = &corev1.HostPathVolumeSource{Path: host.Spec.Local.Path}, nil
-	host.Spec.ClaimRef = &corev1.ObjectReference{Namespace: s.namespace, Name: "hostpath"}
-	device := localVolume(t, suite.node, "cover-device", static.class)
+	host.Spec.ClaimRef = &corev1.ObjectReference{Namespace: ns.name, Name: "hostpath"}
+	device := localVolume(t, suite.node, "cover-device", static.storageClass)
 	device.Spec.VolumeMode, device.Spec.Local.Path = ptr.To(corev1.PersistentVolumeBlock), loopDevice(t, "cover-device")
 	raw := static.claim("device")
 	raw.Spec.VolumeMode = ptr.To(corev1.PersistentVolumeBlock)
-	db := s.pod("db", "device", claimed("device"))
+	db := ns.pod("db", "device", claimVolume("device"))
 	main := &db.Spec.Containers[0]
 	main.VolumeMounts, main.VolumeDevices = nil, []corev1.VolumeDevice{{Name: "device", DevicePath: "/dev/device"}}
-	apply(t, localClass(static.class), host, device, static.claim("hostpath"), raw, db,
-		s.pod("host", "hostpath", claimed("hostpath")))
+	apply(t, localStorageClass(static.storageClass), host, device, static.claim("hostpath"), raw, db,
+		ns.pod("host", "hostpath", claimVolume("hostpath")))
 	t.Cleanup(func() {
-		kubectl(t, "delete", "persistentvolume", "-l", "e2e="+static.class, "--timeout=30s", "--wait=false")
-		kubectl(t, "delete", "storageclass", static.class, "--ignore-not-found")
+		kubectl(t, "delete", "persistentvolume", "-l", "e2e="+static.storageClass, "--timeout=30s", "--wait=false")
+		kubectl(t, "delete", "storageclass", static.storageClass, "--ignore-not-found")
 	})
 }
 
-// fillOthers has the namespaces that differ in their schedule.
-func (w coverWorld) fillOthers(t *testing.T) {
+// createOtherNamespaces has the namespaces that differ in their schedule.
+func (f coverageFixture) createOtherNamespaces(t *testing.T) {
 	t.Helper()
-	s := w["cover-all"]
-	web := s.pod("web", "", claimed("data"), claimed("out"), claimed("labeled"), s.ephemeral("scratch"))
+	ns := f["cover-all"]
+	web := ns.pod("web", "", claimVolume("data"), claimVolume("out"), claimVolume("labeled"), ns.ephemeralVolume("scratch"))
 	web.Annotations = map[string]string{contract.AnnotationVolumesToExclude: "out"}
-	apply(t, s.claim("data"), s.claim("out"), s.labeledClaim("labeled"), s.claim("over"), web, finished(s.pod("over", "", claimed("over"))))
+	apply(t, ns.claim("data"), ns.claim("out"), ns.labeledClaim("labeled"), ns.claim("over"), web, completedPod(ns.pod("over", "", claimVolume("over"))))
 
-	s = w["cover-part"]
-	gold, drawn := s.pod("gold", "gold", claimed("gold")), s.claim("drawn")
+	ns = f["cover-part"]
+	gold, drawn := ns.pod("gold", "gold", claimVolume("gold")), ns.claim("drawn")
 	gold.Labels, drawn.Labels = map[string]string{"tier": "gold"}, map[string]string{"tier": "gold"}
-	apply(t, s.claim("gold"), drawn, s.claim("plain"), gold, s.pod("drawn", "drawn", claimed("drawn")),
-		s.pod("plain", "plain", claimed("plain")))
+	apply(t, ns.claim("gold"), drawn, ns.claim("plain"), gold, ns.pod("drawn", "drawn", claimVolume("drawn")),
+		ns.pod("plain", "plain", claimVolume("plain")))
 
-	s = w["cover-policy"]
-	apply(t, s.claim("chosen"), s.claimOf("cover-policy-left", "left"),
-		s.pod("web", "left", claimed("chosen"), claimed("left")))
+	ns = f["cover-policy"]
+	apply(t, ns.claim("chosen"), ns.claimOfClass("cover-policy-left", "left"),
+		ns.pod("web", "left", claimVolume("chosen"), claimVolume("left")))
 
-	s = w["cover-rules"]
-	apply(t, s.claim("in"), s.claimOf("cover-rules-out", "out"), s.claimOf("cover-rules-other", "other"),
-		s.pod("web", "", claimed("in"), claimed("out"), claimed("other")))
+	ns = f["cover-rules"]
+	apply(t, ns.claim("in"), ns.claimOfClass("cover-rules-out", "out"), ns.claimOfClass("cover-rules-other", "other"),
+		ns.pod("web", "", claimVolume("in"), claimVolume("out"), claimVolume("other")))
 
 	for _, name := range []string{"cover-paused", "cover-none", "cover-stale", "cover-fail"} {
-		apply(t, w[name].claim("data"), w[name].pod("web", "data", claimed("data")))
+		apply(t, f[name].claim("data"), f[name].pod("web", "data", claimVolume("data")))
 	}
 }
 
-func (w coverWorld) await(t *testing.T) {
+func (f coverageFixture) waitReady(t *testing.T) {
 	t.Helper()
 	for namespace, pods := range map[string]string{
 		"cover": "app op-0 op-1 op-2 unmounted hidden server keeper db host", "cover-all": "web", "cover-part": "gold drawn plain",
@@ -306,12 +306,12 @@ func (w coverWorld) await(t *testing.T) {
 		"cover-fail": "web",
 	} {
 		for pod := range strings.FieldsSeq(pods) {
-			w[namespace].waitReady(pod)
+			f[namespace].waitReady(pod)
 		}
 	}
 	for _, pod := range []string{"over", "over-quiet", "sweeper"} {
-		w["cover"].waitPhase(pod, corev1.PodSucceeded)
+		f["cover"].waitPhase(pod, corev1.PodSucceeded)
 	}
-	w["cover-all"].waitPhase("over", corev1.PodSucceeded)
-	w["cover"].shell("app", "head -c 100000 /dev/zero > /data/file")
+	f["cover-all"].waitPhase("over", corev1.PodSucceeded)
+	f["cover"].shell("app", "head -c 100000 /dev/zero > /data/file")
 }

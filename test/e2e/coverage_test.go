@@ -26,46 +26,46 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/prometheus"
 )
 
-// covered is the state of a claim as each of the three ways tells it.
-type covered struct {
+// claimState is the state of a claim as each of the three ways tells it.
+type claimState struct {
 	Protected bool
 	Reason    coverage.Reason
 }
 
-// settleLimit is how long a change may take to be seen in Prometheus.
-const settleLimit = 90 * time.Second
+// metricsLimit is how long a change may take to be seen in Prometheus.
+const metricsLimit = 90 * time.Second
 
 // TestCoverage compares what a real Prometheus has of each claim, what the CLI prints, and what the plugin decides at a
 // backup that a schedule makes.
 func TestCoverage(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	w := buildCoverWorld(t)
+	f := newCoverageFixture(t)
 	server := startPrometheus(t)
-	before, after := coverExpected()
-	wantCovered(t, server, "before any backup", before)
-	backups := w.backUpAll(t)
-	t.Run("the plugin decides the same", func(t *testing.T) { wantDecided(t, backups) })
-	t.Run("a backup protects", func(t *testing.T) { wantCovered(t, server, "after the backups", after) })
+	before, after := expectedStates()
+	wantStates(t, server, "before any backup", before)
+	backups := f.backUpAll(t)
+	t.Run("the plugin decides the same", func(t *testing.T) { wantPluginDecisions(t, backups) })
+	t.Run("a backup protects", func(t *testing.T) { wantStates(t, server, "after the backups", after) })
 	t.Run("a protected claim tells when, how much and how long", func(t *testing.T) { wantLastSuccess(t, server) })
 	t.Run("the rules for users take effect", func(t *testing.T) { wantAlerts(t, server, after) })
 	t.Run("a backup that fails, and one that is too old", func(t *testing.T) {
-		w.makeStale(t)
-		w.fail(t)
-		after["cover-stale/data"] = covered{Reason: coverage.ReasonStale}
-		after["cover-fail/data"] = covered{Reason: coverage.ReasonLastFailed}
-		wantCovered(t, server, "in the end", after)
+		f.ageLastSuccess(t)
+		f.failBackup(t)
+		after["cover-stale/data"] = claimState{Reason: coverage.ReasonStale}
+		after["cover-fail/data"] = claimState{Reason: coverage.ReasonLastFailed}
+		wantStates(t, server, "in the end", after)
 	})
 }
 
-// coverExpected is the table, before any backup and after.
-func coverExpected() (before, after map[string]covered) {
-	before, after = map[string]covered{}, map[string]covered{}
-	for _, want := range coverTable() {
-		after[want.claim] = covered{Protected: want.reason == "", Reason: want.reason}
+// expectedStates is the table, before any backup and after.
+func expectedStates() (before, after map[string]claimState) {
+	before, after = map[string]claimState{}, map[string]claimState{}
+	for _, want := range expectedClaims() {
+		after[want.claim] = claimState{Protected: want.reason == "", Reason: want.reason}
 		before[want.claim] = after[want.claim]
 		if want.reason == "" {
-			before[want.claim] = covered{Reason: coverage.ReasonNeverSucceeded}
+			before[want.claim] = claimState{Reason: coverage.ReasonNeverSucceeded}
 		}
 	}
 	return before, after
@@ -117,11 +117,11 @@ func startPrometheus(t *testing.T) *prometheus.Server {
 	return server
 }
 
-// wantCovered waits until Prometheus and the CLI both say what is expected, of the test's claims and no others.
-func wantCovered(t *testing.T, server *prometheus.Server, when string, want map[string]covered) {
+// wantStates waits until Prometheus and the CLI both say what is expected, of the test's claims and no others.
+func wantStates(t *testing.T, server *prometheus.Server, when string, want map[string]claimState) {
 	t.Helper()
-	eventually(t, settleLimit, "the metrics "+when, func() error {
-		got, err := coveredByMetric(t, server)
+	eventually(t, metricsLimit, "the metrics "+when, func() error {
+		got, err := statesFromMetrics(t, server)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func wantCovered(t *testing.T, server *prometheus.Server, when string, want map[
 		}
 		return nil
 	})
-	if diff := cmp.Diff(want, coveredByCLI(t)); diff != "" {
+	if diff := cmp.Diff(want, statesFromCLI(t)); diff != "" {
 		t.Errorf("velero-restic coverage %s (-want +got):\n%s", when, diff)
 	}
 	missing := map[string]bool{}
@@ -153,28 +153,28 @@ func query(t *testing.T, server *prometheus.Server, expression string) []prometh
 	return samples
 }
 
-func coveredByMetric(t *testing.T, server *prometheus.Server) (map[string]covered, error) {
+func statesFromMetrics(t *testing.T, server *prometheus.Server) (map[string]claimState, error) {
 	t.Helper()
 	samples, err := server.Query(t.Context(), `velero_restic_claim_protected{namespace=~"cover.*"}`)
 	if err != nil {
 		return nil, err
 	}
-	found := map[string]covered{}
+	found := map[string]claimState{}
 	for _, sample := range samples {
 		claim := sample.Labels["namespace"] + "/" + sample.Labels["persistentvolumeclaim"]
 		if _, twice := found[claim]; twice {
 			return nil, fmt.Errorf("claim %s has two series", claim)
 		}
-		found[claim] = covered{Protected: sample.Value == 1, Reason: coverage.Reason(sample.Labels["reason"])}
+		found[claim] = claimState{Protected: sample.Value == 1, Reason: coverage.Reason(sample.Labels["reason"])}
 	}
 	return found, nil
 }
 
-// coveredByCLI is what the command line says of the test's namespaces.
-func coveredByCLI(t *testing.T) map[string]covered {
+// statesFromCLI is what the command line says of the test's namespaces.
+func statesFromCLI(t *testing.T) map[string]claimState {
 	t.Helper()
-	arguments := append([]string{"coverage", "-o", "json"}, coverNamespaces()...)
-	said := resticCLI(t, arguments...)
+	arguments := append([]string{"coverage", "-o", "json"}, coverageNamespaces()...)
+	said := runCLI(t, arguments...)
 	if said.code != 0 {
 		t.Fatalf("velero-restic %q ends with code %d: %s", arguments, said.code, said.err)
 	}
@@ -189,18 +189,18 @@ func coveredByCLI(t *testing.T) map[string]covered {
 	if err := json.Unmarshal([]byte(said.out), &report); err != nil {
 		t.Fatalf("reading what velero-restic %q says: %v", arguments, err)
 	}
-	found := map[string]covered{}
+	found := map[string]claimState{}
 	for _, state := range report.Claims {
-		found[state.Namespace+"/"+state.Claim] = covered{Protected: state.Protected, Reason: state.Reason}
+		found[state.Namespace+"/"+state.Claim] = claimState{Protected: state.Protected, Reason: state.Reason}
 	}
 	return found
 }
 
 // backUpAll has each schedule make a backup, and returns their names.
-func (w coverWorld) backUpAll(t *testing.T) []string {
+func (f coverageFixture) backUpAll(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	for _, schedule := range coverSchedules() {
+	for _, schedule := range coverageSchedules() {
 		name := schedule + "-1"
 		veleroCLI(t, "backup", "create", name, "--from-schedule", schedule)
 		names = append(names, name)
@@ -220,17 +220,17 @@ func (w coverWorld) backUpAll(t *testing.T) []string {
 		})
 	}
 	for _, name := range names {
-		backup := awaitBackup(t, name, operationLimit)
+		backup := waitBackup(t, name, operationLimit)
 		if backup.Status.Phase != velerov1.BackupPhaseCompleted {
 			t.Errorf("backup %s is %s, want Completed:\n%s", name, backup.Status.Phase,
-				strings.Join(complaints(t, "backup", name), "\n"))
+				strings.Join(warningsAndErrors(t, "backup", name), "\n"))
 		}
 	}
 	return names
 }
 
-// wantDecided reads what the plugin has made of each claim in the backups, as users see it.
-func wantDecided(t *testing.T, backups []string) {
+// wantPluginDecisions reads what the plugin has made of each claim in the backups, as users see it.
+func wantPluginDecisions(t *testing.T, backups []string) {
 	t.Helper()
 	made := map[string]resticv1.PodVolumeBackup{}
 	described := ""
@@ -240,7 +240,7 @@ func wantDecided(t *testing.T, backups []string) {
 		}
 		described += veleroCLI(t, "backup", "describe", backup, "--details")
 	}
-	for _, want := range coverTable() {
+	for _, want := range expectedClaims() {
 		volume, there := made[want.claim]
 		delete(made, want.claim)
 		switch {
@@ -294,9 +294,9 @@ func wantLastSuccess(t *testing.T, server *prometheus.Server) {
 }
 
 // wantAlerts looks at what the rules for users make of the metrics: alerts that wait for their time.
-func wantAlerts(t *testing.T, server *prometheus.Server, want map[string]covered) {
+func wantAlerts(t *testing.T, server *prometheus.Server, want map[string]claimState) {
 	t.Helper()
-	eventually(t, settleLimit, "alerts", func() error {
+	eventually(t, metricsLimit, "alerts", func() error {
 		alerts, err := server.Alerts(t.Context())
 		if err != nil {
 			return err
@@ -316,7 +316,7 @@ func wantAlerts(t *testing.T, server *prometheus.Server, want map[string]covered
 	})
 }
 
-func compareAlerts(want map[string]covered, told map[string]string) error {
+func compareAlerts(want map[string]claimState, told map[string]string) error {
 	for claim, state := range want {
 		missing := !state.Protected && state.Reason != coverage.ReasonIgnored
 		for _, name := range []string{"VeleroResticClaimUnprotected", "MissingBackup"} {
@@ -332,9 +332,9 @@ func compareAlerts(want map[string]covered, told map[string]string) error {
 	return nil
 }
 
-// makeStale lets the last success be five hours ago, in which a schedule that makes a backup each hour was due five
+// ageLastSuccess lets the last success be five hours ago, in which a schedule that makes a backup each hour was due five
 // times. Velero itself counts from the schedule's last backup, and makes none.
-func (w coverWorld) makeStale(t *testing.T) {
+func (f coverageFixture) ageLastSuccess(t *testing.T) {
 	t.Helper()
 	volume := podVolumeBackups(t, "cover-stale-1")["web/data"]
 	old := func(at time.Time) string { return at.Add(-5 * time.Hour).UTC().Format(time.RFC3339) }
@@ -343,10 +343,10 @@ func (w coverWorld) makeStale(t *testing.T) {
 			old(volume.Status.StartTimestamp.Time), old(volume.Status.CompletionTimestamp.Time)))
 }
 
-// fail takes the repository's keys away for a while, so that it does not open.
-func (w coverWorld) fail(t *testing.T) {
+// failBackup takes the repository's keys away for a while, so that it does not open.
+func (f coverageFixture) failBackup(t *testing.T) {
 	t.Helper()
-	keys := filepath.Join(suite.node.State(), "s3", usualPlace("cover-fail"), "keys")
+	keys := filepath.Join(suite.node.State(), "s3", repositoryPath("cover-fail"), "keys")
 	aside := filepath.Join(suite.node.State(), "cover-fail-keys")
 	if err := os.Rename(keys, aside); err != nil {
 		t.Fatal(err)
@@ -357,7 +357,7 @@ func (w coverWorld) fail(t *testing.T) {
 		}
 	})
 	veleroCLI(t, "backup", "create", "cover-fail-2", "--from-schedule", "cover-fail")
-	backup := awaitBackup(t, "cover-fail-2", operationLimit)
+	backup := waitBackup(t, "cover-fail-2", operationLimit)
 	if backup.Status.Phase != velerov1.BackupPhasePartiallyFailed {
 		t.Errorf("backup cover-fail-2 is %s, want PartiallyFailed", backup.Status.Phase)
 	}
@@ -365,7 +365,7 @@ func (w coverWorld) fail(t *testing.T) {
 
 // TestCoverageReasonsExist keeps a misspelled reason out of the table.
 func TestCoverageReasonsExist(t *testing.T) {
-	for _, want := range coverTable() {
+	for _, want := range expectedClaims() {
 		if want.reason != "" && !slices.Contains(coverage.Reasons(), want.reason) {
 			t.Errorf("%s: %s is no reason", want.claim, want.reason)
 		}

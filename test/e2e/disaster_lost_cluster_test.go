@@ -25,24 +25,24 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/page"
 )
 
-// disaster is the name of the bucket, of the namespace and of the storage class of this test.
-const disaster = "disaster"
+// disasterName is the name of the bucket, of the namespace and of the storage class of this test.
+const disasterName = "disaster"
 
 // bucketFolder is where the shared cluster's gateway keeps the bucket of this test.
-func bucketFolder() string { return filepath.Join(filepath.Dir(suite.store.Folder), disaster) }
+func bucketFolder() string { return filepath.Join(filepath.Dir(suite.store.Folder), disasterName) }
 
-// newDisasterSite starts one on a bucket that outlives it: the shared cluster's gateway serves it.
-func newDisasterSite(t *testing.T, name string) *site {
+// startDisasterCluster starts one on a bucket that outlives it: the shared cluster's gateway serves it.
+func startDisasterCluster(t *testing.T, name string) *extraCluster {
 	t.Helper()
 	if err := os.MkdirAll(bucketFolder(), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return newSite(t, name, node.Options{StoreFrom: suite.node.Name()}, velero.Options{Bucket: disaster})
+	return startExtraCluster(t, name, node.Options{StoreFrom: suite.node.Name()}, velero.Options{Bucket: disasterName})
 }
 
-// await waits until one of Velero's objects has ended, and wants it Completed without errors.
-func (s *site) await(resource, name string) {
-	s.t.Helper()
+// waitCompleted waits until one of Velero's objects has ended, and wants it Completed without errors.
+func (c *extraCluster) waitCompleted(resource, name string) {
+	c.t.Helper()
 	var status struct {
 		Status struct {
 			Phase    string `json:"phase"`
@@ -50,8 +50,8 @@ func (s *site) await(resource, name string) {
 			Warnings int    `json:"warnings"`
 		} `json:"status"`
 	}
-	eventually(s.t, operationLimit, "end of "+resource+" "+name, func() error {
-		out := s.kubectl("-n", velero.Namespace, "get", resource+".velero.io", name, "-o", "json")
+	eventually(c.t, operationLimit, "end of "+resource+" "+name, func() error {
+		out := c.kubectl("-n", velero.Namespace, "get", resource+".velero.io", name, "-o", "json")
 		if err := json.Unmarshal([]byte(out), &status); err != nil {
 			return err
 		}
@@ -64,41 +64,41 @@ func (s *site) await(resource, name string) {
 		}
 	})
 	if status.Status.Phase != string(velerov1.BackupPhaseCompleted) || status.Status.Errors > 0 {
-		s.t.Errorf("%s %s: %+v, want it Completed without errors", resource, name, status.Status)
+		c.t.Errorf("%s %s: %+v, want it Completed without errors", resource, name, status.Status)
 	}
 }
 
-func (s *site) fixture(pod string, args ...string) string {
-	s.t.Helper()
-	s.kubectl("-n", disaster, "-c", "main", "cp", suite.fixture, pod+":"+fixtureInPod)
-	exec := []string{"-n", disaster, "-c", "main", "exec", pod, "--", fixtureInPod}
-	return s.kubectl(append(exec, args...)...)
+func (c *extraCluster) runFixture(pod string, args ...string) string {
+	c.t.Helper()
+	c.kubectl("-n", disasterName, "-c", "main", "cp", suite.fixture, pod+":"+fixtureInPod)
+	exec := []string{"-n", disasterName, "-c", "main", "exec", pod, "--", fixtureInPod}
+	return c.kubectl(append(exec, args...)...)
 }
 
-func (s *site) record(pod, path string) []fixture.Entry {
-	s.t.Helper()
-	file := filepath.Join(s.t.TempDir(), "manifest")
-	if err := os.WriteFile(file, []byte(s.fixture(pod, "record", path)), 0o600); err != nil {
-		s.t.Fatal(err)
+func (c *extraCluster) recordVolume(pod, path string) []fixture.Entry {
+	c.t.Helper()
+	file := filepath.Join(c.t.TempDir(), "manifest")
+	if err := os.WriteFile(file, []byte(c.runFixture(pod, "record", path)), 0o600); err != nil {
+		c.t.Fatal(err)
 	}
 	entries, err := fixture.Load(file)
 	if err != nil {
-		s.t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	return entries
 }
 
-// makeStorage gives the cluster a class with one volume, as a user's has one already.
-func (s *site) makeStorage() {
-	s.t.Helper()
-	s.apply(localClass(disaster), localVolume(s.t, s.node, disaster, disaster))
+// createStorage gives the cluster a class with one volume, as a user's has one already.
+func (c *extraCluster) createStorage() {
+	c.t.Helper()
+	c.apply(localStorageClass(disasterName), localVolume(c.t, c.node, disasterName, disasterName))
 }
 
-func (s *site) workload() []any {
-	in := &scene{t: s.t, namespace: disaster, class: disaster}
+func (c *extraCluster) workload() []any {
+	in := &testNamespace{t: c.t, name: disasterName, storageClass: disasterName}
 	return []any{
-		&corev1.Namespace{TypeMeta: kind("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: disaster}},
-		in.claim("data"), in.pod("web", "data,cache", claimed("data"), emptyDir("cache")),
+		&corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: disasterName}},
+		in.claim("data"), in.pod("web", "data,cache", claimVolume("data"), emptyDir("cache")),
 	}
 }
 
@@ -107,30 +107,30 @@ func (s *site) workload() []any {
 func TestRestoreAfterLosingCluster(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	first := newDisasterSite(t, "before")
+	first := startDisasterCluster(t, "before")
 	firstDesk := newDesk(t, first.node)
 	if err := firstDesk.Install(t.Context(), t.Output()); err != nil {
 		t.Fatal(err)
 	}
-	first.makeStorage()
+	first.createStorage()
 	first.apply(first.workload()...)
-	first.kubectl("-n", disaster, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
+	first.kubectl("-n", disasterName, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
 	paths := []string{"/data", "/cache"}
 	before := map[string][]fixture.Entry{}
 	for _, path := range paths {
-		first.fixture("web", "create", path, "--small")
-		before[path] = first.record("web", path)
+		first.runFixture("web", "create", path, "--small")
+		before[path] = first.recordVolume("web", path)
 	}
-	first.velero("backup", "create", "last", "--include-namespaces", disaster)
-	first.await("backups", "last")
-	first.destroy()
+	first.velero("backup", "create", "last", "--include-namespaces", disasterName)
+	first.waitCompleted("backups", "last")
+	first.remove()
 
-	second := newDisasterSite(t, "after")
+	second := startDisasterCluster(t, "after")
 	another := page.Another{Desk: newDesk(t, second.node), Out: t.Output()}
 	if err := another.Install(t.Context(), firstDesk); err != nil {
 		t.Fatal(err)
 	}
-	second.makeStorage()
+	second.createStorage()
 	eventually(t, backupSyncLimit, "backup of the cluster that is lost", func() error {
 		out := second.kubectl("-n", velero.Namespace, "get", "backups.velero.io", "-o", "name")
 		if !strings.Contains(out, "/last") {
@@ -144,38 +144,38 @@ func TestRestoreAfterLosingCluster(t *testing.T) {
 	if err := another.Restore(t.Context(), "last"); err != nil {
 		t.Fatal(err)
 	}
-	second.await("restores", strings.TrimSpace(second.kubectl("-n", velero.Namespace, "get", "restores.velero.io",
+	second.waitCompleted("restores", strings.TrimSpace(second.kubectl("-n", velero.Namespace, "get", "restores.velero.io",
 		"-o", "jsonpath={.items[*].metadata.name}")))
-	second.kubectl("-n", disaster, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
+	second.kubectl("-n", disasterName, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
 	for _, path := range paths {
 		eventually(t, time.Minute, contract.MarkerDir+" removed from "+path, func() error {
-			names := second.kubectl("-n", disaster, "exec", "web", "-c", "main", "--", "ls", "-A", path)
+			names := second.kubectl("-n", disasterName, "exec", "web", "-c", "main", "--", "ls", "-A", path)
 			if strings.Contains(names, contract.MarkerDir) {
 				return fmt.Errorf("it is there: %q", names)
 			}
 			return nil
 		})
-		same(t, path, before[path], second.record("web", path))
+		wantSameFiles(t, path, before[path], second.recordVolume("web", path))
 	}
-	checkDeletedElsewhere(second)
+	checkDeletionFromOtherCluster(second)
 }
 
-// checkDeletedElsewhere deletes the backup from the cluster that never took it.
-func checkDeletedElsewhere(s *site) {
-	s.t.Helper()
-	snapshots := filepath.Join(bucketFolder(), "restic", disaster, "snapshots")
+// checkDeletionFromOtherCluster deletes the backup from the cluster that never took it.
+func checkDeletionFromOtherCluster(c *extraCluster) {
+	c.t.Helper()
+	snapshots := filepath.Join(bucketFolder(), "restic", disasterName, "snapshots")
 	count := func() int {
 		files, err := os.ReadDir(snapshots)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the gateway has no empty folders
-			s.t.Fatal(err)
+			c.t.Fatal(err)
 		}
 		return len(files)
 	}
 	if got := count(); got != 2 {
-		s.t.Errorf("the bucket has %d snapshots before the backup is deleted, want those of two volumes", got)
+		c.t.Errorf("the bucket has %d snapshots before the backup is deleted, want those of two volumes", got)
 	}
-	s.velero("backup", "delete", "last", "--confirm")
-	eventually(s.t, operationLimit, "snapshots forgotten", func() error {
+	c.velero("backup", "delete", "last", "--confirm")
+	eventually(c.t, operationLimit, "snapshots forgotten", func() error {
 		if got := count(); got != 0 {
 			return fmt.Errorf("there are %d", got)
 		}

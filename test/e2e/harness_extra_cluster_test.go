@@ -16,23 +16,23 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/install"
 )
 
-// site is a cluster of one test's own.
-type site struct {
+// extraCluster is a cluster of one test's own.
+type extraCluster struct {
 	t    *testing.T
 	node *node.Node
 }
 
-// newSite starts a cluster beside the suite's, with Velero and with the images of this project, and without the project
+// startExtraCluster starts a cluster beside the suite's, with Velero and with the images of this project, and without the project
 // itself. It goes when the test ends. The name is short.
-func newSite(t *testing.T, name string, options node.Options, with velero.Options) *site {
+func startExtraCluster(t *testing.T, name string, options node.Options, with velero.Options) *extraCluster {
 	t.Helper()
 	n, err := node.New(suite.node.Name()+"-"+name, suite.node.Cache(), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, node: n}
-	s.destroy() // what a run that was killed has left
-	t.Cleanup(s.destroy)
+	c := &extraCluster{t: t, node: n}
+	c.remove() // what a run that was killed has left
+	t.Cleanup(c.remove)
 	if err := n.Up(t.Context(), options); err != nil {
 		t.Fatal(err)
 	}
@@ -42,46 +42,46 @@ func newSite(t *testing.T, name string, options node.Options, with velero.Option
 	if err := install.Load(t.Context(), n, filepath.Join(suite.repository, install.Images)); err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return c
 }
 
-func (s *site) destroy() {
-	s.t.Helper()
+func (c *extraCluster) remove() {
+	c.t.Helper()
 	// It is a clean-up too, and the test's context has ended by then.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), commandLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), commandLimit)
 	defer cancel()
-	if err := s.node.Down(ctx); err != nil && !errors.Is(err, node.ErrAbsent) {
-		s.t.Error("taking the cluster down:", err)
+	if err := c.node.Down(ctx); err != nil && !errors.Is(err, node.ErrAbsent) {
+		c.t.Error("taking the cluster down:", err)
 	}
 }
 
-func (s *site) kubectl(args ...string) string {
-	s.t.Helper()
-	out, err := s.node.Kubectl(s.t.Context(), args...)
+func (c *extraCluster) kubectl(args ...string) string {
+	c.t.Helper()
+	out, err := c.node.Kubectl(c.t.Context(), args...)
 	if err != nil {
-		s.t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	return out
 }
 
-func (s *site) velero(args ...string) string {
-	s.t.Helper()
-	out, err := s.node.Velero(s.t.Context(), args...)
+func (c *extraCluster) velero(args ...string) string {
+	c.t.Helper()
+	out, err := c.node.Velero(c.t.Context(), args...)
 	if err != nil {
-		s.t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	return color.ReplaceAllString(out, "")
+	return colorCode.ReplaceAllString(out, "")
 }
 
-func (s *site) apply(objects ...any) {
-	s.t.Helper()
+func (c *extraCluster) apply(objects ...any) {
+	c.t.Helper()
 	for _, object := range objects {
 		manifest, err := yaml.Marshal(object)
 		if err != nil {
-			s.t.Fatal(err)
+			c.t.Fatal(err)
 		}
-		if err := s.node.Apply(s.t.Context(), manifest); err != nil {
-			s.t.Fatal(err)
+		if err := c.node.Apply(c.t.Context(), manifest); err != nil {
+			c.t.Fatal(err)
 		}
 	}
 }

@@ -18,43 +18,43 @@ import (
 // fixtureInPod is where the fixture program lies in a pod.
 const fixtureInPod = "/tmp/fixture"
 
-// fixtureRun runs the fixture program inside the pod, where it sees the volume as the application does.
-func (s *scene) fixtureRun(pod string, args ...string) string {
-	s.t.Helper()
-	in := []string{"-n", s.namespace, "-c", "main"}
-	if _, err := tryKubectl(s.t, append(in, "exec", pod, "--", "test", "-x", fixtureInPod)...); err != nil {
-		kubectl(s.t, append(in, "cp", suite.fixture, pod+":"+fixtureInPod)...)
+// runFixture runs the fixture program inside the pod, where it sees the volume as the application does.
+func (ns *testNamespace) runFixture(pod string, args ...string) string {
+	ns.t.Helper()
+	in := []string{"-n", ns.name, "-c", "main"}
+	if _, err := tryKubectl(ns.t, append(in, "exec", pod, "--", "test", "-x", fixtureInPod)...); err != nil {
+		kubectl(ns.t, append(in, "cp", suite.fixture, pod+":"+fixtureInPod)...)
 	}
-	return kubectl(s.t, append(append(in, "exec", pod, "--", fixtureInPod), args...)...)
+	return kubectl(ns.t, append(append(in, "exec", pod, "--", fixtureInPod), args...)...)
 }
 
-// fill puts the fixture into the volume at the path: the whole of it, or a small one.
-func (s *scene) fill(pod, path string, flags ...string) {
-	s.t.Helper()
+// fillVolume puts the fixture into the volume at the path: the whole of it, or a small one.
+func (ns *testNamespace) fillVolume(pod, path string, flags ...string) {
+	ns.t.Helper()
 	start := time.Now()
-	s.fixtureRun(pod, append([]string{"create", path}, flags...)...)
-	s.t.Logf("filled %s of pod %s in %.1f s", path, pod, time.Since(start).Seconds())
+	ns.runFixture(pod, append([]string{"create", path}, flags...)...)
+	ns.t.Logf("filled %s of pod %s in %.1f s", path, pod, time.Since(start).Seconds())
 }
 
-// record reads all of the volume at the path.
-func (s *scene) record(pod, path string) []fixture.Entry {
-	s.t.Helper()
-	file := filepath.Join(s.t.TempDir(), "manifest")
-	if err := os.WriteFile(file, []byte(s.fixtureRun(pod, "record", path)), 0o600); err != nil {
-		s.t.Fatal(err)
+// recordVolume reads all of the volume at the path.
+func (ns *testNamespace) recordVolume(pod, path string) []fixture.Entry {
+	ns.t.Helper()
+	file := filepath.Join(ns.t.TempDir(), "manifest")
+	if err := os.WriteFile(file, []byte(ns.runFixture(pod, "record", path)), 0o600); err != nil {
+		ns.t.Fatal(err)
 	}
 	entries, err := fixture.Load(file)
 	if err != nil {
-		s.t.Fatal(err)
+		ns.t.Fatal(err)
 	}
 	return entries
 }
 
-// waitUnmarked waits until the agent has cleared away what it told the helper.
-func (s *scene) waitUnmarked(pod, path string) {
-	s.t.Helper()
-	eventually(s.t, time.Minute, contract.MarkerDir+" removed from "+path, func() error {
-		names := strings.Split(s.shell(pod, "ls -A "+path), "\n")
+// waitMarkerRemoved waits until the agent has cleared away what it told the helper.
+func (ns *testNamespace) waitMarkerRemoved(pod, path string) {
+	ns.t.Helper()
+	eventually(ns.t, time.Minute, contract.MarkerDir+" removed from "+path, func() error {
+		names := strings.Split(ns.shell(pod, "ls -A "+path), "\n")
 		for _, name := range names {
 			if name == contract.MarkerDir {
 				return errors.New("it is there")
@@ -64,8 +64,8 @@ func (s *scene) waitUnmarked(pod, path string) {
 	})
 }
 
-// same compares a restored volume with what it was.
-func same(t *testing.T, what string, before, after []fixture.Entry) {
+// wantSameFiles compares a restored volume with what it was.
+func wantSameFiles(t *testing.T, what string, before, after []fixture.Entry) {
 	t.Helper()
 	const shown = 20
 	result := fixture.Compare(before, after, fixture.Options{})

@@ -26,21 +26,21 @@ const commandLimit = 2 * time.Minute
 // pollEvery is how often eventually looks.
 const pollEvery = 500 * time.Millisecond
 
-// color is an escape sequence that sets one.
-var color = regexp.MustCompile("\x1b\\[[0-9;]*m")
+// colorCode is an escape sequence that sets one.
+var colorCode = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-// ownCluster is the one of KUBECONFIG, with kubectl and velero from PATH.
-type ownCluster struct{}
+// userCluster is the one of KUBECONFIG, with kubectl and velero from PATH.
+type userCluster struct{}
 
-func (ownCluster) Kubectl(ctx context.Context, args ...string) (string, error) {
-	return runOwn(ctx, "kubectl", args)
+func (userCluster) Kubectl(ctx context.Context, args ...string) (string, error) {
+	return runUserProgram(ctx, "kubectl", args)
 }
 
-func (ownCluster) Velero(ctx context.Context, args ...string) (string, error) {
-	return runOwn(ctx, "velero", args)
+func (userCluster) Velero(ctx context.Context, args ...string) (string, error) {
+	return runUserProgram(ctx, "velero", args)
 }
 
-func runOwn(ctx context.Context, program string, args []string) (string, error) {
+func runUserProgram(ctx context.Context, program string, args []string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -84,7 +84,7 @@ func veleroCLI(t *testing.T, args ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return color.ReplaceAllString(out, "")
+	return colorCode.ReplaceAllString(out, "")
 }
 
 // get reads one object, or a list, as `kubectl get … -o json` prints it.
@@ -148,8 +148,8 @@ func eventually(t *testing.T, limit time.Duration, what string, check func() err
 	}
 }
 
-// gone says that an object is still there, or nothing.
-func gone(t *testing.T, args ...string) error {
+// checkGone says that an object is still there, or nothing.
+func checkGone(t *testing.T, args ...string) error {
 	t.Helper()
 	out, err := tryKubectl(t, append([]string{"get", "--ignore-not-found", "-o", "name"}, args...)...)
 	if err != nil {
@@ -161,8 +161,8 @@ func gone(t *testing.T, args ...string) error {
 	return nil
 }
 
-// wants reports each text that is missing.
-func wants(t *testing.T, what, text string, parts ...string) {
+// wantContains reports each text that is missing.
+func wantContains(t *testing.T, what, text string, parts ...string) {
 	t.Helper()
 	for _, part := range parts {
 		if !strings.Contains(text, part) {

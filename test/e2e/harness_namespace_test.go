@@ -22,74 +22,74 @@ import (
 // readyLimit is how long a pod may take to be ready, its volumes restored.
 const readyLimit = 4 * time.Minute
 
-// scene is the namespace of one test, with a storage class and volumes of its own.
-type scene struct {
-	t         *testing.T
-	namespace string
+// testNamespace is the namespace of one test, with a storage class and volumes of its own.
+type testNamespace struct {
+	t    *testing.T
+	name string
 	// class is the storage class of the claims; empty means the cluster's default.
-	class string
+	storageClass string
 }
 
-// newScene makes a namespace and so many local PersistentVolumes, named NAMESPACE-1 and so on. When the test has
+// newNamespace makes a namespace and so many local PersistentVolumes, named NAMESPACE-1 and so on. When the test has
 // failed, it tells what can be seen in the end.
-func newScene(t *testing.T, namespace string, volumes int) *scene {
+func newNamespace(t *testing.T, namespace string, volumes int) *testNamespace {
 	t.Helper()
-	s := &scene{t: t, namespace: namespace}
-	apply(t, &corev1.Namespace{TypeMeta: kind("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: namespace}})
-	t.Cleanup(s.remove)
+	ns := &testNamespace{t: t, name: namespace}
+	apply(t, &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+	t.Cleanup(ns.cleanUp)
 	if suite.node != nil && volumes > 0 {
-		s.class = namespace
-		apply(t, localClass(s.class))
+		ns.storageClass = namespace
+		apply(t, localStorageClass(ns.storageClass))
 	}
-	for number := 1; s.class != "" && number <= volumes; number++ {
-		apply(t, localVolume(t, suite.node, fmt.Sprintf("%s-%d", namespace, number), s.class))
+	for number := 1; ns.storageClass != "" && number <= volumes; number++ {
+		apply(t, localVolume(t, suite.node, fmt.Sprintf("%s-%d", namespace, number), ns.storageClass))
 	}
-	return s
+	return ns
 }
 
-// remove leaves the cluster to the next test, unless somebody wants to look at what failed.
-func (s *scene) remove() {
-	if s.t.Failed() {
-		s.tell()
+// cleanUp leaves the cluster to the next test, unless somebody wants to look at what failed.
+func (ns *testNamespace) cleanUp() {
+	if ns.t.Failed() {
+		ns.logState()
 		if os.Getenv("KEEP") != "" {
 			return
 		}
 	}
-	commands := [][]string{{"delete", "namespace", s.namespace, "--ignore-not-found", "--timeout=90s"}}
-	if s.class != "" {
+	commands := [][]string{{"delete", "namespace", ns.name, "--ignore-not-found", "--timeout=90s"}}
+	if ns.storageClass != "" {
 		commands = append(commands,
-			[]string{"delete", "persistentvolume", "-l", "e2e=" + s.class, "--timeout=30s"},
-			[]string{"delete", "storageclass", s.class, "--ignore-not-found"})
+			[]string{"delete", "persistentvolume", "-l", "e2e=" + ns.storageClass, "--timeout=30s"},
+			[]string{"delete", "storageclass", ns.storageClass, "--ignore-not-found"})
 	}
 	for _, command := range commands {
-		if _, err := tryKubectl(s.t, command...); err != nil {
-			s.t.Error("cleaning up:", err)
+		if _, err := tryKubectl(ns.t, command...); err != nil {
+			ns.t.Error("cleaning up:", err)
 		}
 	}
 }
 
-// tell logs what helps to see why a test failed.
-func (s *scene) tell() {
+// logState logs what helps to see why a test failed.
+func (ns *testNamespace) logState() {
 	for _, look := range [][]string{
-		{"-n", s.namespace, "get", "pods,persistentvolumeclaims", "-o", "wide"},
-		{"-n", s.namespace, "get", "events", "--sort-by=.lastTimestamp"},
+		{"-n", ns.name, "get", "pods,persistentvolumeclaims", "-o", "wide"},
+		{"-n", ns.name, "get", "events", "--sort-by=.lastTimestamp"},
 		{"-n", "velero", "get", "pods,backups.velero.io,restores.velero.io,resticrepositories.restic.velero.io"},
 		{"-n", "velero", "get", "podvolumebackups.restic.velero.io,podvolumerestores.restic.velero.io", "-o", "wide"},
 		{"-n", "velero", "logs", "daemonset/" + contract.DaemonSetName, "--tail=40"},
 	} {
-		out, err := tryKubectl(s.t, look...)
-		s.t.Logf("$ kubectl %q\n%s%v", look, out, err)
+		out, err := tryKubectl(ns.t, look...)
+		ns.t.Logf("$ kubectl %q\n%s%v", look, out, err)
 	}
 }
 
-func kind(version, name string) metav1.TypeMeta {
+func typeMeta(version, name string) metav1.TypeMeta {
 	return metav1.TypeMeta{APIVersion: version, Kind: name}
 }
 
-func localClass(name string) *storagev1.StorageClass {
+func localStorageClass(name string) *storagev1.StorageClass {
 	mode := storagev1.VolumeBindingWaitForFirstConsumer
 	return &storagev1.StorageClass{
-		TypeMeta: kind("storage.k8s.io/v1", "StorageClass"), ObjectMeta: metav1.ObjectMeta{Name: name},
+		TypeMeta: typeMeta("storage.k8s.io/v1", "StorageClass"), ObjectMeta: metav1.ObjectMeta{Name: name},
 		Provisioner: "kubernetes.io/no-provisioner", VolumeBindingMode: &mode,
 	}
 }
@@ -102,7 +102,7 @@ func localVolume(t *testing.T, n *node.Node, name, class string) *corev1.Persist
 		t.Fatal(err)
 	}
 	return &corev1.PersistentVolume{
-		TypeMeta:   kind("v1", "PersistentVolume"),
+		TypeMeta:   typeMeta("v1", "PersistentVolume"),
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"e2e": class}},
 		Spec: corev1.PersistentVolumeSpec{
 			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")},
@@ -110,12 +110,12 @@ func localVolume(t *testing.T, n *node.Node, name, class string) *corev1.Persist
 			StorageClassName:              class,
 			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
 			PersistentVolumeSource:        corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: folder}},
-			NodeAffinity:                  onNode(n.NodeName()),
+			NodeAffinity:                  nodeAffinity(n.NodeName()),
 		},
 	}
 }
 
-func onNode(name string) *corev1.VolumeNodeAffinity {
+func nodeAffinity(name string) *corev1.VolumeNodeAffinity {
 	return &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
 		MatchExpressions: []corev1.NodeSelectorRequirement{{
 			Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpIn, Values: []string{name},
@@ -123,10 +123,10 @@ func onNode(name string) *corev1.VolumeNodeAffinity {
 	}}}}
 }
 
-func (s *scene) claim(name string) *corev1.PersistentVolumeClaim {
+func (ns *testNamespace) claim(name string) *corev1.PersistentVolumeClaim {
 	claim := &corev1.PersistentVolumeClaim{
-		TypeMeta:   kind("v1", "PersistentVolumeClaim"),
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: s.namespace},
+		TypeMeta:   typeMeta("v1", "PersistentVolumeClaim"),
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns.name},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 			Resources: corev1.VolumeResourceRequirements{
@@ -134,18 +134,18 @@ func (s *scene) claim(name string) *corev1.PersistentVolumeClaim {
 			},
 		},
 	}
-	if s.class != "" {
-		claim.Spec.StorageClassName = &s.class
+	if ns.storageClass != "" {
+		claim.Spec.StorageClassName = &ns.storageClass
 	}
 	return claim
 }
 
 // pod mounts each volume at /NAME and does nothing. The annotation asks for the volumes' backup, unless it is empty.
-func (s *scene) pod(name, annotation string, volumes ...corev1.Volume) *corev1.Pod {
+func (ns *testNamespace) pod(name, annotation string, volumes ...corev1.Volume) *corev1.Pod {
 	grace := int64(0) // the sleeper does not listen to signals
 	pod := &corev1.Pod{
-		TypeMeta:   kind("v1", "Pod"),
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: s.namespace},
+		TypeMeta:   typeMeta("v1", "Pod"),
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns.name},
 		Spec: corev1.PodSpec{
 			TerminationGracePeriodSeconds: &grace,
 			Volumes:                       volumes,
@@ -170,21 +170,21 @@ func emptyDir(name string) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: source}
 }
 
-// claimed is a volume of the claim with the same name.
-func claimed(name string) corev1.Volume {
+// claimVolume is a volume of the claim with the same name.
+func claimVolume(name string) corev1.Volume {
 	source := corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name}}
 	return corev1.Volume{Name: name, VolumeSource: source}
 }
 
-func (s *scene) waitReady(pod string) {
-	s.t.Helper()
-	s.waitReadyIn(s.namespace, pod)
+func (ns *testNamespace) waitReady(pod string) {
+	ns.t.Helper()
+	ns.waitReadyIn(ns.name, pod)
 }
 
-func (s *scene) waitReadyIn(namespace, pod string) {
-	s.t.Helper()
-	eventually(s.t, readyLimit, "pod "+namespace+"/"+pod+" ready", func() error {
-		got, err := tryGet[corev1.Pod](s.t, "-n", namespace, "pod", pod)
+func (ns *testNamespace) waitReadyIn(namespace, pod string) {
+	ns.t.Helper()
+	eventually(ns.t, readyLimit, "pod "+namespace+"/"+pod+" ready", func() error {
+		got, err := tryGet[corev1.Pod](ns.t, "-n", namespace, "pod", pod)
 		if err != nil {
 			return err
 		}
@@ -198,15 +198,15 @@ func (s *scene) waitReadyIn(namespace, pod string) {
 }
 
 // shell runs a script in the pod and returns what it prints.
-func (s *scene) shell(pod, script string) string {
-	s.t.Helper()
-	return kubectl(s.t, "-n", s.namespace, "exec", pod, "-c", "main", "--", "sh", "-c", script)
+func (ns *testNamespace) shell(pod, script string) string {
+	ns.t.Helper()
+	return kubectl(ns.t, "-n", ns.name, "exec", pod, "-c", "main", "--", "sh", "-c", script)
 }
 
-// deleteNamespace loses everything that the test has made, but the PersistentVolumes.
-func (s *scene) deleteNamespace() {
-	s.t.Helper()
+// delete loses everything that the test has made, but the PersistentVolumes.
+func (ns *testNamespace) delete() {
+	ns.t.Helper()
 	start := time.Now()
-	kubectl(s.t, "delete", "namespace", s.namespace, "--timeout=90s")
-	s.t.Logf("namespace %s deleted in %.1f s", s.namespace, time.Since(start).Seconds())
+	kubectl(ns.t, "delete", "namespace", ns.name, "--timeout=90s")
+	ns.t.Logf("namespace %s deleted in %.1f s", ns.name, time.Since(start).Seconds())
 }

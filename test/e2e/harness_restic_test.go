@@ -30,21 +30,21 @@ type snapshot struct {
 	Tags     []string `json:"tags"`
 }
 
-// of says whether the snapshot was made for a backup of this name.
-func (s snapshot) of(backup string) bool {
+// isOf says whether the snapshot was made for a backup of this name.
+func (s snapshot) isOf(backup string) bool {
 	return slices.Contains(s.Tags, contract.TagBackup+"="+backup)
 }
 
 // snapshots asks the real restic what is in the repository of a namespace, as an administrator with the password would.
 func snapshots(t *testing.T, namespace string) []snapshot {
 	t.Helper()
-	return listSnapshots(t, usualPlace(namespace), password(t))
+	return snapshotsAt(t, repositoryPath(namespace), password(t))
 }
 
-// listSnapshots does so for the repository in a folder of a bucket.
-func listSnapshots(t *testing.T, folder, password string) []snapshot {
+// snapshotsAt does so for the repository in a folder of a bucket.
+func snapshotsAt(t *testing.T, folder, password string) []snapshot {
 	t.Helper()
-	cmd, stderr := resticAt(t, folder, password, "snapshots", "--json", "--no-lock", "--no-cache")
+	cmd, stderr := resticCommand(t, folder, password, "snapshots", "--json", "--no-lock", "--no-cache")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("listing snapshots: %v: %s", err, stderr)
@@ -75,7 +75,7 @@ func wantSnapshots(t *testing.T, namespace string, ids ...string) {
 
 func runRestic(t *testing.T, namespace string, args ...string) ([]byte, error) {
 	t.Helper()
-	cmd, stderr := resticAt(t, usualPlace(namespace), password(t), append([]string{"--no-lock", "--no-cache"}, args...)...)
+	cmd, stderr := resticCommand(t, repositoryPath(namespace), password(t), append([]string{"--no-lock", "--no-cache"}, args...)...)
 	out, err := cmd.Output()
 	if err != nil {
 		return out, fmt.Errorf("restic %s: %w: %s", strings.Join(args, " "), err, stderr)
@@ -83,11 +83,11 @@ func runRestic(t *testing.T, namespace string, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// usualPlace is where the repository of a namespace is: the bucket and its folder.
-func usualPlace(namespace string) string { return suite.store.Bucket + "/restic/" + namespace }
+// repositoryPath is where the repository of a namespace is: the bucket and its folder.
+func repositoryPath(namespace string) string { return suite.store.Bucket + "/restic/" + namespace }
 
-// resticAt is a call of restic for the repository in a folder of a bucket, and what it says on standard error.
-func resticAt(t *testing.T, folder, password string, args ...string) (*exec.Cmd, *bytes.Buffer) {
+// resticCommand is a call of restic for the repository in a folder of a bucket, and what it says on standard error.
+func resticCommand(t *testing.T, folder, password string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	program := os.Getenv("RESTIC_BINARY")
 	if program == "" {

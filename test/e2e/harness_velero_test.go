@@ -23,10 +23,10 @@ const operationLimit = 4 * time.Minute
 func backUp(t *testing.T, name string, flags ...string) *velerov1.Backup {
 	t.Helper()
 	veleroCLI(t, append([]string{"backup", "create", name}, flags...)...)
-	return awaitBackup(t, name, operationLimit)
+	return waitBackup(t, name, operationLimit)
 }
 
-func awaitBackup(t *testing.T, name string, limit time.Duration) *velerov1.Backup {
+func waitBackup(t *testing.T, name string, limit time.Duration) *velerov1.Backup {
 	t.Helper()
 	var backup velerov1.Backup
 	eventually(t, limit, "end of backup "+name, func() error {
@@ -53,25 +53,25 @@ func awaitBackup(t *testing.T, name string, limit time.Duration) *velerov1.Backu
 	return &backup
 }
 
-// wantComplete is for a backup with which nothing may be wrong.
-func wantComplete(t *testing.T, backup *velerov1.Backup) {
+// wantCompleted is for a backup with which nothing may be wrong.
+func wantCompleted(t *testing.T, backup *velerov1.Backup) {
 	t.Helper()
 	status := backup.Status
 	if status.Phase == velerov1.BackupPhaseCompleted && status.Errors == 0 && status.Warnings == 0 {
 		return
 	}
 	t.Errorf("backup %s is %s with %d errors and %d warnings, want Completed without:\n%s", backup.Name, status.Phase,
-		status.Errors, status.Warnings, strings.Join(complaints(t, "backup", backup.Name), "\n"))
+		status.Errors, status.Warnings, strings.Join(warningsAndErrors(t, "backup", backup.Name), "\n"))
 }
 
 // restore is `velero restore create`, and its end.
 func restore(t *testing.T, name, backup string, flags ...string) *velerov1.Restore {
 	t.Helper()
 	veleroCLI(t, append([]string{"restore", "create", name, "--from-backup", backup}, flags...)...)
-	return awaitRestore(t, name)
+	return waitRestore(t, name)
 }
 
-func awaitRestore(t *testing.T, name string) *velerov1.Restore {
+func waitRestore(t *testing.T, name string) *velerov1.Restore {
 	t.Helper()
 	var restore velerov1.Restore
 	eventually(t, operationLimit, "end of restore "+name, func() error {
@@ -102,13 +102,13 @@ func awaitRestore(t *testing.T, name string) *velerov1.Restore {
 // already, such as the namespace's ConfigMap with the cluster's certificate; none of them may be ours.
 func wantRestored(t *testing.T, restore *velerov1.Restore) {
 	t.Helper()
-	lines := complaints(t, "restore", restore.Name)
+	lines := warningsAndErrors(t, "restore", restore.Name)
 	if restore.Status.Phase != velerov1.RestorePhaseCompleted || restore.Status.Errors > 0 {
 		t.Errorf("restore %s is %s with %d errors, want Completed without:\n%s",
 			restore.Name, restore.Status.Phase, restore.Status.Errors, strings.Join(lines, "\n"))
 	}
 	for _, line := range append(lines, warningsOf(veleroCLI(t, "restore", "describe", restore.Name))...) {
-		if ours(line) {
+		if fromThisProject(line) {
 			t.Errorf("restore %s has a complaint of ours: %s", restore.Name, line)
 		}
 	}
@@ -121,8 +121,8 @@ func warningsOf(described string) []string {
 	return strings.Split(warnings, "\n")
 }
 
-// complaints are the warnings and errors in the log of a backup or restore.
-func complaints(t *testing.T, kind, name string) []string {
+// warningsAndErrors are the warnings and errors in the log of a backup or restore.
+func warningsAndErrors(t *testing.T, kind, name string) []string {
 	t.Helper()
 	var found []string
 	for line := range strings.SplitSeq(veleroCLI(t, kind, "logs", name, "--timeout=60s"), "\n") {
@@ -133,8 +133,8 @@ func complaints(t *testing.T, kind, name string) []string {
 	return found
 }
 
-// ours says whether a line of a log is from the plugin, or about one of our objects.
-func ours(line string) bool {
+// fromThisProject says whether a line of a log is from the plugin, or about one of our objects.
+func fromThisProject(line string) bool {
 	return strings.Contains(line, "velero-plugin-for-restic") || strings.Contains(line, resticv1.GroupName) ||
 		strings.Contains(line, "velero.io/restic") || strings.Contains(line, "velero-restic")
 }
@@ -167,8 +167,8 @@ func podVolumeRestores(t *testing.T, restore string) map[string]resticv1.PodVolu
 	return found
 }
 
-// wantTaken checks that exactly these volumes, as POD/VOLUME, are taken, and returns their CRs.
-func wantTaken(t *testing.T, backup string, volumes ...string) map[string]resticv1.PodVolumeBackup {
+// wantBackedUp checks that exactly these volumes, as POD/VOLUME, are taken, and returns their CRs.
+func wantBackedUp(t *testing.T, backup string, volumes ...string) map[string]resticv1.PodVolumeBackup {
 	t.Helper()
 	found := podVolumeBackups(t, backup)
 	for _, volume := range volumes {
@@ -190,10 +190,10 @@ func deleteBackup(t *testing.T, name string) {
 	start := time.Now()
 	veleroCLI(t, "backup", "delete", name, "--confirm")
 	eventually(t, time.Minute, "end of backup "+name+" being deleted", func() error {
-		if err := gone(t, "-n", velero.Namespace, "backups.velero.io", name); err != nil {
+		if err := checkGone(t, "-n", velero.Namespace, "backups.velero.io", name); err != nil {
 			return err
 		}
-		return gone(t, "-n", velero.Namespace, "podvolumebackups.restic.velero.io", "-l", "velero.io/backup-name="+name)
+		return checkGone(t, "-n", velero.Namespace, "podvolumebackups.restic.velero.io", "-l", "velero.io/backup-name="+name)
 	})
 	t.Logf("backup %s and its snapshots deleted in %.1f s", name, time.Since(start).Seconds())
 }

@@ -43,6 +43,6 @@ func TestAgentVersions(t *testing.T) {
 		}
 		return nil
 	})
-	wants(t, "the metrics", leaderMetrics(t), fmt.Sprintf(`velero_restic_build_info{restic="%s",version="%s"} 1`,
+	wantContains(t, "the metrics", agentMetrics(t), fmt.Sprintf(`velero_restic_build_info{restic="%s",version="%s"} 1`,
 		version.Restic, build))
 }

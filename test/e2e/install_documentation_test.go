@@ -17,7 +17,7 @@ import (
 func TestDocumentation(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	desk := newDesk(t, newSite(t, "pages", node.Options{}, velero.Options{}).node)
+	desk := newDesk(t, startExtraCluster(t, "pages", node.Options{}, velero.Options{}).node)
 	files, err := page.Files(suite.repository)
 	if err != nil {
 		t.Fatal(err)

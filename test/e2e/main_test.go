@@ -43,12 +43,12 @@ type environment struct {
 // suite is set once, before the first test.
 var suite environment
 
-// startPatience bounds a start with everything built; the first one on a machine builds Kubernetes.
-const startPatience = 40 * time.Minute
+// startLimit bounds a start with everything built; the first one on a machine builds Kubernetes.
+const startLimit = 40 * time.Minute
 
 // run prepares everything and runs the tests. Its code is that of the process, unless there is an error.
 func run(m *testing.M) (code int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	cache, err := part.Find(ctx)
 	if err != nil {
@@ -68,7 +68,7 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	if own {
-		return runOnOwn(ctx, m)
+		return runOnUserCluster(ctx, m)
 	}
 	return runOnNode(ctx, m, cache)
 }
@@ -134,12 +134,12 @@ func startNode(ctx context.Context, n *node.Node, again bool) error {
 	return n.Up(ctx, node.Options{})
 }
 
-// runOnOwn uses the cluster of KUBECONFIG, which pulls the images.
-func runOnOwn(ctx context.Context, m *testing.M) (int, error) {
+// runOnUserCluster uses the cluster of KUBECONFIG, which pulls the images.
+func runOnUserCluster(ctx context.Context, m *testing.M) (int, error) {
 	if err := existing.Check(ctx, os.Getenv("KUBECONFIG"), os.Stdout); err != nil {
 		return 1, err
 	}
-	suite.cluster = ownCluster{}
+	suite.cluster = userCluster{}
 	if err := installProduct(ctx, ""); err != nil {
 		return 1, err
 	}

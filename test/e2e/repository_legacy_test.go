@@ -17,30 +17,30 @@ import (
 // It is not parallel: the password is everybody's.
 func TestLegacyRepository(t *testing.T) {
 	needsNode(t)
-	s := newScene(t, "legacy", 2)
-	apply(t, s.claim("data"), s.pod("web", "data", claimed("data")))
-	s.waitReady("web")
-	s.fill("web", "/data", "--small")
-	before := s.record("web", "/data")
-	loseSecret(t, contract.PasswordSecret)
-	legacy := s.legacyBackup(t)
+	ns := newNamespace(t, "legacy", 2)
+	apply(t, ns.claim("data"), ns.pod("web", "data", claimVolume("data")))
+	ns.waitReady("web")
+	ns.fillVolume("web", "/data", "--small")
+	before := ns.recordVolume("web", "/data")
+	deleteSecret(t, contract.PasswordSecret)
+	legacy := ns.createLegacySnapshot(t)
 
-	wantComplete(t, backUp(t, "legacy", "--include-namespaces=legacy"))
-	taken := wantTaken(t, "legacy", "web/data")["web/data"]
+	wantCompleted(t, backUp(t, "legacy", "--include-namespaces=legacy"))
+	taken := wantBackedUp(t, "legacy", "web/data")["web/data"]
 	if taken.Status.ParentSnapshotID != legacy {
 		t.Errorf("the parent is %q, want %q", taken.Status.ParentSnapshotID, legacy)
 	}
 	if summary := taken.Status.Summary; summary == nil || summary.FilesNew+summary.FilesChanged > 0 {
 		t.Errorf("restic counts %+v, want no file new or changed", summary)
 	}
-	s.deleteNamespace()
+	ns.delete()
 	wantRestored(t, restore(t, "legacy", "legacy"))
-	s.waitReady("web")
-	s.waitUnmarked("web", "/data")
-	same(t, "the claim", before, s.record("web", "/data"))
+	ns.waitReady("web")
+	ns.waitMarkerRemoved("web", "/data")
+	wantSameFiles(t, "the claim", before, ns.recordVolume("web", "/data"))
 
 	deleteBackup(t, "legacy")
-	if left := listSnapshots(t, usualPlace(s.namespace), legacyPassword(t)); len(left) != 1 || left[0].ID != legacy {
+	if left := snapshotsAt(t, repositoryPath(ns.name), legacyPassword(t)); len(left) != 1 || left[0].ID != legacy {
 		t.Errorf("the snapshots are %+v, want the legacy one alone", left)
 	}
 }
@@ -51,27 +51,27 @@ func legacyPassword(t *testing.T) string {
 	return string(secret.Data[contract.PasswordSecretKey])
 }
 
-// legacyBackup makes the namespace's repository and a snapshot of the claim's volume in it, as Velero <= 1.16 did, and
+// createLegacySnapshot makes the namespace's repository and a snapshot of the claim's volume in it, as Velero <= 1.16 did, and
 // returns the snapshot's ID (release-1.16, pkg/podvolume/backupper.go, pkg/restic/command_factory.go).
-func (s *scene) legacyBackup(t *testing.T) string {
+func (ns *testNamespace) createLegacySnapshot(t *testing.T) string {
 	t.Helper()
-	claim := get[corev1.PersistentVolumeClaim](t, "-n", s.namespace, "persistentvolumeclaim", "data")
+	claim := get[corev1.PersistentVolumeClaim](t, "-n", ns.name, "persistentvolumeclaim", "data")
 	volume := get[corev1.PersistentVolume](t, "persistentvolume", claim.Spec.VolumeName)
 	commands := [][]string{
 		{"init", "--repository-version=1"},
 		{
 			"backup", ".", "--host=velero", "--tag=backup=old", "--tag=backup-uid=old-uid", "--tag=pod=web",
-			"--tag=pod-uid=old-pod", "--tag=ns=" + s.namespace, "--tag=volume=data", "--tag=pvc-uid=" + string(claim.UID),
+			"--tag=pod-uid=old-pod", "--tag=ns=" + ns.name, "--tag=volume=data", "--tag=pvc-uid=" + string(claim.UID),
 		},
 	}
 	for _, args := range commands {
-		cmd, stderr := resticAt(t, usualPlace(s.namespace), legacyPassword(t), append(args, "--no-cache", "--quiet")...)
+		cmd, stderr := resticCommand(t, repositoryPath(ns.name), legacyPassword(t), append(args, "--no-cache", "--quiet")...)
 		cmd.Dir = filepath.Clean(volume.Spec.Local.Path)
 		if out, err := cmd.Output(); err != nil {
 			t.Fatalf("restic %s: %v: %s%s", args[0], err, out, stderr)
 		}
 	}
-	list := listSnapshots(t, usualPlace(s.namespace), legacyPassword(t))
+	list := snapshotsAt(t, repositoryPath(ns.name), legacyPassword(t))
 	if len(list) != 1 {
 		t.Fatalf("there are %d snapshots, want one", len(list))
 	}

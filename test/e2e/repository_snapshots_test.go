@@ -21,26 +21,26 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// listing asks for a list as a person without credentials does, and reads it from the log of the Job's pod.
-func (s *scene) listing(word string) []snapshotlist.Snapshot {
-	s.t.Helper()
-	s.patchRepository(`{"requests":{"snapshots":"` + word + `"}}`)
-	entry := s.waitMaintained(resticv1.OperationSnapshots, word)
+// requestSnapshotList asks for a list as a person without credentials does, and reads it from the log of the Job's pod.
+func (ns *testNamespace) requestSnapshotList(word string) []snapshotlist.Snapshot {
+	ns.t.Helper()
+	ns.patchRepository(`{"requests":{"snapshots":"` + word + `"}}`)
+	entry := ns.waitMaintenance(resticv1.OperationSnapshots, word)
 	if entry.Result != resticv1.MaintenanceSucceeded {
-		s.t.Fatalf("the list ended with %+v", entry)
+		ns.t.Fatalf("the list ended with %+v", entry)
 	}
-	pods := get[corev1.PodList](s.t, "-n", velero.Namespace, "pods", "-l", fmt.Sprintf("%s=%s,%s=snapshots,%s=%s",
-		contract.LabelRepositoryUID, s.repository().UID, contract.LabelOperation, batchv1.JobNameLabel, entry.Job))
+	pods := get[corev1.PodList](ns.t, "-n", velero.Namespace, "pods", "-l", fmt.Sprintf("%s=%s,%s=snapshots,%s=%s",
+		contract.LabelRepositoryUID, ns.repository().UID, contract.LabelOperation, batchv1.JobNameLabel, entry.Job))
 	if len(pods.Items) != 1 {
-		s.t.Fatalf("Job %s has %d pods", entry.Job, len(pods.Items))
+		ns.t.Fatalf("Job %s has %d pods", entry.Job, len(pods.Items))
 	}
-	log := kubectl(s.t, "-n", velero.Namespace, "logs", pods.Items[0].Name, "-c", contract.DaemonSetName)
+	log := kubectl(ns.t, "-n", velero.Namespace, "logs", pods.Items[0].Name, "-c", contract.DaemonSetName)
 	snapshots, err := snapshotlist.Read(strings.NewReader(log))
 	if err != nil {
-		s.t.Fatalf("%v in the log:\n%s", err, log)
+		ns.t.Fatalf("%v in the log:\n%s", err, log)
 	}
-	if strings.Contains(log, password(s.t)) {
-		s.t.Error("the log has the password")
+	if strings.Contains(log, password(ns.t)) {
+		ns.t.Error("the log has the password")
 	}
 	return snapshots
 }
@@ -49,16 +49,16 @@ func (s *scene) listing(word string) []snapshotlist.Snapshot {
 func TestListSnapshots(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s := newScene(t, "listed", 0)
-	s.takeFiles("listed-1", 1000)
-	s.shell("web", "echo more >> /cache/file")
-	wantComplete(t, backUp(t, "listed-2", "--include-namespaces=listed"))
+	ns := newNamespace(t, "listed", 0)
+	ns.backUpRandomFile("listed-1", 1000)
+	ns.shell("web", "echo more >> /cache/file")
+	wantCompleted(t, backUp(t, "listed-2", "--include-namespaces=listed"))
 	want := map[string]string{}
 	for _, backup := range []string{"listed-1", "listed-2"} {
 		want[podVolumeBackups(t, backup)["web/cache"].Status.SnapshotID] = backup
 	}
 
-	s.shell("web", "head -c 700000000 /dev/urandom > /cache/large")
+	ns.shell("web", "head -c 700000000 /dev/urandom > /cache/large")
 	veleroCLI(t, "backup", "create", "listed-3", "--include-namespaces=listed")
 	eventually(t, time.Minute, "restic reading", func() error {
 		status := podVolumeBackups(t, "listed-3")["web/cache"].Status
@@ -67,9 +67,9 @@ func TestListSnapshots(t *testing.T) {
 		}
 		return nil
 	})
-	s.patchRepository(`{"requests":{"prune":"waits-for-the-backup"}}`)
+	ns.patchRepository(`{"requests":{"prune":"waits-for-the-backup"}}`)
 	got := map[string]string{}
-	for _, snapshot := range s.listing("beside-a-backup") {
+	for _, snapshot := range ns.requestSnapshotList("beside-a-backup") {
 		if snapshot.Namespace != "listed" || snapshot.Pod != "web" || snapshot.Volume != "cache" || snapshot.Size == nil ||
 			snapshot.Hostname != contract.Host {
 			t.Errorf("listed is %+v", snapshot)
@@ -83,15 +83,15 @@ func TestListSnapshots(t *testing.T) {
 	} else {
 		t.Errorf("the backup was over before the list: nothing is tried here: %+v", third)
 	}
-	wantComplete(t, awaitBackup(t, "listed-3", 3*time.Minute))
-	if pruned := s.waitMaintained(resticv1.OperationPrune, "waits-for-the-backup"); pruned.Result !=
+	wantCompleted(t, waitBackup(t, "listed-3", 3*time.Minute))
+	if pruned := ns.waitMaintenance(resticv1.OperationPrune, "waits-for-the-backup"); pruned.Result !=
 		resticv1.MaintenanceSucceeded {
 		t.Errorf("the prune ended with %+v", pruned)
 	}
-	if list := s.listing("again"); len(list) != 3 || list[0].Backup != "listed-3" {
+	if list := ns.requestSnapshotList("again"); len(list) != 3 || list[0].Backup != "listed-3" {
 		t.Errorf("listed are %+v", list)
 	}
-	if count := s.lockCount(); count != 0 {
+	if count := ns.lockCount(); count != 0 {
 		t.Errorf("%d locks are left", count)
 	}
 }
@@ -100,16 +100,16 @@ func TestListSnapshots(t *testing.T) {
 func TestListSnapshotsOfMissingRepository(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s := newScene(t, "not-listed", 0)
-	s.takeFiles("not-listed", 1000)
-	if err := os.RemoveAll(filepath.Join(suite.store.Folder, "restic", s.namespace)); err != nil {
+	ns := newNamespace(t, "not-listed", 0)
+	ns.backUpRandomFile("not-listed", 1000)
+	if err := os.RemoveAll(filepath.Join(suite.store.Folder, "restic", ns.name)); err != nil {
 		t.Fatal(err)
 	}
-	s.patchRepository(`{"requests":{"snapshots":"of-nothing"}}`)
-	entry := s.waitMaintained(resticv1.OperationSnapshots, "of-nothing")
+	ns.patchRepository(`{"requests":{"snapshots":"of-nothing"}}`)
+	entry := ns.waitMaintenance(resticv1.OperationSnapshots, "of-nothing")
 	if entry.Result != resticv1.MaintenanceFailed || entry.Message == "" {
 		t.Errorf("the list ended with %+v", entry)
 	}
 	t.Log(entry.Message)
-	wants(t, "the Events", s.repositoryEvents(), resticv1.ReasonMaintenanceFailed+": Snapshots")
+	wantContains(t, "the Events", ns.repositoryEvents(), resticv1.ReasonMaintenanceFailed+": Snapshots")
 }

@@ -27,9 +27,9 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// storages are the locations of TestStorageLocations besides the default one, whose backups of Velero's own are all in
+// storageServers are the locations of TestStorageLocations besides the default one, whose backups of Velero's own are all in
 // one bucket, and what holds their repositories.
-type storages struct {
+type storageServers struct {
 	t *testing.T
 	// host is the address of this machine that pods reach.
 	host string
@@ -43,61 +43,61 @@ type storages struct {
 func TestStorageLocations(t *testing.T) {
 	t.Parallel()
 	needsNode(t)
-	s := newScene(t, "storages", 0)
+	ns := newNamespace(t, "storages", 0)
 	endpoint, err := neturl.Parse(suite.store.Endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := &storages{t: t, host: endpoint.Hostname(), folders: map[string]string{}}
-	bucket := st.bucket()
-	st.second(bucket)
-	st.sftp()
-	st.rest()
-	t.Cleanup(func() { st.remove() })
+	servers := &storageServers{t: t, host: endpoint.Hostname(), folders: map[string]string{}}
+	bucket := servers.bucket()
+	servers.second(bucket)
+	servers.sftp()
+	servers.rest()
+	t.Cleanup(func() { servers.remove() })
 
-	apply(t, s.pod("app", "data", emptyDir("data")))
-	s.waitReady("app")
-	s.shell("app", "echo default >/data/file")
-	wantComplete(t, backUp(t, "storages-default", "--include-namespaces", s.namespace))
-	wantTaken(t, "storages-default", "app/data")
-	for location := range st.folders {
-		s.shell("app", "echo "+location+" >/data/file")
+	apply(t, ns.pod("app", "data", emptyDir("data")))
+	ns.waitReady("app")
+	ns.shell("app", "echo default >/data/file")
+	wantCompleted(t, backUp(t, "storages-default", "--include-namespaces", ns.name))
+	wantBackedUp(t, "storages-default", "app/data")
+	for location := range servers.folders {
+		ns.shell("app", "echo "+location+" >/data/file")
 		name := "storages-" + location
-		wantComplete(t, backUp(t, name, "--include-namespaces", s.namespace, "--storage-location", location))
-		taken := wantTaken(t, name, "app/data")["app/data"]
+		wantCompleted(t, backUp(t, name, "--include-namespaces", ns.name, "--storage-location", location))
+		taken := wantBackedUp(t, name, "app/data")["app/data"]
 		if taken.Spec.BackupStorageLocation != location || taken.Status.SnapshotID == "" {
 			t.Errorf("location %s: %+v", location, taken)
 		}
-		snapshot := filepath.Join(st.folders[location], s.namespace, "snapshots", taken.Status.SnapshotID)
+		snapshot := filepath.Join(servers.folders[location], ns.name, "snapshots", taken.Status.SnapshotID)
 		if _, err := os.Stat(snapshot); err != nil {
 			t.Errorf("location %s: the snapshot is not where it belongs: %v", location, err)
 		}
 	}
 	for _, location := range []string{"sftp", "rest"} {
-		s.deleteNamespace()
+		ns.delete()
 		wantRestored(t, restore(t, "storages-"+location, "storages-"+location))
-		s.waitReady("app")
-		if got := strings.TrimSpace(s.shell("app", "cat /data/file")); got != location {
+		ns.waitReady("app")
+		if got := strings.TrimSpace(ns.shell("app", "cat /data/file")); got != location {
 			t.Errorf("from location %s came %q", location, got)
 		}
 	}
 }
 
 // bucket makes a second bucket in the gateway.
-func (st *storages) bucket() string {
-	st.t.Helper()
+func (servers *storageServers) bucket() string {
+	servers.t.Helper()
 	folder := filepath.Join(filepath.Dir(suite.store.Folder), "storages")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		st.t.Fatal(err)
+		servers.t.Fatal(err)
 	}
 	return folder
 }
 
 // location makes a BackupStorageLocation in the second bucket and waits until Velero can use it.
-func (st *storages) location(name string, change func(*velerov1.BackupStorageLocation)) {
-	st.t.Helper()
+func (servers *storageServers) location(name string, change func(*velerov1.BackupStorageLocation)) {
+	servers.t.Helper()
 	location := &velerov1.BackupStorageLocation{
-		TypeMeta: kind("velero.io/v1", "BackupStorageLocation"),
+		TypeMeta: typeMeta("velero.io/v1", "BackupStorageLocation"),
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: velero.Namespace, Name: name, Annotations: map[string]string{},
 		},
@@ -112,9 +112,9 @@ func (st *storages) location(name string, change func(*velerov1.BackupStorageLoc
 		},
 	}
 	change(location)
-	apply(st.t, location)
-	eventually(st.t, 90*time.Second, "location "+name+" available", func() error {
-		got, err := tryGet[velerov1.BackupStorageLocation](st.t, "-n", velero.Namespace,
+	apply(servers.t, location)
+	eventually(servers.t, 90*time.Second, "location "+name+" available", func() error {
+		got, err := tryGet[velerov1.BackupStorageLocation](servers.t, "-n", velero.Namespace,
 			"backupstoragelocations.velero.io", name)
 		if err != nil || got.Status.Phase == velerov1.BackupStorageLocationPhaseAvailable {
 			return err
@@ -123,40 +123,40 @@ func (st *storages) location(name string, change func(*velerov1.BackupStorageLoc
 	})
 }
 
-func (st *storages) secret(name string, keys map[string]string) {
-	st.t.Helper()
-	apply(st.t, &corev1.Secret{
-		TypeMeta:   kind("v1", "Secret"),
+func (servers *storageServers) secret(name string, keys map[string]string) {
+	servers.t.Helper()
+	apply(servers.t, &corev1.Secret{
+		TypeMeta:   typeMeta("v1", "Secret"),
 		ObjectMeta: metav1.ObjectMeta{Namespace: velero.Namespace, Name: name}, StringData: keys,
 	})
 }
 
 // second is in the bucket itself, with a credential of its own.
-func (st *storages) second(bucket string) {
-	st.t.Helper()
+func (servers *storageServers) second(bucket string) {
+	servers.t.Helper()
 	credential, err := os.ReadFile(suite.store.Credentials)
 	if err != nil {
-		st.t.Fatal(err)
+		servers.t.Fatal(err)
 	}
 	profile := strings.Replace(string(credential), "[default]", "[mine]", 1)
-	st.secret("storages-credential", map[string]string{"cloud": profile})
-	st.location("second", func(location *velerov1.BackupStorageLocation) {
+	servers.secret("storages-credential", map[string]string{"cloud": profile})
+	servers.location("second", func(location *velerov1.BackupStorageLocation) {
 		location.Spec.Config["profile"] = "mine"
 		location.Spec.Credential = &corev1.SecretKeySelector{
 			LocalObjectReference: corev1.LocalObjectReference{Name: "storages-credential"}, Key: "cloud",
 		}
 	})
-	st.folders["second"] = filepath.Join(bucket, "second", "restic")
+	servers.folders["second"] = filepath.Join(bucket, "second", "restic")
 }
 
 // sftp has its repositories on an SSH server of this machine.
-func (st *storages) sftp() {
-	st.t.Helper()
-	dir := st.t.TempDir()
+func (servers *storageServers) sftp() {
+	servers.t.Helper()
+	dir := servers.t.TempDir()
 	for _, name := range []string{"host", "user"} {
-		st.command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name))
+		servers.command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name))
 	}
-	address := st.freeAddress()
+	address := servers.freeAddress()
 	_, port, _ := net.SplitHostPort(address)
 	config := filepath.Join(dir, "config")
 	lines := []string{
@@ -167,109 +167,109 @@ func (st *storages) sftp() {
 	folder := filepath.Join(dir, "srv")
 	if err := errors.Join(os.WriteFile(config, []byte(strings.Join(lines, "\n")), 0o600),
 		os.MkdirAll("/run/sshd", 0o755), os.Mkdir(folder, 0o755)); err != nil {
-		st.t.Fatal(err)
+		servers.t.Fatal(err)
 	}
-	st.start(address, "/usr/sbin/sshd", "-D", "-e", "-f", config)
+	servers.start(address, "/usr/sbin/sshd", "-D", "-e", "-f", config)
 	private, err := os.ReadFile(filepath.Join(dir, "user"))
 	if err != nil {
-		st.t.Fatal(err)
+		servers.t.Fatal(err)
 	}
-	st.secret("storages-sftp", map[string]string{
-		"ssh-privatekey": string(private), "known_hosts": st.command("ssh-keyscan", "-p", port, st.host),
+	servers.secret("storages-sftp", map[string]string{
+		"ssh-privatekey": string(private), "known_hosts": servers.command("ssh-keyscan", "-p", port, servers.host),
 	})
-	st.location("sftp", func(location *velerov1.BackupStorageLocation) {
+	servers.location("sftp", func(location *velerov1.BackupStorageLocation) {
 		// The plugin for AWS would not take them in spec.config.
 		location.Annotations[contract.AnnotationSetting+"resticRepoPrefix"] = "sftp://root@" + address + "/" + folder
 		location.Annotations[contract.AnnotationSetting+"resticEnvSecret"] = "storages-sftp"
 	})
-	st.folders["sftp"] = folder
+	servers.folders["sftp"] = folder
 }
 
 // rest has its repositories on restic's own server, with a certificate of a private authority.
-func (st *storages) rest() {
-	st.t.Helper()
-	dir := st.t.TempDir()
-	ctx, cancel := context.WithTimeout(st.t.Context(), 10*time.Minute)
+func (servers *storageServers) rest() {
+	servers.t.Helper()
+	dir := servers.t.TempDir()
+	ctx, cancel := context.WithTimeout(servers.t.Context(), 10*time.Minute)
 	defer cancel()
 	cache, err := part.Find(ctx)
 	if err != nil {
-		st.t.Fatal(err)
+		servers.t.Fatal(err)
 	}
 	program, err := cache.Binary("rest-server")
 	if err != nil {
 		if err := cache.Build(ctx, os.Stdout, "rest-server"); err != nil {
-			st.t.Fatal(err)
+			servers.t.Fatal(err)
 		}
 		if program, err = cache.Binary("rest-server"); err != nil {
-			st.t.Fatal(err)
+			servers.t.Fatal(err)
 		}
 	}
 	authority, err := pki.NewAuthority("storages")
 	if err != nil {
-		st.t.Fatal(err)
+		servers.t.Fatal(err)
 	}
-	pair, err := authority.Server("rest", nil, []net.IP{net.ParseIP(st.host)})
+	pair, err := authority.Server("rest", nil, []net.IP{net.ParseIP(servers.host)})
 	if err != nil {
-		st.t.Fatal(err)
+		servers.t.Fatal(err)
 	}
 	if err := pair.Write(filepath.Join(dir, "rest")); err != nil {
-		st.t.Fatal(err)
+		servers.t.Fatal(err)
 	}
-	address, folder := st.freeAddress(), filepath.Join(dir, "srv")
-	st.start(address, program, "--listen", address, "--path", folder, "--no-auth", "--tls",
+	address, folder := servers.freeAddress(), filepath.Join(dir, "srv")
+	servers.start(address, program, "--listen", address, "--path", folder, "--no-auth", "--tls",
 		"--tls-cert", filepath.Join(dir, "rest.crt"), "--tls-key", filepath.Join(dir, "rest.key"))
-	st.location("rest", func(location *velerov1.BackupStorageLocation) {
+	servers.location("rest", func(location *velerov1.BackupStorageLocation) {
 		location.Annotations[contract.AnnotationSetting+"resticRepoPrefix"] = "rest:https://" + address
 		location.Spec.ObjectStorage.CACert = authority.PEM
 	})
-	st.folders["rest"] = folder
+	servers.folders["rest"] = folder
 }
 
 // remove takes the locations away again. The backups in them go from the cluster with them.
-func (st *storages) remove() {
-	for location := range st.folders {
+func (servers *storageServers) remove() {
+	for location := range servers.folders {
 		for _, object := range []string{"backupstoragelocations.velero.io/" + location, "secret/storages-" + location} {
-			if _, err := tryKubectl(st.t, "-n", velero.Namespace, "delete", object, "--ignore-not-found"); err != nil {
-				st.t.Error("cleaning up:", err)
+			if _, err := tryKubectl(servers.t, "-n", velero.Namespace, "delete", object, "--ignore-not-found"); err != nil {
+				servers.t.Error("cleaning up:", err)
 			}
 		}
 	}
 }
 
-func (st *storages) command(program string, args ...string) string {
-	st.t.Helper()
-	ctx, cancel := context.WithTimeout(st.t.Context(), commandLimit)
+func (servers *storageServers) command(program string, args ...string) string {
+	servers.t.Helper()
+	ctx, cancel := context.WithTimeout(servers.t.Context(), commandLimit)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, program, args...).Output()
 	if err != nil {
-		st.t.Fatalf("%s %v: %v: %s", program, args, err, out)
+		servers.t.Fatalf("%s %v: %v: %s", program, args, err, out)
 	}
 	return string(out)
 }
 
-func (st *storages) freeAddress() string {
-	st.t.Helper()
-	listener, err := net.Listen("tcp", net.JoinHostPort(st.host, "0"))
+func (servers *storageServers) freeAddress() string {
+	servers.t.Helper()
+	listener, err := net.Listen("tcp", net.JoinHostPort(servers.host, "0"))
 	if err != nil {
-		st.t.Fatal(err)
+		servers.t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
 	return listener.Addr().String()
 }
 
 // start runs a server until the test has ended, and waits until it listens.
-func (st *storages) start(address, program string, args ...string) {
-	st.t.Helper()
-	server := exec.CommandContext(context.WithoutCancel(st.t.Context()), program, args...)
+func (servers *storageServers) start(address, program string, args ...string) {
+	servers.t.Helper()
+	server := exec.CommandContext(context.WithoutCancel(servers.t.Context()), program, args...)
 	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := server.Start(); err != nil {
-		st.t.Fatal(err)
+		servers.t.Fatal(err)
 	}
-	st.t.Cleanup(func() {
+	servers.t.Cleanup(func() {
 		_ = server.Process.Kill()
 		_ = server.Wait()
 	})
-	eventually(st.t, time.Minute, program+" listens", func() error {
+	eventually(servers.t, time.Minute, program+" listens", func() error {
 		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err != nil {
 			return err

@@ -13,8 +13,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// hookedBackup freezes the pod spec by the Backup, and notes the time to the nanosecond, as that of a file.
-const hookedBackup = `
+// backupWithHooks freezes the pod spec by the Backup, and notes the time to the nanosecond, as that of a file.
+const backupWithHooks = `
 apiVersion: velero.io/v1
 kind: Backup
 metadata: {name: ordered, namespace: velero}
@@ -33,8 +33,8 @@ spec:
       - exec: {container: main, onError: Fail, command: [sh, -c, "touch /log/thawed; rm /data/marker"]}
 `
 
-// hookedRestore looks at the data from a container that Velero adds, and from one that runs.
-const hookedRestore = `
+// restoreWithHooks looks at the data from a container that Velero adds, and from one that runs.
+const restoreWithHooks = `
 apiVersion: velero.io/v1
 kind: Restore
 metadata: {name: ordered, namespace: velero}
@@ -59,10 +59,10 @@ spec:
 // runs finds its data there.
 func TestHookOrder(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, "ordered", 0)
-	spec := s.pod("spec", "data", emptyDir("data"), emptyDir("log"))
+	ns := newNamespace(t, "ordered", 0)
+	spec := ns.pod("spec", "data", emptyDir("data"), emptyDir("log"))
 	spec.Labels = map[string]string{"hooks": "spec"}
-	noted := s.pod("noted", "data", emptyDir("data"))
+	noted := ns.pod("noted", "data", emptyDir("data"))
 	for key, value := range map[string]string{
 		"init.hook.restore.velero.io/container-name":  "look-first",
 		"init.hook.restore.velero.io/container-image": "busybox:stable",
@@ -73,51 +73,51 @@ func TestHookOrder(t *testing.T) {
 		noted.Annotations[key] = value
 	}
 	apply(t, spec, noted)
-	s.waitReady("spec")
-	s.waitReady("noted")
-	s.shell("noted", "echo content > /data/file")
+	ns.waitReady("spec")
+	ns.waitReady("noted")
+	ns.shell("noted", "echo content > /data/file")
 
-	apply(t, hookedBackup)
-	backup := awaitBackup(t, "ordered", operationLimit)
-	wantComplete(t, backup)
+	apply(t, backupWithHooks)
+	backup := waitBackup(t, "ordered", operationLimit)
+	wantCompleted(t, backup)
 	if got := backup.Status.HookStatus; got == nil || got.HooksAttempted != 2 || got.HooksFailed != 0 {
 		t.Errorf("backup hooks are %+v, want 2 run", got)
 	}
-	s.checkFrozen(wantTaken(t, "ordered", "spec/data", "noted/data")["spec/data"].Status.StartTimestamp.Time)
+	ns.checkFrozen(wantBackedUp(t, "ordered", "spec/data", "noted/data")["spec/data"].Status.StartTimestamp.Time)
 
-	s.deleteNamespace()
-	apply(t, hookedRestore)
-	result := awaitRestore(t, "ordered")
+	ns.delete()
+	apply(t, restoreWithHooks)
+	result := waitRestore(t, "ordered")
 	wantRestored(t, result)
 	if got := result.Status.HookStatus; got == nil || got.HooksAttempted != 2 || got.HooksFailed != 0 {
 		t.Errorf("restore hooks are %+v, want the 2 that run in containers", got)
 	}
-	s.checkInitOrder("spec")
-	s.checkInitOrder("noted")
-	if got := kubectl(t, "-n", s.namespace, "logs", "spec", "-c", "look-first"); got != "frozen\n" {
+	ns.checkInitOrder("spec")
+	ns.checkInitOrder("noted")
+	if got := kubectl(t, "-n", ns.name, "logs", "spec", "-c", "look-first"); got != "frozen\n" {
 		t.Errorf("the hook's init container has seen %q, want what restic read while the pod was frozen", got)
 	}
-	if got := s.shell("spec", "cat /log/seen") + s.shell("noted", "cat /data/seen"); got != "frozen\ncontent\n" {
+	if got := ns.shell("spec", "cat /log/seen") + ns.shell("noted", "cat /data/seen"); got != "frozen\ncontent\n" {
 		t.Errorf("the hooks in containers have seen %q, want the restored files", got)
 	}
 }
 
 // checkFrozen compares what the pod noted with when restic began. That it had ended before the thaw is told by the
 // marker in the backup, which the thaw removes.
-func (s *scene) checkFrozen(began time.Time) {
-	s.t.Helper()
-	times := strings.Split(s.shell("spec", "stat -c %y /log/frozen /log/thawed; ls -A /data"), "\n")
-	frozen, thawed := noted(s.t, times[0]), noted(s.t, times[1])
-	s.t.Logf("frozen at %s, restic at %s, thawed at %s", frozen, began, thawed)
+func (ns *testNamespace) checkFrozen(began time.Time) {
+	ns.t.Helper()
+	times := strings.Split(ns.shell("spec", "stat -c %y /log/frozen /log/thawed; ls -A /data"), "\n")
+	frozen, thawed := parseFileTime(ns.t, times[0]), parseFileTime(ns.t, times[1])
+	ns.t.Logf("frozen at %s, restic at %s, thawed at %s", frozen, began, thawed)
 	if frozen.Truncate(time.Second).After(began) || thawed.Before(began) {
-		s.t.Error("restic did not read between the hooks")
+		ns.t.Error("restic did not read between the hooks")
 	}
 	if times[2] != "" {
-		s.t.Errorf("the volume holds %q after the hooks, want nothing", times[2])
+		ns.t.Errorf("the volume holds %q after the hooks, want nothing", times[2])
 	}
 }
 
-func noted(t *testing.T, text string) time.Time {
+func parseFileTime(t *testing.T, text string) time.Time {
 	t.Helper()
 	at, err := time.Parse("2006-01-02 15:04:05.999999999 -0700", text)
 	if err != nil {
@@ -127,16 +127,16 @@ func noted(t *testing.T, text string) time.Time {
 }
 
 // checkInitOrder wants the hook's init container to have begun after ours ended.
-func (s *scene) checkInitOrder(name string) {
-	s.t.Helper()
-	s.waitReady(name)
-	pod := get[corev1.Pod](s.t, "-n", s.namespace, "pod", name)
+func (ns *testNamespace) checkInitOrder(name string) {
+	ns.t.Helper()
+	ns.waitReady(name)
+	pod := get[corev1.Pod](ns.t, "-n", ns.name, "pod", name)
 	statuses := pod.Status.InitContainerStatuses
 	if len(statuses) != 2 || statuses[0].Name != contract.RestoreContainer || statuses[1].Name != "look-first" {
-		s.t.Fatalf("pod %s has the init containers %+v, want ours and then the hook's", name, statuses)
+		ns.t.Fatalf("pod %s has the init containers %+v, want ours and then the hook's", name, statuses)
 	}
 	ours, hook := statuses[0].State.Terminated, statuses[1].State.Terminated
 	if ours == nil || hook == nil || hook.StartedAt.Before(&ours.FinishedAt) {
-		s.t.Errorf("pod %s: ours is %+v and the hook's %+v, want it after ours", name, ours, hook)
+		ns.t.Errorf("pod %s: ours is %+v and the hook's %+v, want it after ours", name, ours, hook)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 )
 
-// changeClass is Velero's own way to another storage class.
-const changeClass = `
+// changeStorageClass is Velero's own way to another storage class.
+const changeStorageClass = `
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -25,26 +25,26 @@ data: {moved: moved-csi}
 func TestRestoreToAnotherStorageClass(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s, copied := newScene(t, "moved", 1), newScene(t, "moved-copy", 0)
-	s.provideClass("moved-csi", corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingWaitForFirstConsumer)
-	apply(t, changeClass, s.claim("data"), s.pod("web", "data,cache", claimed("data"), emptyDir("cache")))
+	ns, copied := newNamespace(t, "moved", 1), newNamespace(t, "moved-copy", 0)
+	ns.createStorageClass("moved-csi", corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingWaitForFirstConsumer)
+	apply(t, changeStorageClass, ns.claim("data"), ns.pod("web", "data,cache", claimVolume("data"), emptyDir("cache")))
 	t.Cleanup(func() {
 		kubectl(t, "-n", "velero", "delete", "configmap", "change-storage-class", "--ignore-not-found")
 	})
-	s.waitReady("web")
-	s.fill("web", "/data", "--small")
-	s.shell("web", "echo content > /cache/file")
-	data := s.record("web", "/data")
-	wantComplete(t, backUp(t, "moved", "--include-namespaces=moved"))
+	ns.waitReady("web")
+	ns.fillVolume("web", "/data", "--small")
+	ns.shell("web", "echo content > /cache/file")
+	data := ns.recordVolume("web", "/data")
+	wantCompleted(t, backUp(t, "moved", "--include-namespaces=moved"))
 
 	wantRestored(t, restore(t, "moved", "moved", "--namespace-mappings=moved:moved-copy"))
 	copied.waitReady("web")
-	copied.waitUnmarked("web", "/data")
-	same(t, "the claim of another class", data, copied.record("web", "/data"))
+	copied.waitMarkerRemoved("web", "/data")
+	wantSameFiles(t, "the claim of another class", data, copied.recordVolume("web", "/data"))
 	if got := copied.shell("web", "cat /cache/file"); got != "content\n" {
 		t.Errorf("the emptyDir holds %q, want its content", got)
 	}
-	volume := get[corev1.PersistentVolume](t, "persistentvolume", copied.boundTo("data"))
+	volume := get[corev1.PersistentVolume](t, "persistentvolume", copied.boundVolume("data"))
 	if volume.Spec.CSI == nil || volume.Spec.StorageClassName != "moved-csi" {
 		t.Errorf("the claim is bound to %s of class %q, want one of the CSI driver's",
 			volume.Name, volume.Spec.StorageClassName)

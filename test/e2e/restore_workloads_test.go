@@ -21,53 +21,53 @@ import (
 // A Deployment's pods are in TestPodTemplate.
 func TestRestoreWorkloads(t *testing.T) {
 	t.Parallel()
-	s := newCSIScene(t, "owned")
-	apply(t, s.statefulSet("db"), s.daemonSet("every"), s.claim("work"), s.job("batch"))
-	pods := s.waitOwned()
+	ns := newCSINamespace(t, "owned")
+	apply(t, ns.statefulSet("db"), ns.daemonSet("every"), ns.claim("work"), ns.job("batch"))
+	pods := ns.waitWorkloadPods()
 	for pod, path := range pods {
-		s.shell(pod, "echo first of "+path+" > "+path+"/file")
+		ns.shell(pod, "echo first of "+path+" > "+path+"/file")
 	}
 	generations := []string{"first", "second"}
 	for i, generation := range generations {
 		backup := fmt.Sprintf("owned-%d", i+1)
-		wantComplete(t, backUp(t, backup, "--include-namespaces=owned"))
+		wantCompleted(t, backUp(t, backup, "--include-namespaces=owned"))
 		if taken := podVolumeBackups(t, backup); len(taken) != len(pods) {
 			t.Errorf("%s has taken %d volumes, want one of each of the pods %v", backup, len(taken), pods)
 		}
-		s.deleteNamespace()
+		ns.delete()
 		wantRestored(t, restore(t, backup, backup))
 		for pod, path := range pods {
-			s.waitReady(pod)
-			s.checkGeneration(pod, path, generation)
-			s.shell(pod, "echo second of "+path+" > "+path+"/file")
+			ns.waitReady(pod)
+			ns.checkGeneration(pod, path, generation)
+			ns.shell(pod, "echo second of "+path+" > "+path+"/file")
 		}
 	}
-	if sets := get[appsv1.StatefulSet](t, "-n", s.namespace, "statefulset", "db"); sets.Status.ReadyReplicas != 2 {
+	if sets := get[appsv1.StatefulSet](t, "-n", ns.name, "statefulset", "db"); sets.Status.ReadyReplicas != 2 {
 		t.Errorf("StatefulSet db has %d ready pods, want the 2 restored", sets.Status.ReadyReplicas)
 	}
 }
 
 // checkGeneration looks into a restored volume, and at what a restore adds to the pod.
-func (s *scene) checkGeneration(pod, path, generation string) {
-	s.t.Helper()
-	if got, want := s.shell(pod, "cat "+path+"/file"), generation+" of "+path+"\n"; got != want {
-		s.t.Errorf("pod %s holds %q, want %q", pod, got, want)
+func (ns *testNamespace) checkGeneration(pod, path, generation string) {
+	ns.t.Helper()
+	if got, want := ns.shell(pod, "cat "+path+"/file"), generation+" of "+path+"\n"; got != want {
+		ns.t.Errorf("pod %s holds %q, want %q", pod, got, want)
 	}
 	var helpers []string
-	for _, container := range get[corev1.Pod](s.t, "-n", s.namespace, "pod", pod).Spec.InitContainers {
+	for _, container := range get[corev1.Pod](ns.t, "-n", ns.name, "pod", pod).Spec.InitContainers {
 		helpers = append(helpers, container.Name)
 	}
 	if len(helpers) != 1 || helpers[0] != contract.RestoreContainer {
-		s.t.Errorf("pod %s has the init containers %v, want one of ours", pod, helpers)
+		ns.t.Errorf("pod %s has the init containers %v, want one of ours", pod, helpers)
 	}
 }
 
-// waitOwned waits for the pods that the owners make, and returns where each has its volume.
-func (s *scene) waitOwned() map[string]string {
-	s.t.Helper()
+// waitWorkloadPods waits for the pods that the owners make, and returns where each has its volume.
+func (ns *testNamespace) waitWorkloadPods() map[string]string {
+	ns.t.Helper()
 	pods := map[string]string{}
-	eventually(s.t, readyLimit, "four pods", func() error {
-		names := s.podNames()
+	eventually(ns.t, readyLimit, "four pods", func() error {
+		names := ns.podNames()
 		if len(names) < 4 {
 			return fmt.Errorf("there are %v", names)
 		}
@@ -80,49 +80,49 @@ func (s *scene) waitOwned() map[string]string {
 		return nil
 	})
 	for name := range pods {
-		s.waitReady(name)
+		ns.waitReady(name)
 	}
 	return pods
 }
 
-func (s *scene) template(app, annotation string, volumes ...corev1.Volume) (
+func (ns *testNamespace) podTemplate(app, annotation string, volumes ...corev1.Volume) (
 	*metav1.LabelSelector, corev1.PodTemplateSpec,
 ) {
-	pod, labels := s.pod("", annotation, volumes...), map[string]string{"app": app}
+	pod, labels := ns.pod("", annotation, volumes...), map[string]string{"app": app}
 	return &metav1.LabelSelector{MatchLabels: labels}, corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: pod.Annotations}, Spec: pod.Spec,
 	}
 }
 
-func (s *scene) statefulSet(name string) *appsv1.StatefulSet {
-	selector, template := s.template(name, "data", claimed("data"))
+func (ns *testNamespace) statefulSet(name string) *appsv1.StatefulSet {
+	selector, template := ns.podTemplate(name, "data", claimVolume("data"))
 	template.Spec.Volumes = nil // the StatefulSet adds the claim's
 	return &appsv1.StatefulSet{
-		TypeMeta:   kind("apps/v1", "StatefulSet"),
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: s.namespace},
+		TypeMeta:   typeMeta("apps/v1", "StatefulSet"),
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns.name},
 		Spec: appsv1.StatefulSetSpec{
 			Replicas: ptr.To[int32](2), Selector: selector, Template: template,
-			VolumeClaimTemplates: []corev1.PersistentVolumeClaim{*s.claim("data")},
+			VolumeClaimTemplates: []corev1.PersistentVolumeClaim{*ns.claim("data")},
 			PodManagementPolicy:  appsv1.ParallelPodManagement,
 		},
 	}
 }
 
-func (s *scene) daemonSet(name string) *appsv1.DaemonSet {
-	selector, template := s.template(name, "data", emptyDir("data"))
+func (ns *testNamespace) daemonSet(name string) *appsv1.DaemonSet {
+	selector, template := ns.podTemplate(name, "data", emptyDir("data"))
 	return &appsv1.DaemonSet{
-		TypeMeta:   kind("apps/v1", "DaemonSet"),
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: s.namespace},
+		TypeMeta:   typeMeta("apps/v1", "DaemonSet"),
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns.name},
 		Spec:       appsv1.DaemonSetSpec{Selector: selector, Template: template},
 	}
 }
 
-func (s *scene) job(name string) *batchv1.Job {
-	_, template := s.template(name, "work", claimed("work"))
+func (ns *testNamespace) job(name string) *batchv1.Job {
+	_, template := ns.podTemplate(name, "work", claimVolume("work"))
 	template.Spec.RestartPolicy = corev1.RestartPolicyNever
 	return &batchv1.Job{
-		TypeMeta:   kind("batch/v1", "Job"),
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: s.namespace},
+		TypeMeta:   typeMeta("batch/v1", "Job"),
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns.name},
 		Spec:       batchv1.JobSpec{Template: template},
 	}
 }

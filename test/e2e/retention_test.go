@@ -27,38 +27,38 @@ const syncLimit = 100 * time.Second
 func TestBackupExpires(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s := newScene(t, "expiry", 0)
-	apply(t, s.pod("web", "cache", emptyDir("cache")))
-	s.waitReady("web")
-	s.shell("web", "echo one > /cache/file")
-	wantComplete(t, backUp(t, "expiry-kept", "--include-namespaces=expiry"))
-	kept := wantTaken(t, "expiry-kept", "web/cache")["web/cache"].Status.SnapshotID
+	ns := newNamespace(t, "expiry", 0)
+	apply(t, ns.pod("web", "cache", emptyDir("cache")))
+	ns.waitReady("web")
+	ns.shell("web", "echo one > /cache/file")
+	wantCompleted(t, backUp(t, "expiry-kept", "--include-namespaces=expiry"))
+	kept := wantBackedUp(t, "expiry-kept", "web/cache")["web/cache"].Status.SnapshotID
 	backup := backUp(t, "expiry-short", "--include-namespaces=expiry", "--ttl=20s")
-	wantComplete(t, backup)
+	wantCompleted(t, backup)
 	if backup.Status.Expiration == nil || time.Until(backup.Status.Expiration.Time) > time.Minute {
 		t.Fatalf("the backup expires at %v", backup.Status.Expiration)
 	}
 	eventually(t, time.Minute, "end of the expired backup", func() error {
-		return gone(t, "-n", velero.Namespace, "backups.velero.io", "expiry-short")
+		return checkGone(t, "-n", velero.Namespace, "backups.velero.io", "expiry-short")
 	})
-	wantSnapshots(t, s.namespace, kept)
+	wantSnapshots(t, ns.name, kept)
 	deleteBackup(t, "expiry-kept")
-	wantSnapshots(t, s.namespace)
+	wantSnapshots(t, ns.name)
 }
 
 // TestDeleteBackupOfLockedRepository deletes a backup while another restic holds the repository's lock.
 func TestDeleteBackupOfLockedRepository(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
-	s := newScene(t, "held", 0)
-	apply(t, s.pod("web", "cache", emptyDir("cache")))
-	s.waitReady("web")
-	s.shell("web", "echo one > /cache/file")
-	wantComplete(t, backUp(t, "held", "--include-namespaces=held"))
-	taken := wantTaken(t, "held", "web/cache")["web/cache"]
+	ns := newNamespace(t, "held", 0)
+	apply(t, ns.pod("web", "cache", emptyDir("cache")))
+	ns.waitReady("web")
+	ns.shell("web", "echo one > /cache/file")
+	wantCompleted(t, backUp(t, "held", "--include-namespaces=held"))
+	taken := wantBackedUp(t, "held", "web/cache")["web/cache"]
 
 	// restic takes its lock before it reads, and keeps it for as long as there is something to wait for.
-	cmd, _ := resticAt(t, usualPlace(s.namespace), password(t), "backup", "--stdin", "--no-cache", "--tag=by-hand")
+	cmd, _ := resticCommand(t, repositoryPath(ns.name), password(t), "backup", "--stdin", "--no-cache", "--tag=by-hand")
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestDeleteBackupOfLockedRepository(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 30*time.Second, "lock of a person's restic", func() error {
-		if locks := locksOf(t, s.namespace); len(locks) == 0 {
+		if locks := lockFiles(t, ns.name); len(locks) == 0 {
 			return errors.New("there is none")
 		}
 		return nil
@@ -82,7 +82,7 @@ func TestDeleteBackupOfLockedRepository(t *testing.T) {
 		return err
 	})
 	time.Sleep(8 * time.Second) // for an agent that would not care about the lock
-	wantSnapshots(t, s.namespace, taken.Status.SnapshotID)
+	wantSnapshots(t, ns.name, taken.Status.SnapshotID)
 
 	if _, err := io.WriteString(input, "content"); err != nil {
 		t.Fatal(err)
@@ -91,19 +91,19 @@ func TestDeleteBackupOfLockedRepository(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 90*time.Second, "end of the PodVolumeBackup", func() error {
-		return gone(t, "-n", velero.Namespace, "podvolumebackups.restic.velero.io", taken.Name)
+		return checkGone(t, "-n", velero.Namespace, "podvolumebackups.restic.velero.io", taken.Name)
 	})
-	left := snapshots(t, s.namespace)
+	left := snapshots(t, ns.name)
 	if len(left) != 1 || len(left[0].Tags) != 1 || left[0].Tags[0] != "by-hand" {
 		t.Errorf("the snapshots are %+v, want the person's alone", left)
 	}
-	if locks := locksOf(t, s.namespace); len(locks) > 0 {
+	if locks := lockFiles(t, ns.name); len(locks) > 0 {
 		t.Errorf("locks are left: %v", locks)
 	}
 }
 
-// locksOf are the files of the locks in a namespace's repository.
-func locksOf(t *testing.T, namespace string) []string {
+// lockFiles are the files of the locks in a namespace's repository.
+func lockFiles(t *testing.T, namespace string) []string {
 	t.Helper()
 	locks, err := filepath.Glob(filepath.Join(suite.store.Folder, "restic", namespace, "locks", "*"))
 	if err != nil {
@@ -116,16 +116,16 @@ func locksOf(t *testing.T, namespace string) []string {
 // nothing. It is not parallel: it changes everybody's agents.
 func TestOrphanedSnapshots(t *testing.T) {
 	needsNode(t)
-	s := newScene(t, "orphan", 0)
-	apply(t, s.pod("web", "cache", emptyDir("cache")))
-	s.waitReady("web")
-	s.shell("web", "echo one > /cache/file")
-	wantComplete(t, backUp(t, "orphan-lost", "--include-namespaces=orphan"))
-	wantComplete(t, backUp(t, "orphan-hidden", "--include-namespaces=orphan"))
-	lost := wantTaken(t, "orphan-lost", "web/cache")["web/cache"].Status.SnapshotID
-	hidden := wantTaken(t, "orphan-hidden", "web/cache")["web/cache"].Status.SnapshotID
-	foreign := s.snapshotsOfOthers(t)
-	s.sweepOften(t)
+	ns := newNamespace(t, "orphan", 0)
+	apply(t, ns.pod("web", "cache", emptyDir("cache")))
+	ns.waitReady("web")
+	ns.shell("web", "echo one > /cache/file")
+	wantCompleted(t, backUp(t, "orphan-lost", "--include-namespaces=orphan"))
+	wantCompleted(t, backUp(t, "orphan-hidden", "--include-namespaces=orphan"))
+	lost := wantBackedUp(t, "orphan-lost", "web/cache")["web/cache"].Status.SnapshotID
+	hidden := wantBackedUp(t, "orphan-hidden", "web/cache")["web/cache"].Status.SnapshotID
+	foreign := ns.createForeignSnapshots(t)
+	ns.shortenOrphanSweep(t)
 
 	if err := os.RemoveAll(filepath.Join(suite.store.Folder, "backups", "orphan-lost")); err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestOrphanedSnapshots(t *testing.T) {
 	kubectl(t, "-n", velero.Namespace, "delete", "backups.velero.io", "orphan-lost", "orphan-hidden")
 	repository := func() resticv1.ResticRepository {
 		return get[resticv1.ResticRepository](t, "-n", velero.Namespace, "resticrepositories.restic.velero.io",
-			contract.RepositoryName(s.namespace, "default"))
+			contract.RepositoryName(ns.name, "default"))
 	}
 	eventually(t, time.Minute, "report of the orphans", func() error {
 		if got := repository().Status; got.OrphanCount == 0 {
@@ -142,28 +142,28 @@ func TestOrphanedSnapshots(t *testing.T) {
 		return nil
 	})
 	events := kubectl(t, "-n", velero.Namespace, "get", "events", "--field-selector",
-		"involvedObject.name="+contract.RepositoryName(s.namespace, "default"))
-	wants(t, "kubectl get events", events, "OrphansFound", "of backups that no longer exist", "SharedRepository",
+		"involvedObject.name="+contract.RepositoryName(ns.name, "default"))
+	wantContains(t, "kubectl get events", events, "OrphansFound", "of backups that no longer exist", "SharedRepository",
 		"another-cluster")
 	eventually(t, syncLimit, "end of the lost backup's snapshot", func() error {
-		for _, s := range snapshots(t, s.namespace) {
+		for _, s := range snapshots(t, ns.name) {
 			if s.ID == lost {
 				return fmt.Errorf("it is still there: %+v", repository().Status)
 			}
 		}
 		return nil
 	})
-	if err := gone(t, "-n", velero.Namespace, "backups.velero.io", "orphan-hidden"); err == nil {
+	if err := checkGone(t, "-n", velero.Namespace, "backups.velero.io", "orphan-hidden"); err == nil {
 		t.Error("Velero has not brought the hidden backup back")
 	}
-	wantSnapshots(t, s.namespace, append(foreign, hidden)...)
+	wantSnapshots(t, ns.name, append(foreign, hidden)...)
 	deleteBackup(t, "orphan-hidden")
-	wantSnapshots(t, s.namespace, foreign...)
+	wantSnapshots(t, ns.name, foreign...)
 }
 
-// snapshotsOfOthers puts two snapshots into the namespace's repository, by a person and by another cluster, and returns
+// createForeignSnapshots puts two snapshots into the namespace's repository, by a person and by another cluster, and returns
 // their IDs.
-func (s *scene) snapshotsOfOthers(t *testing.T) []string {
+func (ns *testNamespace) createForeignSnapshots(t *testing.T) []string {
 	t.Helper()
 	var ids []string
 	for _, tags := range [][]string{
@@ -174,7 +174,7 @@ func (s *scene) snapshotsOfOthers(t *testing.T) []string {
 		},
 	} {
 		args := append([]string{"backup", "--no-cache", "--json", "--stdin"}, tags...)
-		cmd, stderr := resticAt(t, usualPlace(s.namespace), password(t), args...)
+		cmd, stderr := resticCommand(t, repositoryPath(ns.name), password(t), args...)
 		cmd.Stdin = strings.NewReader("content")
 		out, err := cmd.Output()
 		if err != nil {
@@ -194,13 +194,13 @@ func (s *scene) snapshotsOfOthers(t *testing.T) []string {
 	return ids
 }
 
-// sweepOften has the agents look for orphans every few seconds, and wait no longer, until the test is over.
-func (s *scene) sweepOften(t *testing.T) {
+// shortenOrphanSweep has the agents look for orphans every few seconds, and wait no longer, until the test is over.
+func (ns *testNamespace) shortenOrphanSweep(t *testing.T) {
 	t.Helper()
-	patchAgents(t, `[{"op":"add","path":"/spec/template/spec/containers/0/args","value":`+
+	patchDaemonSet(t, `[{"op":"add","path":"/spec/template/spec/containers/0/args","value":`+
 		`["--orphan-sweep=5s","--orphan-grace=5s"]}]`)
 	t.Cleanup(func() {
-		patchAgents(t, `[{"op":"replace","path":"/spec/template/spec/containers/0/args","value":[]}]`)
+		patchDaemonSet(t, `[{"op":"replace","path":"/spec/template/spec/containers/0/args","value":[]}]`)
 		waitAgents(t)
 	})
 	waitAgents(t)
@@ -210,27 +210,27 @@ func (s *scene) sweepOften(t *testing.T) {
 // are everybody's.
 func TestRestoreAfterLosingCRDs(t *testing.T) {
 	needsNode(t)
-	s := newScene(t, "undefined", 0)
-	apply(t, s.pod("web", "cache", emptyDir("cache")))
-	s.waitReady("web")
-	s.shell("web", "echo one > /cache/file")
-	wantComplete(t, backUp(t, "undefined", "--include-namespaces=undefined"))
-	taken := wantTaken(t, "undefined", "web/cache")["web/cache"].Status.SnapshotID
-	s.deleteNamespace()
+	ns := newNamespace(t, "undefined", 0)
+	apply(t, ns.pod("web", "cache", emptyDir("cache")))
+	ns.waitReady("web")
+	ns.shell("web", "echo one > /cache/file")
+	wantCompleted(t, backUp(t, "undefined", "--include-namespaces=undefined"))
+	taken := wantBackedUp(t, "undefined", "web/cache")["web/cache"].Status.SnapshotID
+	ns.delete()
 
 	definitions := filepath.Join(suite.repository, "examples", "base", "crds")
 	kubectl(t, "delete", "-k", definitions, "--timeout=60s")
-	wantSnapshots(t, s.namespace, taken)
+	wantSnapshots(t, ns.name, taken)
 	kubectl(t, "apply", "-k", definitions)
 	for resource := range strings.SplitSeq(customResources, ",") {
 		kubectl(t, "wait", "--for=condition=Established", "crd/"+resource, "--timeout=60s")
 	}
 
 	wantRestored(t, restore(t, "undefined", "undefined"))
-	s.waitReady("web")
-	if got := s.shell("web", "cat /cache/file"); got != "one\n" {
+	ns.waitReady("web")
+	if got := ns.shell("web", "cat /cache/file"); got != "one\n" {
 		t.Errorf("the file is %q, want one", got)
 	}
 	deleteBackup(t, "undefined")
-	wantSnapshots(t, s.namespace)
+	wantSnapshots(t, ns.name)
 }
