@@ -24,7 +24,7 @@ type Another struct {
 }
 
 // anotherCluster is the heading of that section.
-const anotherCluster = "In another cluster"
+const anotherCluster = "Restore in another cluster"
 
 // Install builds the new cluster up: the password from the copy of the old desk, then this project by docs/install.md,
 // without making a password, then the location read-only.
@@ -43,7 +43,7 @@ func (a Another) Install(ctx context.Context, old *Desk) error {
 	const password = "create secret generic velero-restic-credentials"
 	guide.Left = append(guide.Left, Left{Block: password, Reason: "the page says so for another cluster"})
 	guide.Checks = slices.DeleteFunc(guide.Checks, func(c Check) bool { return strings.Contains(c.Block, password) })
-	if err := a.Desk.Walk(ctx, guide, "Removing it", a.Out); err != nil {
+	if err := a.Desk.Walk(ctx, guide, "Uninstall", a.Out); err != nil {
 		return err
 	}
 	return a.step(ctx, `"accessMode":"ReadOnly"`, nil)

@@ -31,7 +31,7 @@ func GuideTo(file string) Guide {
 // Install installs the project as docs/install.md says, up to what that says of the removal. The cluster has Velero,
 // and the project's images or a registry with them.
 func (d *Desk) Install(ctx context.Context, out io.Writer) error {
-	return d.Walk(ctx, installation(), "Removing it", out)
+	return d.Walk(ctx, installation(), "Uninstall", out)
 }
 
 // latestRestore is the name of the restore that was made last.
