@@ -11,7 +11,7 @@ BUILD    = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags "
 GENERATE = bin/controller-gen
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo-check test test-unit test-storage test-integration test-e2e lint generate verify images demo demo-down cluster \
+.PHONY: help build demo-check test test-unit test-storage test-integration test-e2e test-mutation lint generate verify images demo demo-down cluster \
 	cluster-down restic clean velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper \
 	velero-restic cli-all
 
@@ -73,6 +73,9 @@ test-integration: build ## Run the plugin's binary, and a cluster of 10,000 clai
 
 test-e2e: images ## Run the main jobs on the test cluster
 	go test -count=1 -timeout 60m -v ./test/e2e/...
+
+test-mutation: restic ## Change single lines of the product, and check that a test fails
+	go run ./test/mutation
 
 lint: bin/golangci-lint ## Run the linters
 	bin/golangci-lint run ./...

@@ -187,6 +187,28 @@ func TestExecute(t *testing.T) {
 	}
 }
 
+// TestExecuteTwice repeats a call, as Velero does after a restart of its server.
+func TestExecuteTwice(t *testing.T) {
+	c := clustertest.New(t, interceptor.Funcs{}, server()...)
+	pod := backedUp(t, data())
+	first, err := execute(t, c, pod, restore())
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := objects(t, c)["data-volume"]
+	second, err := execute(t, c, pod, restore())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first.pod, second.pod); diff != "" || second.operationID != first.operationID {
+		t.Errorf("operation %q, want %q, and the pod differs (-first +second):\n%s",
+			second.operationID, first.operationID, diff)
+	}
+	if diff := cmp.Diff(made, objects(t, c)["data-volume"]); diff != "" || len(objects(t, c)) != 1 {
+		t.Errorf("%d PodVolumeRestores, want 1 that stays as it was (-first +second):\n%s", len(objects(t, c)), diff)
+	}
+}
+
 func TestExecuteByState(t *testing.T) {
 	backup := func(phase resticv1.VolumePhase, uid string) *resticv1.PodVolumeBackup {
 		return &resticv1.PodVolumeBackup{

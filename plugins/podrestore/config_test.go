@@ -121,6 +121,10 @@ func TestResources(t *testing.T) {
 			config: map[string]string{"cpuRequest": "200m"}, requests: list("200m", "128Mi"), limits: list("200m", "128Mi"),
 			warning: "cpu request 200m is above its limit 100m",
 		},
+		"a memory limit below the request": {
+			config: map[string]string{"memLimit": "64Mi"}, requests: list("100m", "128Mi"), limits: list("100m", "128Mi"),
+			warning: "memory request 128Mi is above its limit 64Mi",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, warnings := resourcesOf(test.config)
