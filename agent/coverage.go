@@ -98,7 +98,7 @@ func (w *watcher) watch(ctx context.Context, term *metric.Term) error {
 	}
 	ctrl.Log.Info("Watching which claims are protected", "claims", len(stock.States(time.Now())))
 	term.Show(stock)
-	w.trouble.follow(ctx, stock.Trouble)
+	w.trouble.follow(ctx, stock.ReadError)
 	return nil
 }
 

@@ -18,8 +18,8 @@ type Inventory interface {
 	States(now time.Time) []coverage.State
 	// Evaluations returns how often a claim was decided about.
 	Evaluations() uint64
-	// Trouble returns what cannot be read at the moment, nil if all can.
-	Trouble() error
+	// ReadError returns what currently cannot be read; nil if everything can.
+	ReadError() error
 }
 
 // Coverage collects how claims are covered. Each scrape asks for the states and makes its own series of them, so that
@@ -109,7 +109,7 @@ func (c *Coverage) Collect(to chan<- prometheus.Metric) {
 		to <- gauge(c.up, 0)
 		return
 	}
-	to <- gauge(c.up, number((*inventory).Trouble() == nil))
+	to <- gauge(c.up, number((*inventory).ReadError() == nil))
 	to <- prometheus.MustNewConstMetric(c.evaluations, prometheus.CounterValue, float64((*inventory).Evaluations()))
 	totals := map[total]int{}
 	for _, state := range (*inventory).States(c.Now()) {

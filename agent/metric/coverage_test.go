@@ -24,7 +24,7 @@ type states struct {
 
 func (s *states) States(time.Time) []coverage.State { return s.all }
 func (s *states) Evaluations() uint64               { return 7 }
-func (s *states) Trouble() error                    { return s.trouble }
+func (s *states) ReadError() error                  { return s.trouble }
 
 func newCoverage(t *testing.T) (*metric.Coverage, *prometheus.Registry) {
 	t.Helper()

@@ -19,19 +19,19 @@ import (
 )
 
 // completePatience bounds how long a person who has pressed Tab is kept waiting.
-const completePatience = 3 * time.Second
+const completionTimeout = 3 * time.Second
 
 // CompleteNames completes the names of the objects of a kind in Velero's namespace, for the first argument or for all
 // of them. Where the API server has no answer, there is nothing to offer.
-func (e *Environment) CompleteNames(several bool, newList func() client.ObjectList) cobra.CompletionFunc {
-	return completeArguments(several, func(ctx context.Context) ([]string, error) {
+func (e *Environment) CompleteNames(multiple bool, newList func() client.ObjectList) cobra.CompletionFunc {
+	return completeArguments(multiple, func(ctx context.Context) ([]string, error) {
 		return e.Names(ctx, newList(), client.InNamespace(e.Namespace()))
 	})
 }
 
 // CompleteNamespaces completes the names of all namespaces in the same way.
-func (e *Environment) CompleteNamespaces(several bool) cobra.CompletionFunc {
-	return completeArguments(several, e.namespaces)
+func (e *Environment) CompleteNamespaces(multiple bool) cobra.CompletionFunc {
+	return completeArguments(multiple, e.namespaces)
 }
 
 func (e *Environment) namespaces(ctx context.Context) ([]string, error) {
@@ -77,13 +77,13 @@ func NamesIn(list client.ObjectList) ([]string, error) {
 }
 
 // completeArguments offers names for the first argument or for all of them, each once.
-func completeArguments(several bool, names func(context.Context) ([]string, error)) cobra.CompletionFunc {
+func completeArguments(multiple bool, names func(context.Context) ([]string, error)) cobra.CompletionFunc {
 	offer := completeFlag(names)
-	return func(command *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 && !several {
+	return func(command *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 && !multiple {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		offered, directive := offer(command, args, begun)
+		offered, directive := offer(command, args, toComplete)
 		return slices.DeleteFunc(offered, func(name string) bool { return slices.Contains(args, name) }), directive
 	}
 }
@@ -91,7 +91,7 @@ func completeArguments(several bool, names func(context.Context) ([]string, erro
 // completeFlag offers names for the value of a flag, whatever the arguments are.
 func completeFlag(names func(context.Context) ([]string, error)) cobra.CompletionFunc {
 	return func(command *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		ctx, cancel := context.WithTimeout(command.Context(), completePatience)
+		ctx, cancel := context.WithTimeout(command.Context(), completionTimeout)
 		defer cancel()
 		found, err := names(ctx)
 		if err != nil {

@@ -98,9 +98,9 @@ func TestCompletionDoesNotWait(t *testing.T) {
 	}}
 	for _, args := range [][]string{{"one", ""}, {"in", ""}, {"one", "-n", ""}} {
 		synctest.Test(t, func(t *testing.T) {
-			begun := time.Now()
-			if got := completed(t, silent, args...); got != ":4\n" || time.Since(begun) > 3*time.Second {
-				t.Errorf("%q: after %s it offers %q", args, time.Since(begun), got)
+			toComplete := time.Now()
+			if got := completed(t, silent, args...); got != ":4\n" || time.Since(toComplete) > 3*time.Second {
+				t.Errorf("%q: after %s it offers %q", args, time.Since(toComplete), got)
 			}
 		})
 	}

@@ -60,14 +60,16 @@ func NewEnvironment(streams genericiooptions.IOStreams, screen Screen, namespace
 }
 
 // everyday returns the names of those of kubectl's flags that help texts show. The others work as well.
-func everyday() []string { return []string{"kubeconfig", "context", "namespace", "request-timeout"} }
+func shownKubectlFlags() []string {
+	return []string{"kubeconfig", "context", "namespace", "request-timeout"}
+}
 
 // AddFlags makes what all commands have settable, at the root of them.
 func (e *Environment) AddFlags(root *cobra.Command) {
 	kube := pflag.NewFlagSet("", pflag.ContinueOnError)
 	e.Kube.AddFlags(kube)
 	kube.VisitAll(func(flag *pflag.Flag) { flag.Hidden = true })
-	for _, name := range everyday() {
+	for _, name := range shownKubectlFlags() {
 		kube.Lookup(name).Hidden = false
 	}
 	kube.Lookup("namespace").Usage = "namespace that Velero runs in; default: environment variable VELERO_NAMESPACE"

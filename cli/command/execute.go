@@ -16,7 +16,7 @@ import (
 )
 
 // Execute runs the command line and returns the exit code. What went wrong it tells on the error stream.
-func Execute(ctx context.Context, env *Environment, root *cobra.Command, args []string) Code {
+func Execute(ctx context.Context, env *Environment, root *cobra.Command, args []string) ExitCode {
 	running := false
 	prepare(env, root, &running)
 	root.SetArgs(args)
@@ -25,24 +25,24 @@ func Execute(ctx context.Context, env *Environment, root *cobra.Command, args []
 	root.SetErr(env.ErrOut)
 	used, err := root.ExecuteContextC(ctx)
 	if err == nil {
-		return OK
+		return ExitOK
 	}
 	var end *Error
 	if !running && !errors.As(err, &end) {
-		err = Misused(err)
+		err = UsageError(err)
 	}
-	if CodeOf(err) == Usage {
-		env.complain(err.Error(), fmt.Sprintf("see '%s --help'", used.CommandPath()))
-		return Usage
+	if CodeOf(err) == ExitUsage {
+		env.printError(err.Error(), fmt.Sprintf("see '%s --help'", used.CommandPath()))
+		return ExitUsage
 	}
 	code, said, next := env.explain(err)
-	env.complain(said, next)
+	env.printError(said, next)
 	return code
 }
 
 // complain says on the error stream what is wrong, on one line, and what to do about it, which may be several. Either
 // may be empty.
-func (e *Environment) complain(said, next string) {
+func (e *Environment) printError(said, next string) {
 	if said != "" {
 		fmt.Fprintln(e.ErrOut, "error:", display.Line(said))
 	}
@@ -92,7 +92,7 @@ func Group(command *cobra.Command, subcommands ...*cobra.Command) *cobra.Command
 			slices.Sort(similar)
 			text += "; did you mean " + strings.Join(similar, " or ") + "?"
 		}
-		return Misused(errors.New(text))
+		return UsageError(errors.New(text))
 	}
 	return command
 }

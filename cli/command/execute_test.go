@@ -39,27 +39,27 @@ func TestExecute(t *testing.T) {
 	cases := map[string]struct {
 		args []string
 		err  error
-		code command.Code
+		code command.ExitCode
 		says []string
 	}{
-		"well":                          {code: command.OK},
-		"a flag that there is not":      {args: []string{"--nope"}, code: command.Usage, says: []string{"--nope", "next:  see 'kubectl velero-restic do --help'"}},
-		"too many arguments":            {args: []string{"more"}, code: command.Usage, says: []string{"--help"}},
-		"flags that exclude each other": {args: []string{"--a", "--b"}, code: command.Usage, says: []string{"[a b]"}},
-		"a plain error":                 {err: errors.New("broken"), code: command.Unable, says: []string{"error: broken\n"}},
+		"well":                          {code: command.ExitOK},
+		"a flag that there is not":      {args: []string{"--nope"}, code: command.ExitUsage, says: []string{"--nope", "next:  see 'kubectl velero-restic do --help'"}},
+		"too many arguments":            {args: []string{"more"}, code: command.ExitUsage, says: []string{"--help"}},
+		"flags that exclude each other": {args: []string{"--a", "--b"}, code: command.ExitUsage, says: []string{"[a b]"}},
+		"a plain error":                 {err: errors.New("broken"), code: command.ExitFailure, says: []string{"error: broken\n"}},
 		"an error that quotes what a terminal would obey": {
-			err: command.Fail(errors.New("file a\x1b[2J\nb\u009bc"), "first\x1b[2J\nsecond"), code: command.Unable,
+			err: command.NewError(errors.New("file a\x1b[2J\nb\u009bc"), "first\x1b[2J\nsecond"), code: command.ExitFailure,
 			says: []string{"error: file a?[2J b?c\nnext:  first?[2J\n       second\n"},
 		},
-		"damage":                     {err: command.Verdict(errors.New("damaged")), code: command.Bad, says: []string{"error: damaged\n"}},
-		"a bad answer that was told": {err: command.Verdict(nil), code: command.Bad},
+		"damage":                     {err: command.ProblemError(errors.New("damaged")), code: command.ExitProblemFound, says: []string{"error: damaged\n"}},
+		"a bad answer that was told": {err: command.ProblemError(nil), code: command.ExitProblemFound},
 		"a deadline, and what goes on": {
-			err: fmt.Errorf("following: %w", command.TimedOut(errors.New("late"), "it goes on")), code: command.Late,
+			err: fmt.Errorf("following: %w", command.TimeoutError(errors.New("late"), "it goes on")), code: command.ExitTimeout,
 			says: []string{"error: late\nnext:  it goes on\n"},
 		},
-		"a context that has ended": {err: context.Canceled, code: command.Interrupted, says: []string{"stopped before the end"}},
+		"a context that has ended": {err: context.Canceled, code: command.ExitInterrupted, says: []string{"stopped before the end"}},
 		"a right that is missing": {
-			err: fmt.Errorf("listing: %w", apierrors.NewForbidden(resource, "", refused)), code: command.Unable,
+			err: fmt.Errorf("listing: %w", apierrors.NewForbidden(resource, "", refused)), code: command.ExitFailure,
 			says: []string{
 				`the right to list resource "resticrepositories"`, `namespace "velero"`, "examples/cli",
 				"kubectl -n velero create rolebinding NAME --clusterrole=velero-restic-operator",
@@ -67,7 +67,7 @@ func TestExecute(t *testing.T) {
 		},
 		"a right in the cluster that is missing": {
 			err: fmt.Errorf("listing: %w", apierrors.NewForbidden(pods, "", errors.New(`User "ann" cannot list resource `+
-				`"pods" in API group "" at the cluster scope`))), code: command.Unable,
+				`"pods" in API group "" at the cluster scope`))), code: command.ExitFailure,
 			says: []string{
 				`the right to list resource "pods"`, "kubectl apply -k examples/cli",
 				"kubectl create clusterrolebinding NAME --clusterrole=velero-restic-coverage",
@@ -75,17 +75,17 @@ func TestExecute(t *testing.T) {
 		},
 		"a right in another namespace that is missing": {
 			err: apierrors.NewForbidden(pods, "", errors.New(`User "ann" cannot list resource "pods" in API group "" in `+
-				`the namespace "velero-2"`)), code: command.Unable,
+				`the namespace "velero-2"`)), code: command.ExitFailure,
 			says: []string{"kubectl create clusterrolebinding NAME --clusterrole=velero-restic-coverage"},
 		},
 		"a right that is missing for a cause that is not told": {
-			err: apierrors.NewForbidden(pods, "", errors.New("no")), code: command.Unable,
+			err: apierrors.NewForbidden(pods, "", errors.New("no")), code: command.ExitFailure,
 			says: []string{"next:  examples/cli has roles", "kubectl -n velero create rolebinding NAME"},
 		},
 		"a kind that discovery does not find": {
 			err: fmt.Errorf("taking stock: %w", &meta.NoKindMatchError{
 				GroupKind: schema.GroupKind{Group: resource.Group, Kind: "PodVolumeBackup"}, SearchedVersions: []string{"v1"},
-			}), code: command.Unable, says: []string{
+			}), code: command.ExitFailure, says: []string{
 				"the cluster does not know PodVolumeBackup.restic.velero.io: restic for Velero is not installed in it\n",
 				"next:  see whether this is the cluster you mean", "kubectl apply -k examples/base",
 			},
@@ -93,32 +93,32 @@ func TestExecute(t *testing.T) {
 		"a resource that discovery does not find": {
 			err: &meta.NoResourceMatchError{
 				PartialResource: schema.GroupVersionResource{Group: "velero.io", Version: "v1", Resource: "schedules"},
-			}, code: command.Unable, says: []string{"schedules.velero.io: Velero is not installed", "velero install"},
+			}, code: command.ExitFailure, says: []string{"schedules.velero.io: Velero is not installed", "velero install"},
 		},
 		"a group that discovery does not find": {
 			err: fmt.Errorf("taking stock: %w", &apiutil.ErrResourceDiscoveryFailed{
 				schema.GroupVersion{Group: "velero.io", Version: "v1"}: &meta.NoResourceMatchError{
 					PartialResource: schema.GroupVersionResource{Group: "velero.io", Version: "v1"},
 				},
-			}), code: command.Unable,
+			}), code: command.ExitFailure,
 			says: []string{"the cluster does not know velero.io: Velero is not installed in it\n", "velero install"},
 		},
 		"a user that is unknown": {
-			err: apierrors.NewUnauthorized("who are you"), code: command.Unable, says: []string{"log in again"},
+			err: apierrors.NewUnauthorized("who are you"), code: command.ExitFailure, says: []string{"log in again"},
 		},
 		"our kinds not installed": {
-			err: notServed(resource.Group, resource.Resource), code: command.Unable,
+			err: notServed(resource.Group, resource.Resource), code: command.ExitFailure,
 			says: []string{"restic for Velero is not installed", "kubectl apply -k examples/base"},
 		},
 		"Velero not installed": {
-			err: notServed("velero.io", "backups"), code: command.Unable, says: []string{"Velero is not installed"},
+			err: notServed("velero.io", "backups"), code: command.ExitFailure, says: []string{"Velero is not installed"},
 		},
 		"an object that is not there is no kind that is not installed": {
-			err: apierrors.NewNotFound(resource, "shop"), code: command.Unable, says: []string{`"shop" not found`},
+			err: apierrors.NewNotFound(resource, "shop"), code: command.ExitFailure, says: []string{`"shop" not found`},
 		},
 		"an API server that cannot be reached": {
 			err:  &url.Error{Op: "Get", URL: "https://192.0.2.1", Err: &net.OpError{Op: "dial", Err: errors.New("refused")}},
-			code: command.Unable, says: []string{"cannot be reached", "--kubeconfig"},
+			code: command.ExitFailure, says: []string{"cannot be reached", "--kubeconfig"},
 		},
 	}
 	for name, c := range cases {
@@ -153,7 +153,7 @@ func TestExecute(t *testing.T) {
 func TestTable(t *testing.T) {
 	table := &command.Table{Header: []string{"Name", "Status", "Message"}}
 	table.Add(command.Text("shop"), command.Styled(command.Good, "Ready"), command.Text("two\nlines\x1b\u009b"))
-	table.Add(command.Text("größe"), command.Styled(command.Poor, "NotReady"))
+	table.Add(command.Text("größe"), command.Styled(command.Bad, "NotReady"))
 	cases := map[string]struct {
 		screen  command.Screen
 		noColor bool
@@ -187,7 +187,7 @@ func TestTable(t *testing.T) {
 }
 
 func TestNotThereNamesTheSimilarFirst(t *testing.T) {
-	err := command.NotThere("ResticRepository", "velero", "shop", []string{"blog-1", "shipping-1", "shop-1"})
+	err := command.NotFoundError("ResticRepository", "velero", "shop", []string{"blog-1", "shipping-1", "shop-1"})
 	var end *command.Error
 	if !errors.As(err, &end) || end.Next != "there are: shop-1, shipping-1, blog-1" {
 		t.Errorf("got %+v", err)

@@ -9,28 +9,28 @@ import (
 )
 
 // Code is the exit code of the process. docs/cli.md lists them for users.
-type Code int
+type ExitCode int
 
 // The codes.
 const (
 	// OK is done, and well.
-	OK Code = 0
+	ExitOK ExitCode = 0
 	// Unable is that the command could not do its work.
-	Unable Code = 1
+	ExitFailure ExitCode = 1
 	// Usage is a wrong command line.
-	Usage Code = 2
+	ExitUsage ExitCode = 2
 	// Bad is done, and the answer is bad: damage, a failed backup, unprotected claims.
-	Bad Code = 3
+	ExitProblemFound ExitCode = 3
 	// Late is that a deadline has passed.
-	Late Code = 4
+	ExitTimeout ExitCode = 4
 	// Interrupted is that the user has stopped it: 128 and the number of SIGINT, as shells count.
-	Interrupted Code = 130
+	ExitInterrupted ExitCode = 130
 )
 
 // Error is the end of a command that was not good.
 type Error struct {
 	// Code is the exit code.
-	Code Code
+	Code ExitCode
 	// Err says what is wrong. Nil is nothing that has not been said on the screen already.
 	Err error
 	// Next says what the user can do about it; empty if there is nothing to say.
@@ -49,29 +49,31 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Fail is an error with exit code 1 that tells what to do.
-func Fail(err error, next string) error { return &Error{Code: Unable, Err: err, Next: next} }
+func NewError(err error, next string) error { return &Error{Code: ExitFailure, Err: err, Next: next} }
 
 // Misused is an error of the command line.
-func Misused(err error) error { return &Error{Code: Usage, Err: err} }
+func UsageError(err error) error { return &Error{Code: ExitUsage, Err: err} }
 
 // Verdict ends a command whose answer is bad. With a nil error nothing more is said.
-func Verdict(err error) error { return &Error{Code: Bad, Err: err} }
+func ProblemError(err error) error { return &Error{Code: ExitProblemFound, Err: err} }
 
 // TimedOut is a deadline that has passed; next says what goes on without this command, and how to look at it.
-func TimedOut(err error, next string) error { return &Error{Code: Late, Err: err, Next: next} }
+func TimeoutError(err error, next string) error {
+	return &Error{Code: ExitTimeout, Err: err, Next: next}
+}
 
 // CodeOf returns the exit code of an error.
-func CodeOf(err error) Code {
+func CodeOf(err error) ExitCode {
 	var end *Error
 	switch {
 	case err == nil:
-		return OK
+		return ExitOK
 	case errors.As(err, &end):
 		return end.Code
 	case errors.Is(err, context.DeadlineExceeded):
-		return Late
+		return ExitTimeout
 	case errors.Is(err, context.Canceled):
-		return Interrupted
+		return ExitInterrupted
 	}
-	return Unable
+	return ExitFailure
 }

@@ -23,7 +23,7 @@ import (
 
 // explain returns what to say of an error, and what the user can do about it. Errors that tell the latter themselves
 // are left as they are.
-func (e *Environment) explain(err error) (code Code, said, next string) {
+func (e *Environment) explain(err error) (code ExitCode, said, next string) {
 	code = CodeOf(err)
 	var end *Error
 	if errors.As(err, &end) {
@@ -38,7 +38,7 @@ func (e *Environment) explain(err error) (code Code, said, next string) {
 	var network net.Error
 	var kubeconfig *configError
 	switch {
-	case code == Interrupted:
+	case code == ExitInterrupted:
 		return code, "stopped before the end", ""
 	case errors.As(err, &kubeconfig):
 		return code, firstLine(err), e.configNext()
@@ -52,7 +52,7 @@ func (e *Environment) explain(err error) (code Code, said, next string) {
 	case errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &request):
 		return code, err.Error(), ""
 	case errors.As(err, &request), errors.As(err, &network):
-		return Unable, err.Error(), "the API server cannot be reached" + e.contextText() +
+		return ExitFailure, err.Error(), "the API server cannot be reached" + e.contextText() +
 			": see whether 'kubectl cluster-info' works; " + e.configNext()
 	}
 	return code, err.Error(), ""
@@ -106,7 +106,7 @@ func (e *Environment) forbiddenNext(err error) string {
 		_, refused, _ = strings.Cut(status.Status().Message, " cannot ")
 	}
 	bind := "kubectl -n " + e.Namespace() + " create rolebinding NAME --clusterrole=velero-restic-operator --user=USER"
-	if beyond(refused, e.Namespace()) {
+	if outsideNamespace(refused, e.Namespace()) {
 		bind = "kubectl create clusterrolebinding NAME --clusterrole=velero-restic-coverage --user=USER"
 	}
 	next := "examples/cli has roles for the users of this program:\nkubectl apply -k examples/cli\n" + bind
@@ -117,7 +117,7 @@ func (e *Environment) forbiddenNext(err error) string {
 }
 
 // beyond says whether a right that is missing is one outside Velero's namespace, which no Role there can give.
-func beyond(refused, namespace string) bool {
+func outsideNamespace(refused, namespace string) bool {
 	if strings.Contains(refused, " at the cluster scope") {
 		return true
 	}
@@ -193,12 +193,12 @@ func (e *Environment) installNext(err error) string {
 }
 
 // listed is how many names a message gives.
-const listed = 10
+const maxListed = 10
 
 // list joins names for a message, the first of them where there are many.
 func list(names []string) string {
-	if len(names) <= listed {
+	if len(names) <= maxListed {
 		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:listed], ", "), len(names)-listed)
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxListed], ", "), len(names)-maxListed)
 }

@@ -18,12 +18,12 @@ type Style string
 
 // The styles, as parameters of ECMA-48's SGR sequence.
 const (
-	Plain  Style = ""
-	Good   Style = "32"
-	Warn   Style = "33"
-	Poor   Style = "31"
-	Faint  Style = "2"
-	Strong Style = "1"
+	Plain Style = ""
+	Good  Style = "32"
+	Warn  Style = "33"
+	Bad   Style = "31"
+	Dim   Style = "2"
+	Bold  Style = "1"
 )
 
 // Palette colors texts, or does not.

@@ -40,7 +40,7 @@ const gap = 3
 func (t *Table) Write(out io.Writer, palette Palette) error {
 	header := make([]Cell, 0, len(t.Header))
 	for _, title := range t.Header {
-		header = append(header, Styled(Strong, strings.ToUpper(title)))
+		header = append(header, Styled(Bold, strings.ToUpper(title)))
 	}
 	rows := append([][]Cell{header}, t.Rows...)
 	widths := make([]int, len(t.Header))

@@ -17,7 +17,7 @@ import (
 
 // FindVelero fails where Velero's namespace has neither its Deployment nor a BackupStorageLocation. Where nothing is
 // there, nothing to be found is a wrong answer that looks like a right one. Who may not look is believed.
-func (e *Environment) FindVelero(ctx context.Context) error {
+func (e *Environment) RequireVelero(ctx context.Context) error {
 	api, err := e.Client()
 	if err != nil {
 		return err
@@ -40,6 +40,6 @@ func (e *Environment) FindVelero(ctx context.Context) error {
 	case len(locations.Items) > 0:
 		return nil
 	}
-	return Fail(fmt.Errorf("there is no Velero in namespace %s", key.Namespace),
+	return NewError(fmt.Errorf("there is no Velero in namespace %s", key.Namespace),
 		"choose its namespace with -n, or by the environment variable VELERO_NAMESPACE")
 }

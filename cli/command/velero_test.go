@@ -67,9 +67,9 @@ func TestFindVelero(t *testing.T) {
 					Build(), nil
 			}
 			got := ""
-			if err := env.FindVelero(t.Context()); err != nil {
+			if err := env.RequireVelero(t.Context()); err != nil {
 				got = err.Error()
-				if command.CodeOf(err) != command.Unable {
+				if command.CodeOf(err) != command.ExitFailure {
 					t.Errorf("exit code %d", command.CodeOf(err))
 				}
 			}

@@ -32,13 +32,13 @@ type options struct {
 	output      *command.Output
 }
 
-// source gives the state of every claim: takeStock, unless a test has its own.
+// source gives the state of every claim: readStates, unless a test has its own.
 type source func(
 	ctx context.Context, env *command.Environment, staleAfter, timeout time.Duration,
 ) ([]coverage.State, error)
 
 // Command returns the command `coverage`.
-func Command(env *command.Environment) *cobra.Command { return newCommand(env, takeStock) }
+func Command(env *command.Environment) *cobra.Command { return newCommand(env, readStates) }
 
 func newCommand(env *command.Environment, states source) *cobra.Command {
 	o := options{timeout: time.Minute}
@@ -103,21 +103,21 @@ func words[W ~string](values []W) []string {
 func list[W ~string](values []W) string { return strings.Join(words(values), ", ") }
 
 func (o *options) validate() error {
-	switch {
-	case o.timeout <= 0:
-		return command.Misused(errors.New("--timeout must be more than 0"))
-	case o.staleAfter < 0:
-		return command.Misused(errors.New("--stale-after must not be negative"))
+	if err := command.CheckTimeout(o.timeout); err != nil {
+		return err
+	}
+	if o.staleAfter < 0 {
+		return command.UsageError(errors.New("--stale-after must not be negative"))
 	}
 	for _, reason := range o.reasons {
 		if !slices.Contains(coverage.Reasons(), coverage.Reason(reason)) {
-			return command.Misused(fmt.Errorf("--reason: there is no reason %q; there are %s", reason,
+			return command.UsageError(fmt.Errorf("--reason: there is no reason %q; there are %s", reason,
 				list(coverage.Reasons())))
 		}
 	}
 	for _, method := range o.methods {
 		if !slices.Contains(methods(), coverage.Method(method)) {
-			return command.Misused(fmt.Errorf("--method: there is no method %q; there are %s", method, list(methods())))
+			return command.UsageError(fmt.Errorf("--method: there is no method %q; there are %s", method, list(methods())))
 		}
 	}
 	return nil
@@ -131,7 +131,7 @@ func (o *options) run(ctx context.Context, env *command.Environment, all source,
 	if err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeoutCause(ctx, o.timeout, errLate)
+	bounded, cancel := command.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	if err := known(bounded, env, states, wanted); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (o *options) run(ctx context.Context, env *command.Environment, all source,
 		return err
 	}
 	if o.exitCode && report.Summary.Unprotected > 0 {
-		return &command.Error{Code: command.Bad}
+		return &command.Error{Code: command.ExitProblemFound}
 	}
 	return nil
 }
@@ -164,7 +164,7 @@ func known(ctx context.Context, env *command.Environment, states []coverage.Stat
 			if err != nil {
 				return err
 			}
-			return command.NotThere("namespace", "", name, names)
+			return command.NotFoundError("namespace", "", name, names)
 		}
 		if err != nil {
 			return fmt.Errorf("reading namespace %s: %w", name, err)

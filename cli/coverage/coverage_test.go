@@ -8,15 +8,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/cobra"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,7 +63,7 @@ func newEnvironment(t *testing.T, objects ...client.Object) (env *command.Enviro
 }
 
 // run is the command on a cluster with these claims.
-func run(t *testing.T, states source, args ...string) (code command.Code, out, errOut string) {
+func run(t *testing.T, states source, args ...string) (code command.ExitCode, out, errOut string) {
 	t.Helper()
 	env, stdout, stderr := newEnvironment(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "foo"}},
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "empty"}})
@@ -90,7 +86,7 @@ foo         snap      Protected     <none>       snapshot   nightly    <none>   
 
 2 of 4 claims protected (1 restic, 1 snapshot), 2 not: 1 NoSchedule, 1 Stale; 1 ignored
 `
-	if diff := cmp.Diff(want, out); diff != "" || code != command.OK {
+	if diff := cmp.Diff(want, out); diff != "" || code != command.ExitOK {
 		t.Errorf("exit code %d, table (-want +got):\n%s", code, diff)
 	}
 	_, out, _ = run(t, fixed, "-o", "wide")
@@ -105,7 +101,7 @@ func TestFilters(t *testing.T) {
 	for name, test := range map[string]struct {
 		args []string
 		want []string
-		code command.Code
+		code command.ExitCode
 	}{
 		"all":                      {nil, []string{"bar/data", "foo/data", "foo/old", "foo/scratch", "foo/snap"}, 0},
 		"one namespace":            {[]string{"bar"}, []string{"bar/data"}, 0},
@@ -113,7 +109,7 @@ func TestFilters(t *testing.T) {
 		"a namespace without any":  {[]string{"empty"}, nil, 0},
 		"a reason":                 {[]string{"--reason=Stale,LastFailed"}, []string{"foo/old"}, 0},
 		"a method":                 {[]string{"--method", "snapshot"}, []string{"foo/snap"}, 0},
-		"something is unprotected": {[]string{"foo", "--method=restic", "--exit-code"}, []string{"foo/data", "foo/old"}, command.Bad},
+		"something is unprotected": {[]string{"foo", "--method=restic", "--exit-code"}, []string{"foo/data", "foo/old"}, command.ExitProblemFound},
 		"all are protected or ignored": {
 			[]string{"--exit-code", "--reason=Ignored"}, []string{"foo/scratch"}, 0,
 		},
@@ -150,16 +146,16 @@ func TestErrors(t *testing.T) {
 	for name, test := range map[string]struct {
 		states source
 		args   []string
-		code   command.Code
+		code   command.ExitCode
 		says   []string
 	}{
-		"a namespace that does not exist": {fixed, []string{"fo"}, command.Unable, []string{`no namespace "fo"`, "there are: foo"}},
-		"no such reason":                  {fixed, []string{"--reason=stale"}, command.Usage, []string{`no reason "stale"`, "Stale"}},
-		"no such method":                  {fixed, []string{"--method=kopia"}, command.Usage, []string{`no method "kopia"`, "node-agent"}},
-		"no time":                         {fixed, []string{"--timeout=0"}, command.Usage, []string{"--timeout"}},
-		"older than now":                  {fixed, []string{"--stale-after=-1h"}, command.Usage, []string{"--stale-after"}},
+		"a namespace that does not exist": {fixed, []string{"fo"}, command.ExitFailure, []string{`no namespace "fo"`, "there are: foo"}},
+		"no such reason":                  {fixed, []string{"--reason=stale"}, command.ExitUsage, []string{`no reason "stale"`, "Stale"}},
+		"no such method":                  {fixed, []string{"--method=kopia"}, command.ExitUsage, []string{`no method "kopia"`, "node-agent"}},
+		"no time":                         {fixed, []string{"--timeout=0"}, command.ExitUsage, []string{"--timeout"}},
+		"older than now":                  {fixed, []string{"--stale-after=-1h"}, command.ExitUsage, []string{"--stale-after"}},
 		"a right is missing": {
-			failing(forbidden), nil, command.Unable, []string{"the right to list resource \"persistentvolumeclaims\""},
+			failing(forbidden), nil, command.ExitFailure, []string{"the right to list resource \"persistentvolumeclaims\""},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -176,113 +172,13 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// stock is an inventory that syncs, or does not.
-type stock struct {
-	synced, ended chan struct{}
-	trouble       error
-}
-
-func newStock(trouble error) *stock {
-	return &stock{synced: make(chan struct{}), ended: make(chan struct{}), trouble: trouble}
-}
-
-func (s *stock) Start(ctx context.Context) error {
-	<-ctx.Done()
-	s.trouble = ctx.Err() // as of a request that was stopped
-	close(s.ended)
-	return nil
-}
-
-func (s *stock) WaitForSync(ctx context.Context) error {
-	select {
-	case <-s.synced:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (s *stock) Trouble() error { return s.trouble }
-
-// velero is its Deployment.
-func velero() client.Object {
-	return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: "velero"}}
-}
-
-func TestSynced(t *testing.T) {
-	unreachable := &url.Error{Op: "Get", URL: "https://192.0.2.1", Err: errors.New("no route to host")}
-	for name, test := range map[string]struct {
-		objects []client.Object
-		trouble error
-		synced  bool
-		timeout time.Duration
-		code    command.Code
-		says    []string
-		never   string
-	}{
-		"the whole cluster is seen": {objects: []client.Object{velero()}, synced: true},
-		"it takes long, and nothing is wrong": {
-			objects: []client.Object{velero()}, timeout: 10 * time.Millisecond, code: command.Late,
-			says: []string{"--timeout has passed after 10ms\n", "next:  raise --timeout"},
-		},
-		"something cannot be read": {
-			objects: []client.Object{velero()}, trouble: errors.New("trying to list pods: etcd is full"),
-			timeout: 10 * time.Millisecond, code: command.Late,
-			says: []string{"--timeout has passed after 10ms: trying to list pods: etcd is full\n"}, never: "raise",
-		},
-		"the API server is gone meanwhile": {
-			objects: []client.Object{velero()}, trouble: fmt.Errorf("trying to list pods: %w", unreachable),
-			timeout: 10 * time.Millisecond, code: command.Unable,
-			says: []string{"no route to host", "cannot be reached"}, never: "raise",
-		},
-		"there is no Velero": {
-			synced: true, code: command.Unable, says: []string{"there is no Velero in namespace velero", "VELERO_NAMESPACE"},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			env, _, errOut := newEnvironment(t, test.objects...)
-			s, asked := newStock(test.trouble), false
-			if test.synced {
-				close(s.synced)
-			}
-			limit := test.timeout
-			if limit == 0 {
-				limit = time.Minute
-			}
-			do := &cobra.Command{Use: "do", RunE: func(cmd *cobra.Command, _ []string) error {
-				open := func(context.Context) (*stock, error) { return s, nil }
-				return Synced(cmd.Context(), env, limit, open,
-					func(context.Context, *stock) error {
-						asked = true
-						return nil
-					})
-			}}
-			code := command.Execute(t.Context(), env, do, nil)
-			if code != test.code || asked != (test.code == command.OK) {
-				t.Errorf("exit code %d, want %d; asked: %t; %s", code, test.code, asked, errOut)
-			}
-			for _, part := range test.says {
-				if !strings.Contains(errOut.String(), part) {
-					t.Errorf("it does not say %q: %s", part, errOut)
-				}
-			}
-			if test.never != "" && strings.Contains(errOut.String(), test.never) {
-				t.Errorf("it says %q: %s", test.never, errOut)
-			}
-			if len(test.objects) > 0 {
-				<-s.ended // it is not left running
-			}
-		})
-	}
-}
-
 // TestUnreachable asks an API server that is not there.
 func TestUnreachable(t *testing.T) {
 	env, out, errOut := newEnvironment(t)
 	env.NewClient = command.NewEnvironment(env.IOStreams, env.Screen, "velero").NewClient
 	begun := time.Now()
 	code := command.Execute(t.Context(), env, Command(env), []string{"--timeout=10s"})
-	if code != command.Unable || out.Len() > 0 || !strings.Contains(errOut.String(), "cannot be reached") ||
+	if code != command.ExitFailure || out.Len() > 0 || !strings.Contains(errOut.String(), "cannot be reached") ||
 		time.Since(begun) > 5*time.Second {
 		t.Errorf("after %s exit code %d, %q, %s", time.Since(begun), code, out, errOut)
 	}

@@ -115,9 +115,9 @@ func wordOf(state coverage.State) (string, command.Style) {
 	case state.Protected:
 		return "Protected", command.Good
 	case state.Ignored():
-		return "Ignored", command.Faint
+		return "Ignored", command.Dim
 	}
-	return "Unprotected", command.Poor
+	return "Unprotected", command.Bad
 }
 
 func ago(now, then time.Time) string {

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
-	"github.com/velero-restic/velero-plugin-for-restic/cli/coverage"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
 )
 
@@ -26,15 +26,15 @@ type options struct {
 	output   *command.Output
 }
 
-// planner answers the question: look, unless a test has its own.
+// planner plans a backup: readPreviews, or a test's own function.
 type planner func(
 	ctx context.Context, env *command.Environment, request inventory.PlanRequest, timeout time.Duration,
-) ([]inventory.PodPlan, error)
+) ([]coverage.Preview, error)
 
 // Command returns the command `plan`.
-func Command(env *command.Environment) *cobra.Command { return newCommand(env, look) }
+func Command(env *command.Environment) *cobra.Command { return newCommand(env, readPreviews) }
 
-func newCommand(env *command.Environment, ask planner) *cobra.Command {
+func newCommand(env *command.Environment, plan planner) *cobra.Command {
 	o := options{timeout: time.Minute}
 	cmd := &cobra.Command{
 		Use:   "plan NAMESPACE|NAMESPACE/POD",
@@ -59,7 +59,7 @@ backup, unless a label leaves that out or it is over; 4 when --timeout has passe
   velero-restic plan foo --from-schedule NIGHTLY --exit-code`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return command.Misused(fmt.Errorf("it takes one argument, NAMESPACE or NAMESPACE/POD, and there are %d",
+				return command.UsageError(fmt.Errorf("it takes one argument, NAMESPACE or NAMESPACE/POD, and there are %d",
 					len(args)))
 			}
 			return nil
@@ -76,49 +76,49 @@ backup, unless a label leaves that out or it is over; 4 when --timeout has passe
 		if err != nil {
 			return err
 		}
-		return o.run(cmd.Context(), env, ask, request)
+		return o.run(cmd.Context(), env, plan, request)
 	}
 	return cmd
 }
 
-// look asks the cluster.
-func look(
+// readPreviews plans the backup with the current cluster state.
+func readPreviews(
 	ctx context.Context, env *command.Environment, request inventory.PlanRequest, timeout time.Duration,
-) (pods []inventory.PodPlan, err error) {
-	open := func(context.Context) (*inventory.Inventory, error) {
+) (previews []coverage.Preview, err error) {
+	create := func(context.Context) (*inventory.Inventory, error) {
 		config, err := env.Config()
 		if err != nil {
 			return nil, err
 		}
 		return inventory.New(config, inventory.Options{Namespace: env.Namespace(), Log: logr.Discard()})
 	}
-	err = coverage.Synced(ctx, env, timeout, open, func(ctx context.Context, stock *inventory.Inventory) error {
-		pods, err = stock.Plan(ctx, request)
+	err = command.WithInventory(ctx, env, timeout, create, func(ctx context.Context, i *inventory.Inventory) error {
+		previews, err = i.Plan(ctx, request)
 		return err
 	})
-	return pods, err
+	return previews, err
 }
 
 func (o *options) run(
-	ctx context.Context, env *command.Environment, ask planner, request inventory.PlanRequest,
+	ctx context.Context, env *command.Environment, plan planner, request inventory.PlanRequest,
 ) error {
-	if o.timeout <= 0 {
-		return command.Misused(errors.New("--timeout must be more than 0"))
+	if err := command.CheckTimeout(o.timeout); err != nil {
+		return err
 	}
-	pods, err := ask(ctx, env, request, o.timeout)
+	previews, err := plan(ctx, env, request, o.timeout)
 	if errors.Is(err, inventory.ErrNotFound) {
-		return command.Fail(err, "kubectl get namespaces; kubectl -n "+request.Namespace+" get pods; kubectl -n "+
+		return command.NewError(err, "kubectl get namespaces; kubectl -n "+request.Namespace+" get pods; kubectl -n "+
 			env.Namespace()+" get schedules.velero.io")
 	}
 	if err != nil {
 		return err
 	}
-	report := newReport(pods, o.output.Format != command.FormatTable)
+	report := newReport(previews, o.output.Format != command.FormatTable)
 	if err := o.print(env, request, report); err != nil {
 		return err
 	}
-	if o.exitCode && report.Summary.Refused > 0 {
-		return &command.Error{Code: command.Bad}
+	if o.exitCode && report.Summary.Missed > 0 {
+		return &command.Error{Code: command.ExitProblemFound}
 	}
 	return nil
 }

@@ -93,21 +93,21 @@ func (f *filter) request(argument string) (inventory.PlanRequest, error) {
 	var none inventory.PlanRequest
 	namespace, pod, given := strings.Cut(argument, "/")
 	if namespace == "" || given && pod == "" || strings.Contains(pod, "/") {
-		return none, command.Misused(fmt.Errorf("%q is neither NAMESPACE nor NAMESPACE/POD", argument))
+		return none, command.UsageError(fmt.Errorf("%q is neither NAMESPACE nor NAMESPACE/POD", argument))
 	}
 	request := inventory.PlanRequest{Namespace: namespace, Pod: pod, Schedule: strings.TrimSpace(f.schedule)}
 	if f.own.Lookup(fromSchedule).Changed {
 		if request.Schedule == "" {
-			return none, command.Misused(errors.New("--from-schedule names no schedule"))
+			return none, command.UsageError(errors.New("--from-schedule names no schedule"))
 		}
 		if name := f.beside(); name != "" {
-			return none, command.Misused(fmt.Errorf("--from-schedule and --%s cannot be used together: a backup from "+
+			return none, command.UsageError(fmt.Errorf("--from-schedule and --%s cannot be used together: a backup from "+
 				"a schedule is made as that says", name))
 		}
 		return request, nil
 	}
 	if err := f.validate(); err != nil {
-		return none, command.Misused(err)
+		return none, command.UsageError(err)
 	}
 	request.Spec = f.spec()
 	return request, nil

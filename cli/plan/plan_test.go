@@ -31,14 +31,14 @@ import (
 
 // run is the command on a cluster that answers so, and what the cluster was asked.
 func run(
-	t *testing.T, pods []inventory.PodPlan, failure error, args ...string,
-) (code command.Code, out, errOut string, asked *inventory.PlanRequest) {
+	t *testing.T, pods []coverage.Preview, failure error, args ...string,
+) (code command.ExitCode, out, errOut string, asked *inventory.PlanRequest) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr}
 	env := command.NewEnvironment(streams, command.Screen{}, "velero")
 	cmd := newCommand(env, func(_ context.Context, _ *command.Environment, request inventory.PlanRequest, _ time.Duration,
-	) ([]inventory.PodPlan, error) {
+	) ([]coverage.Preview, error) {
 		asked = &request
 		return pods, failure
 	})
@@ -46,14 +46,18 @@ func run(
 	return code, stdout.String(), stderr.String(), asked
 }
 
-func pods() []inventory.PodPlan {
+func podNamed(name string) coverage.Pod {
+	return coverage.Pod{Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "foo", Name: name}}}
+}
+
+func pods() []coverage.Preview {
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "web-claim"}}
-	volume := func(method coverage.Method, why string, decision selection.Decision) inventory.VolumePlan {
-		return inventory.VolumePlan{Decision: decision, Method: method, Why: why}
+	volume := func(method coverage.Method, notTaken string, decision selection.Decision) coverage.VolumePreview {
+		return coverage.VolumePreview{Decision: decision, Method: method, NotTaken: notTaken}
 	}
-	return []inventory.PodPlan{
-		{Namespace: "foo", Pod: "job", Message: "the pod has ended"},
-		{Namespace: "foo", Pod: "web", InBackup: true, Volumes: []inventory.VolumePlan{
+	return []coverage.Preview{
+		{Pod: podNamed("job"), Excluded: scope.ReasonSelector, Message: "the pod has ended"},
+		{Pod: podNamed("web"), Volumes: []coverage.VolumePreview{
 			volume(coverage.MethodRestic, "", selection.Decision{
 				Volume: "data", Asked: true, How: selection.HowAnnotation, Take: true, Claim: claim,
 			}),
@@ -76,22 +80,22 @@ func pods() []inventory.PodPlan {
 
 func TestTable(t *testing.T) {
 	code, out, _, _ := run(t, pods(), nil, "foo")
-	want := `POD   VOLUME   TAKEN BY   ASKED BY      REASON        MESSAGE
-job   <none>   nothing    <none>        NotInBackup   the pod has ended
-web   data     restic     annotation    <none>        <none>
-web   cache    restic     rule caches   <none>        <none>
-web   host     nothing    annotation    HostPath      it is a hostPath volume
-web   disk     snapshot   <none>        NotAsked      nothing asks for its backup
+	want := `POD   VOLUME   BACKED UP BY   SELECTED BY   REASON        MESSAGE
+job   <none>   nothing        <none>        NotInBackup   the pod has ended
+web   data     restic         annotation    <none>        <none>
+web   cache    restic         rule caches   <none>        <none>
+web   host     nothing        annotation    HostPath      it is a hostPath volume
+web   disk     snapshot       <none>        NotAsked      nothing asks for its backup
 
-restic takes 2 of 4 volumes, something else 1; 1 asked for and not taken
+restic backs up 2 of 4 volumes, other methods 1; 1 selected and not backed up
 `
-	if diff := cmp.Diff(want, out); diff != "" || code != command.OK {
+	if diff := cmp.Diff(want, out); diff != "" || code != command.ExitOK {
 		t.Errorf("exit code %d, table (-want +got):\n%s", code, diff)
 	}
-	if code, _, _, _ := run(t, pods(), nil, "foo", "--exit-code"); code != command.Bad {
+	if code, _, _, _ := run(t, pods(), nil, "foo", "--exit-code"); code != command.ExitProblemFound {
 		t.Errorf("with a volume asked for in vain the exit code is %d", code)
 	}
-	if code, _, _, _ := run(t, pods()[:1], nil, "foo", "--exit-code"); code != command.OK {
+	if code, _, _, _ := run(t, pods()[:1], nil, "foo", "--exit-code"); code != command.ExitOK {
 		t.Errorf("with nothing asked for in vain the exit code is %d", code)
 	}
 	if _, out, _, _ := run(t, nil, nil, "foo"); out != "there is no pod in namespace foo\n" {
@@ -103,12 +107,12 @@ restic takes 2 of 4 volumes, something else 1; 1 asked for and not taken
 	}
 }
 
-// outside is a pod that is not in the backup, with a volume that is asked for by each of these.
-func outside(name string, why scope.Why, hows ...selection.How) inventory.PodPlan {
-	pod := inventory.PodPlan{Namespace: "foo", Pod: name, Outside: why, Message: "pod " + name + " is not in the backup"}
+// excludedPod returns a pod that is not in the backup. It has a volume for each way of selecting one.
+func excludedPod(name string, reason scope.Reason, hows ...selection.How) coverage.Preview {
+	pod := coverage.Preview{Pod: podNamed(name), Excluded: reason, Message: "pod " + name + " is not in the backup"}
 	for _, how := range hows {
-		pod.Volumes = append(pod.Volumes, inventory.VolumePlan{
-			Decision: selection.Decision{Volume: string(how), Asked: true, How: how, Take: true}, Why: pod.Message,
+		pod.Volumes = append(pod.Volumes, coverage.VolumePreview{
+			Decision: selection.Decision{Volume: string(how), Asked: true, How: how, Take: true}, NotTaken: pod.Message,
 		})
 	}
 	return pod
@@ -116,49 +120,49 @@ func outside(name string, why scope.Why, hows ...selection.How) inventory.PodPla
 
 // TestOutside counts as refused what is asked for in a pod that the backup does not have, unless nobody expects it there.
 func TestOutside(t *testing.T) {
-	changed := func(pod inventory.PodPlan, change func(*inventory.PodPlan)) inventory.PodPlan {
+	changed := func(pod coverage.Preview, change func(*coverage.Preview)) coverage.Preview {
 		change(&pod)
 		return pod
 	}
-	inside := changed(outside("in", "", selection.HowAnnotation), func(p *inventory.PodPlan) {
-		p.InBackup, p.Volumes[0].Method = true, coverage.MethodRestic
+	included := changed(excludedPod("in", "", selection.HowAnnotation), func(p *coverage.Preview) {
+		p.Volumes[0].Method = coverage.MethodRestic
 	})
 	ask := selection.HowAnnotation
 	for name, test := range map[string]struct {
-		pods []inventory.PodPlan
+		pods []coverage.Preview
 		want int
 	}{
-		"its namespace is not in it":      {[]inventory.PodPlan{outside("web", scope.WhyNamespace, ask)}, 1},
-		"pods are not in it":              {[]inventory.PodPlan{outside("web", scope.WhyResource, ask)}, 1},
-		"no selector matches it":          {[]inventory.PodPlan{inside, outside("web", scope.WhySelector, ask, selection.HowRule)}, 2},
-		"it has the label":                {[]inventory.PodPlan{outside("web", scope.WhyLabel, ask)}, 0},
-		"its namespace has the label":     {[]inventory.PodPlan{outside("web", scope.WhyNamespaceLabel, ask)}, 0},
-		"it is being deleted":             {[]inventory.PodPlan{outside("web", scope.WhyDeleted, ask)}, 0},
-		"the default asks for some":       {[]inventory.PodPlan{inside, outside("web", scope.WhySelector, selection.HowDefault, selection.HowPolicy)}, 0},
-		"the default asks for these":      {[]inventory.PodPlan{outside("web", scope.WhySelector, selection.HowDefault, selection.HowPolicy)}, 2},
-		"the default asks in no schedule": {[]inventory.PodPlan{outside("web", scope.WhyNamespace, selection.HowDefault)}, 1},
-		"it has ended": {[]inventory.PodPlan{changed(outside("job", scope.WhyNamespace, ask), func(p *inventory.PodPlan) {
-			p.Ended = true
+		"its namespace is not in it":      {[]coverage.Preview{excludedPod("web", scope.ReasonNamespace, ask)}, 1},
+		"pods are not in it":              {[]coverage.Preview{excludedPod("web", scope.ReasonResource, ask)}, 1},
+		"no selector matches it":          {[]coverage.Preview{included, excludedPod("web", scope.ReasonSelector, ask, selection.HowRule)}, 2},
+		"it has the label":                {[]coverage.Preview{excludedPod("web", scope.ReasonLabel, ask)}, 0},
+		"its namespace has the label":     {[]coverage.Preview{excludedPod("web", scope.ReasonNamespaceLabel, ask)}, 0},
+		"it is being deleted":             {[]coverage.Preview{excludedPod("web", scope.ReasonDeleted, ask)}, 0},
+		"the default asks for some":       {[]coverage.Preview{included, excludedPod("web", scope.ReasonSelector, selection.HowDefault, selection.HowPolicy)}, 0},
+		"the default asks for these":      {[]coverage.Preview{excludedPod("web", scope.ReasonSelector, selection.HowDefault, selection.HowPolicy)}, 2},
+		"the default asks in no schedule": {[]coverage.Preview{excludedPod("web", scope.ReasonNamespace, selection.HowDefault)}, 1},
+		"it has ended": {[]coverage.Preview{changed(excludedPod("job", scope.ReasonNamespace, ask), func(p *coverage.Preview) {
+			p.Pod.Status.Phase = corev1.PodSucceeded
 		})}, 0},
-		"nothing is asked for": {[]inventory.PodPlan{changed(outside("web", scope.WhyNamespace, ask), func(p *inventory.PodPlan) {
+		"nothing is asked for": {[]coverage.Preview{changed(excludedPod("web", scope.ReasonNamespace, ask), func(p *coverage.Preview) {
 			p.Volumes[0].Decision = selection.Decision{Volume: "data", Reason: selection.ReasonNotAsked}
 		})}, 0},
-		"a snapshot takes it, whose claim is in it": {[]inventory.PodPlan{
-			changed(outside("web", scope.WhyResource, ask), func(p *inventory.PodPlan) {
+		"a snapshot takes it, whose claim is in it": {[]coverage.Preview{
+			changed(excludedPod("web", scope.ReasonResource, ask), func(p *coverage.Preview) {
 				p.Volumes[0].Method = coverage.MethodSnapshot
 			}),
 		}, 0},
-		"restic would not take it either": {[]inventory.PodPlan{
-			changed(outside("web", scope.WhyNamespace, ask), func(p *inventory.PodPlan) {
+		"restic would not take it either": {[]coverage.Preview{
+			changed(excludedPod("web", scope.ReasonNamespace, ask), func(p *coverage.Preview) {
 				p.Volumes[0].Take, p.Volumes[0].Reason = false, selection.ReasonHostPath
 			}),
 		}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := newReport(test.pods, false).Summary.Refused; got != test.want {
+			if got := newReport(test.pods, false).Summary.Missed; got != test.want {
 				t.Errorf("%d volumes are asked for in vain, want %d", got, test.want)
 			}
-			wanted := map[bool]command.Code{true: command.Bad, false: command.OK}[test.want > 0]
+			wanted := map[bool]command.ExitCode{true: command.ExitProblemFound, false: command.ExitOK}[test.want > 0]
 			if code, _, _, _ := run(t, test.pods, nil, "foo", "--exit-code"); code != wanted {
 				t.Errorf("exit code %d, want %d", code, wanted)
 			}
@@ -167,15 +171,15 @@ func TestOutside(t *testing.T) {
 }
 
 func TestTableOfPodsOutside(t *testing.T) {
-	answer := []inventory.PodPlan{
-		outside("hidden", scope.WhyLabel, selection.HowAnnotation), outside("web", scope.WhySelector, selection.HowAnnotation),
+	answer := []coverage.Preview{
+		excludedPod("hidden", scope.ReasonLabel, selection.HowAnnotation), excludedPod("web", scope.ReasonSelector, selection.HowAnnotation),
 	}
 	_, out, _, _ := run(t, answer, nil, "foo")
-	want := `POD      VOLUME       TAKEN BY   ASKED BY     REASON        MESSAGE
-hidden   <none>       nothing    <none>       NotInBackup   pod hidden is not in the backup
-web      annotation   nothing    annotation   NotInBackup   pod web is not in the backup
+	want := `POD      VOLUME       BACKED UP BY   SELECTED BY   REASON        MESSAGE
+hidden   <none>       nothing        <none>        NotInBackup   pod hidden is not in the backup
+web      annotation   nothing        annotation    NotInBackup   pod web is not in the backup
 
-restic takes 0 of 2 volumes; 1 asked for and not taken
+restic backs up 0 of 2 volumes; 1 selected and not backed up
 `
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)
@@ -191,7 +195,7 @@ func TestJSON(t *testing.T) {
 	if diff := cmp.Diff(newReport(pods(), true), report); diff != "" {
 		t.Errorf("it does not come back (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(Summary{Volumes: 5, Restic: 2, Others: 1, Refused: 1}, report.Summary); diff != "" {
+	if diff := cmp.Diff(Summary{Volumes: 5, Restic: 2, Others: 1, Missed: 1}, report.Summary); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)
 	}
 }
@@ -243,7 +247,7 @@ func TestRequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, errOut, asked := run(t, nil, nil, test.args...)
-			if code != command.OK {
+			if code != command.ExitOK {
 				t.Fatalf("exit code %d: %s", code, errOut)
 			}
 			if diff := cmp.Diff(test.want, *asked, cmpopts.EquateEmpty()); diff != "" {
@@ -257,24 +261,24 @@ func TestErrors(t *testing.T) {
 	for name, test := range map[string]struct {
 		args    []string
 		failure error
-		code    command.Code
+		code    command.ExitCode
 		says    string
 	}{
-		"no argument":           {nil, nil, command.Usage, "NAMESPACE or NAMESPACE/POD"},
-		"an argument too many":  {[]string{"a", "b"}, nil, command.Usage, "there are 2"},
-		"no pod":                {[]string{"foo/"}, nil, command.Usage, `"foo/" is neither`},
-		"no namespace":          {[]string{"/web"}, nil, command.Usage, `"/web" is neither`},
-		"too deep":              {[]string{"a/b/c"}, nil, command.Usage, `"a/b/c" is neither`},
-		"an empty schedule":     {[]string{"foo", "--from-schedule="}, nil, command.Usage, "names no schedule"},
-		"a schedule and a flag": {[]string{"foo", "--from-schedule=x", "-l", "a=b"}, nil, command.Usage, "--selector cannot"},
-		"two kinds of selector": {[]string{"foo", "-l", "a=b", "--or-selector=a=b"}, nil, command.Usage, "--or-selector"},
+		"no argument":           {nil, nil, command.ExitUsage, "NAMESPACE or NAMESPACE/POD"},
+		"an argument too many":  {[]string{"a", "b"}, nil, command.ExitUsage, "there are 2"},
+		"no pod":                {[]string{"foo/"}, nil, command.ExitUsage, `"foo/" is neither`},
+		"no namespace":          {[]string{"/web"}, nil, command.ExitUsage, `"/web" is neither`},
+		"too deep":              {[]string{"a/b/c"}, nil, command.ExitUsage, `"a/b/c" is neither`},
+		"an empty schedule":     {[]string{"foo", "--from-schedule="}, nil, command.ExitUsage, "names no schedule"},
+		"a schedule and a flag": {[]string{"foo", "--from-schedule=x", "-l", "a=b"}, nil, command.ExitUsage, "--selector cannot"},
+		"two kinds of selector": {[]string{"foo", "-l", "a=b", "--or-selector=a=b"}, nil, command.ExitUsage, "--or-selector"},
 		"old and new flags": {
-			[]string{"foo", "--include-resources=pods", "--exclude-namespace-scoped-resources=x"}, nil, command.Usage, "scope",
+			[]string{"foo", "--include-resources=pods", "--exclude-namespace-scoped-resources=x"}, nil, command.ExitUsage, "scope",
 		},
-		"a selector that is none": {[]string{"foo", "-l", "a b"}, nil, command.Usage, "selector"},
-		"no time":                 {[]string{"foo", "--timeout=0"}, nil, command.Usage, "--timeout"},
+		"a selector that is none": {[]string{"foo", "-l", "a b"}, nil, command.ExitUsage, "selector"},
+		"no time":                 {[]string{"foo", "--timeout=0"}, nil, command.ExitUsage, "--timeout"},
 		"what does not exist": {
-			[]string{"foo/web"}, fmt.Errorf("pod foo/web: %w", inventory.ErrNotFound), command.Unable, "pod foo/web: not found",
+			[]string{"foo/web"}, fmt.Errorf("pod foo/web: %w", inventory.ErrNotFound), command.ExitFailure, "pod foo/web: not found",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -315,7 +319,7 @@ func TestUnreachable(t *testing.T) {
 	env.Kube.APIServer = &server
 	begun := time.Now()
 	code := command.Execute(t.Context(), env, Command(env), []string{"foo", "--timeout=10s"})
-	if code != command.Unable || out.Len() > 0 || !strings.Contains(errOut.String(), "cannot be reached") ||
+	if code != command.ExitFailure || out.Len() > 0 || !strings.Contains(errOut.String(), "cannot be reached") ||
 		time.Since(begun) > 5*time.Second {
 		t.Errorf("after %s exit code %d, %q, %s", time.Since(begun), code, &out, &errOut)
 	}

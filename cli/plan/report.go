@@ -8,70 +8,74 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
-	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
 
-// Report is the answer: what a backup would do with the volumes of pods.
+// Report is what a backup would include of the volumes of pods. Its JSON names are a contract with users' scripts, so it
+// is not the type that package coverage computes.
 type Report struct {
 	Pods    []Pod   `json:"pods"`
 	Summary Summary `json:"summary"`
 }
 
-// Pod is what a backup would do with one pod.
+// Pod is what a backup would include of one pod.
 type Pod struct {
 	Namespace string `json:"namespace"`
 	Pod       string `json:"pod"`
-	// InBackup says that the pod is in the backup. Outside is why not, in one word, and Message says it for people.
-	InBackup bool      `json:"inBackup"`
-	Outside  scope.Why `json:"outside,omitempty"`
-	Message  string    `json:"message,omitempty"`
-	Volumes  []Volume  `json:"volumes"`
+	// InBackup is true if the backup includes the pod. If not, Excluded is the machine-readable reason, and Message
+	// explains it.
+	InBackup bool         `json:"inBackup"`
+	Excluded scope.Reason `json:"outside,omitempty"`
+	Message  string       `json:"message,omitempty"`
+	Volumes  []Volume     `json:"volumes"`
 }
 
-// Volume is what a backup would do with one volume.
+// Volume is how a backup would back up one volume.
 type Volume struct {
 	Volume string `json:"volume"`
-	// Claim is the name of the claim behind it, if there is one.
+	// Claim is the name of the PersistentVolumeClaim that the volume uses, if any.
 	Claim string `json:"claim,omitempty"`
-	// TakenBy is what takes its data: restic, snapshot or node-agent; empty if nothing does.
-	TakenBy coverage.Method `json:"takenBy,omitempty"`
-	// AskedBy is by what restic was asked for it: policy, annotation, rule or default; and Rule the name of the rule.
-	AskedBy selection.How `json:"askedBy,omitempty"`
-	Rule    string        `json:"rule,omitempty"`
-	// Reason is why restic does not take it, in one word, and Message says it for people.
+	// Method is how the data would be backed up: restic, snapshot or node-agent; empty if it would not be.
+	Method coverage.Method `json:"takenBy,omitempty"`
+	// SelectedBy is what selected the volume for restic: policy, annotation, rule or default. Rule is the rule's name.
+	SelectedBy selection.How `json:"askedBy,omitempty"`
+	Rule       string        `json:"rule,omitempty"`
+	// Reason is the machine-readable reason why restic does not back up the volume, and Message explains it.
 	Reason  selection.Reason `json:"reason,omitempty"`
 	Message string           `json:"message,omitempty"`
-	// Refused says that somebody asked for its backup, and that nothing takes it.
-	Refused bool `json:"refused,omitempty"`
+	// Missed is true if the volume was selected, and nothing would back it up.
+	Missed bool `json:"refused,omitempty"`
 }
 
 // Summary counts the volumes of a report.
 type Summary struct {
-	// Volumes is how many there are, Restic how many of them restic takes, Others how many something else takes.
+	// Volumes is the number of volumes, Restic the number that restic would back up, and Others the number that a
+	// snapshot or node-agent would back up.
 	Volumes int `json:"volumes"`
 	Restic  int `json:"restic"`
 	Others  int `json:"others"`
-	// Refused is how many somebody asked for that nothing takes.
-	Refused int `json:"refused"`
+	// Missed is the number of volumes that were selected and that nothing would back up.
+	Missed int `json:"refused"`
 }
 
-// newReport makes the answer. What Kubernetes itself adds to pods is left out, unless all is wanted.
-func newReport(pods []inventory.PodPlan, all bool) Report {
+// newReport builds the report. Without all, it omits volumes that Kubernetes itself adds to pods.
+func newReport(previews []coverage.Preview, all bool) Report {
 	report := Report{Pods: []Pod{}}
-	some := slices.ContainsFunc(pods, func(plan inventory.PodPlan) bool { return plan.InBackup })
-	for _, plan := range pods {
+	anyIncluded := slices.ContainsFunc(previews, included)
+	for _, preview := range previews {
 		pod := Pod{
-			Namespace: plan.Namespace, Pod: plan.Pod, InBackup: plan.InBackup, Outside: plan.Outside,
-			Message: plan.Message, Volumes: []Volume{},
+			Namespace: preview.Pod.Namespace, Pod: preview.Pod.Name, InBackup: included(preview),
+			Excluded: preview.Excluded, Message: preview.Message, Volumes: []Volume{},
 		}
-		for _, decision := range plan.Volumes {
+		for _, decision := range preview.Volumes {
 			if all || !addedByKubernetes(decision) {
 				volume := volumeOf(decision)
-				volume.Refused = decision.Method == "" && refused(decision, plan, some)
+				volume.Missed = decision.Method == "" && missed(decision, preview, anyIncluded)
 				pod.Volumes = append(pod.Volumes, volume)
 				report.Summary.count(volume)
 			}
@@ -81,88 +85,90 @@ func newReport(pods []inventory.PodPlan, all bool) Report {
 	return report
 }
 
-// addedByKubernetes tells the volume with a pod's token (Kubernetes: ServiceAccount admission, kube-api-access-…).
-func addedByKubernetes(v inventory.VolumePlan) bool {
+// included returns whether the pod is in the backup.
+func included(preview coverage.Preview) bool { return preview.Excluded == scope.Included }
+
+// addedByKubernetes returns whether the volume holds the pod's token (Kubernetes: ServiceAccount admission).
+func addedByKubernetes(v coverage.VolumePreview) bool {
 	return !v.Asked && strings.HasPrefix(v.Volume, "kube-api-access-")
 }
 
-func volumeOf(v inventory.VolumePlan) Volume {
+func volumeOf(v coverage.VolumePreview) Volume {
 	volume := Volume{
-		Volume: v.Volume, TakenBy: v.Method, AskedBy: v.How, Rule: v.Rule, Reason: v.Reason, Message: v.Message,
+		Volume: v.Volume, Method: v.Method, SelectedBy: v.How, Rule: v.Rule, Reason: v.Reason, Message: v.Message,
 	}
 	if v.Claim != nil {
 		volume.Claim = v.Claim.Name
 	}
 	if volume.Message == "" && v.Method != coverage.MethodRestic {
-		volume.Message = v.Why
+		volume.Message = v.NotTaken
 	}
 	return volume
 }
 
-// refused says whether somebody asked for a volume that nothing takes; some says whether the backup has any of the pods
-// that the question is about.
-func refused(v inventory.VolumePlan, pod inventory.PodPlan, some bool) bool {
+// missed returns whether a volume was selected and nothing backs it up, so that the user should know. anyIncluded is
+// true if the backup includes at least one of the pods.
+func missed(v coverage.VolumePreview, preview coverage.Preview, anyIncluded bool) bool {
 	matters := v.Severity() != selection.SeverityInfo
-	if pod.InBackup {
+	if included(preview) {
 		return matters
 	}
-	if !v.Asked || optedOut(pod) {
+	if !v.Asked || optedOut(preview) {
 		return false
 	}
-	// A backup's own default and policies ask for what it has. They ask for pods that it does not have where it has
-	// none of those that were named: then another backup was meant.
-	if some && v.How != selection.HowAnnotation && v.How != selection.HowRule {
+	// The backup's default and its policies select volumes of any pod, so a pod outside the backup is normal. If the
+	// backup includes none of the requested pods, the request probably has the wrong filters.
+	if anyIncluded && v.How != selection.HowAnnotation && v.How != selection.HowRule {
 		return false
 	}
 	return v.Take || matters
 }
 
-// optedOut says that nobody can expect a pod in the backup that is not there: somebody has marked it, or its namespace,
-// to be left out, or it is over.
-func optedOut(pod inventory.PodPlan) bool {
-	switch pod.Outside {
-	case scope.WhyLabel, scope.WhyNamespaceLabel, scope.WhyDeleted:
+// optedOut returns whether a pod is meant to be outside the backup: a label excludes it, or it has ended.
+func optedOut(preview coverage.Preview) bool {
+	switch preview.Excluded {
+	case scope.ReasonLabel, scope.ReasonNamespaceLabel, scope.ReasonDeleted:
 		return true
-	case scope.In, scope.WhyNamespace, scope.WhyResource, scope.WhySelector:
+	case scope.Included, scope.ReasonNamespace, scope.ReasonResource, scope.ReasonSelector:
 	}
-	return pod.Ended
+	return preview.Pod.Status.Phase == corev1.PodSucceeded || preview.Pod.Status.Phase == corev1.PodFailed
 }
 
 func (s *Summary) count(v Volume) {
 	s.Volumes++
-	switch v.TakenBy {
+	switch v.Method {
 	case coverage.MethodRestic:
 		s.Restic++
 	case coverage.MethodSnapshot, coverage.MethodNodeAgent:
 		s.Others++
 	}
-	if v.Refused {
-		s.Refused++
+	if v.Missed {
+		s.Missed++
 	}
 }
 
-// String says it in one line.
+// String returns the summary as one line.
 func (s Summary) String() string {
-	text := fmt.Sprintf("restic takes %d of %d volumes", s.Restic, s.Volumes)
+	text := fmt.Sprintf("restic backs up %d of %d volumes", s.Restic, s.Volumes)
 	if s.Others > 0 {
-		text += fmt.Sprintf(", something else %d", s.Others)
+		text += fmt.Sprintf(", other methods %d", s.Others)
 	}
-	if s.Refused > 0 {
-		text += fmt.Sprintf("; %d asked for and not taken", s.Refused)
+	if s.Missed > 0 {
+		text += fmt.Sprintf("; %d selected and not backed up", s.Missed)
 	}
 	return text
 }
 
-// table shows a report.
+// table returns the report as a table. A wide one has all columns, and all volumes of excluded pods.
 func (r Report) table(wide bool) *command.Table {
-	t := &command.Table{Header: []string{"pod", "volume", "taken by", "asked by", "reason", "message"}}
+	t := &command.Table{Header: []string{"pod", "volume", "backed up by", "selected by", "reason", "message"}}
 	if wide {
-		t.Header = []string{"pod", "volume", "claim", "taken by", "asked by", "reason", "message"}
+		t.Header = []string{"pod", "volume", "claim", "backed up by", "selected by", "reason", "message"}
 	}
 	for _, pod := range r.Pods {
 		shown := pod.Volumes
 		if !pod.InBackup && !wide {
-			shown = slices.DeleteFunc(slices.Clone(shown), func(v Volume) bool { return !v.Refused })
+			shown = slices.DeleteFunc(slices.Clone(shown), func(v Volume) bool { return !v.Missed })
 		}
 		if len(shown) == 0 {
 			shown = []Volume{{}}
@@ -179,33 +185,33 @@ func (p Pod) cells(v Volume, wide bool) []command.Cell {
 	if wide {
 		cells = append(cells, command.Text(v.Claim))
 	}
-	taken, reason, message := takenBy(v), string(v.Reason), v.Message
+	method, reason, message := methodCell(v), string(v.Reason), v.Message
 	if !p.InBackup {
 		reason, message = "NotInBackup", p.Message
 	}
 	if !p.InBackup && v.Volume == "" {
-		taken = command.Styled(command.Faint, "nothing")
+		method = command.Styled(command.Dim, "nothing")
 	}
-	return append(cells, taken, command.Text(askedBy(v)), command.Text(reason), command.Text(message))
+	return append(cells, method, command.Text(selectedBy(v)), command.Text(reason), command.Text(message))
 }
 
-func takenBy(v Volume) command.Cell {
+func methodCell(v Volume) command.Cell {
 	switch {
-	case v.Volume == "" && v.TakenBy == "" && v.Reason == "":
+	case v.Volume == "" && v.Method == "" && v.Reason == "":
 		return command.Text("")
-	case v.Refused:
-		return command.Styled(command.Poor, "nothing")
-	case v.TakenBy == "":
-		return command.Styled(command.Faint, "nothing")
-	case v.TakenBy == coverage.MethodRestic:
-		return command.Styled(command.Good, string(v.TakenBy))
+	case v.Missed:
+		return command.Styled(command.Bad, "nothing")
+	case v.Method == "":
+		return command.Styled(command.Dim, "nothing")
+	case v.Method == coverage.MethodRestic:
+		return command.Styled(command.Good, string(v.Method))
 	}
-	return command.Text(string(v.TakenBy))
+	return command.Text(string(v.Method))
 }
 
-func askedBy(v Volume) string {
+func selectedBy(v Volume) string {
 	if v.Rule != "" {
-		return string(v.AskedBy) + " " + v.Rule
+		return string(v.SelectedBy) + " " + v.Rule
 	}
-	return string(v.AskedBy)
+	return string(v.SelectedBy)
 }

@@ -45,15 +45,15 @@ func (a *agents) ready(ctx context.Context) error {
 	case apierrors.IsForbidden(err):
 		return nil // who may not look is not to be kept from asking
 	case apierrors.IsNotFound(err):
-		return command.Fail(fmt.Errorf("no agent runs that could do it: there is no DaemonSet %s", key),
+		return command.NewError(fmt.Errorf("no agent runs that could do it: there is no DaemonSet %s", key),
 			"install the agents: kubectl apply -k examples/base; or choose Velero's namespace with -n")
 	case err != nil:
 		return fmt.Errorf("looking for the agents: %w", err)
 	case daemonSet.Status.NumberReady == 0 && daemonSet.Status.DesiredNumberScheduled == 0:
-		return command.Fail(fmt.Errorf("no agent runs that could do it: DaemonSet %s fits no node", key),
+		return command.NewError(fmt.Errorf("no agent runs that could do it: DaemonSet %s fits no node", key),
 			"look at its node selector, and at the nodes' labels and taints")
 	case daemonSet.Status.NumberReady == 0:
-		return command.Fail(fmt.Errorf("no agent runs that could do it: of DaemonSet %s, 0 of %d pods are ready", key,
+		return command.NewError(fmt.Errorf("no agent runs that could do it: of DaemonSet %s, 0 of %d pods are ready", key,
 			daemonSet.Status.DesiredNumberScheduled), look)
 	}
 	return nil
@@ -81,7 +81,7 @@ func (a *agents) led(ctx context.Context) error {
 	if a.clock.Since(a.seen) < leaderPatience {
 		return nil
 	}
-	return command.Fail(fmt.Errorf("%w: Lease %s/%s was not renewed for %s", errNoLeader, a.namespace,
+	return command.NewError(fmt.Errorf("%w: Lease %s/%s was not renewed for %s", errNoLeader, a.namespace,
 		contract.LeaderLeaseName, since(a.clock.Since(a.seen))),
 		fmt.Sprintf("the request stays. See the agents' log: kubectl -n %s logs daemonset/%s", a.namespace,
 			contract.DaemonSetName))

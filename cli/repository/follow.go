@@ -25,9 +25,6 @@ const followInterval = time.Second
 // quietFor is how long somebody waits for an answer without asking what goes on.
 const quietFor = 5 * time.Second
 
-// errDeadline is the cause of an end by --timeout.
-var errDeadline = errors.New("the deadline of --timeout has passed")
-
 // follower looks how requests fare, and tells of every change.
 type follower struct {
 	env       *command.Environment
@@ -75,7 +72,7 @@ func (f *follower) tell(t *track, style command.Style, text string) {
 		return
 	}
 	t.said, t.style, t.told = text, style, false
-	if !f.quiet || style == command.Warn || style == command.Poor {
+	if !f.quiet || style == command.Warn || style == command.Bad {
 		f.write(t)
 	}
 }
@@ -106,14 +103,14 @@ func (f *follower) notice(text string) { fmt.Fprintln(f.env.ErrOut, display.Line
 // also where not all have come to their ends.
 func (f *follower) run(ctx context.Context, timeout time.Duration) error {
 	err := f.toTheEnd(ctx, timeout)
-	if code := command.CodeOf(err); f.damaged() == 0 || code == command.Bad || code == command.Interrupted {
+	if code := command.CodeOf(err); f.damaged() == 0 || code == command.ExitProblemFound || code == command.ExitInterrupted {
 		return err
 	}
-	return &command.Error{Code: command.Bad, Err: fmt.Errorf("%w; and %w", f.damage(), err), Next: damageNext}
+	return &command.Error{Code: command.ExitProblemFound, Err: fmt.Errorf("%w; and %w", f.damage(), err), Next: damageNext}
 }
 
 func (f *follower) toTheEnd(ctx context.Context, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errDeadline)
+	ctx, cancel := command.WithTimeout(ctx, timeout)
 	defer cancel()
 	begun := f.env.Clock.Now()
 	for {
@@ -174,7 +171,7 @@ func (f *follower) read(ctx context.Context, open []*track) (map[string]*resticv
 		switch {
 		case err == nil:
 			found[key.Name] = repository
-		case !apierrors.IsNotFound(err) || command.Lasting(err):
+		case !apierrors.IsNotFound(err) || command.IsPermanent(err):
 			return nil, fmt.Errorf("looking at %s %s: %w", kind, key.Name, err)
 		}
 		return found, nil
@@ -193,29 +190,29 @@ func (f *follower) read(ctx context.Context, open []*track) (map[string]*resticv
 func (f *follower) lost(err error) error {
 	now := f.env.Clock.Now()
 	switch {
-	case command.Lasting(err):
+	case command.IsPermanent(err):
 		return err
 	case f.away.IsZero():
 		f.away = now
 		f.notice(fmt.Sprintf("the API server does not answer (%v); the cluster goes on, trying again", err))
-	case now.Sub(f.away) > command.Patience:
-		return command.Fail(fmt.Errorf("the API server has been away for %s: %w", command.Patience, err), f.goesOn())
+	case now.Sub(f.away) > command.MaxOutage:
+		return command.NewError(fmt.Errorf("the API server has been away for %s: %w", command.MaxOutage, err), f.goesOn())
 	}
 	return nil
 }
 
 // ended tells an end by the deadline from one by the user.
 func (f *follower) ended(ctx context.Context, timeout time.Duration) error {
-	if errors.Is(context.Cause(ctx), errDeadline) {
+	if command.IsTimeout(ctx) {
 		first := f.open()[0]
 		last := first.name + ": " + first.said
 		if !f.away.IsZero() {
 			last = "the API server does not answer"
 		}
-		return command.TimedOut(fmt.Errorf("%w: %d of %d are not done after %s: %s", errDeadline, len(f.open()),
+		return command.TimeoutError(fmt.Errorf("%w: %d of %d are not done after %s: %s", command.ErrTimeout, len(f.open()),
 			len(f.tracks), timeout, last), f.goesOn())
 	}
-	return &command.Error{Code: command.Interrupted, Err: errors.New("no longer followed"), Next: f.goesOn()}
+	return &command.Error{Code: command.ExitInterrupted, Err: errors.New("no longer followed"), Next: f.goesOn()}
 }
 
 func (f *follower) goesOn() string {

@@ -94,7 +94,7 @@ func TestFollowOutlivesTheAPIServer(t *testing.T) {
 		failure error
 		gone    time.Duration
 		args    []string
-		code    command.Code
+		code    command.ExitCode
 		most    time.Duration
 		notices int
 		says    []string
@@ -104,24 +104,24 @@ func TestFollowOutlivesTheAPIServer(t *testing.T) {
 			says: []string{"the API server does not answer", "connection refused", "the API server answers again"},
 		},
 		"not one that is away for long": {
-			failure: errors.New("connection refused"), gone: time.Hour, code: command.Unable, most: 4 * time.Minute, notices: 1,
+			failure: errors.New("connection refused"), gone: time.Hour, code: command.ExitFailure, most: 4 * time.Minute, notices: 1,
 			says: []string{"has been away for 3m0s", "connection refused", "next:  the request stays"},
 		},
 		"nor one that is away at the deadline": {
-			failure: errors.New("connection refused"), gone: time.Hour, args: []string{"--timeout=20s"}, code: command.Late,
+			failure: errors.New("connection refused"), gone: time.Hour, args: []string{"--timeout=20s"}, code: command.ExitTimeout,
 			most: 21 * time.Second, notices: 1, says: []string{"not done after 20s", "next:  the request stays"},
 		},
 		"nor without a right": {
-			failure: apierrors.NewForbidden(resource, "", errors.New("no")), gone: time.Hour, code: command.Unable,
+			failure: apierrors.NewForbidden(resource, "", errors.New("no")), gone: time.Hour, code: command.ExitFailure,
 			most: 10 * time.Second, says: []string{"forbidden", "examples/cli"},
 		},
 		"nor as nobody": {
-			failure: apierrors.NewUnauthorized("who are you"), gone: time.Hour, code: command.Unable, most: 10 * time.Second,
+			failure: apierrors.NewUnauthorized("who are you"), gone: time.Hour, code: command.ExitFailure, most: 10 * time.Second,
 			says: []string{"log in again"},
 		},
 		"nor without the kind": {
 			failure: apierrors.NewGenericServerResponse(404, "get", resource, "", "404 page not found", 0, true),
-			gone:    time.Hour, code: command.Unable, most: 10 * time.Second, says: []string{"restic for Velero is not installed"},
+			gone:    time.Hour, code: command.ExitFailure, most: 10 * time.Second, says: []string{"restic for Velero is not installed"},
 		},
 	} {
 		for _, chosen := range []string{"shop", "--all"} {
@@ -205,7 +205,7 @@ func TestFollowGoesOnWithTheOthers(t *testing.T) {
 					world.checked("shop-default-1", resticv1.MaintenanceSucceeded)
 				}()
 				got := world.run(t.Context(), "repo", "check", "--all")
-				if got.code != command.Unable || !strings.Contains(got.err, test.err) {
+				if got.code != command.ExitFailure || !strings.Contains(got.err, test.err) {
 					t.Errorf("got %+v", got)
 				}
 				for _, line := range append(test.out, "shop-default-1: done after 7s: told by the test\n") {
@@ -232,7 +232,7 @@ func TestDamageOutweighsTheDeadline(t *testing.T) {
 		}()
 		got := world.run(t.Context(), "repo", "check", "--all", "--timeout=10s")
 		for _, part := range []string{"1 of 2 repositories are damaged; and", "not done after 10s", "docs/maintenance.md"} {
-			if got.code != command.Bad || !strings.Contains(got.err, part) {
+			if got.code != command.ExitProblemFound || !strings.Contains(got.err, part) {
 				t.Errorf("it does not say %q: %+v", part, got)
 			}
 		}
@@ -263,7 +263,7 @@ func TestALookIsOneRequest(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			world.checked("shop-default-1", resticv1.MaintenanceSucceeded)
 		}()
-		if got := world.run(t.Context(), "repo", "check", "--all"); got.code != command.OK {
+		if got := world.run(t.Context(), "repo", "check", "--all"); got.code != command.ExitOK {
 			t.Errorf("got %+v", got)
 		}
 		// One list chooses them, eleven look at both, and five looks are at the one that is left.
@@ -319,7 +319,7 @@ func TestAskingGoesOnWithTheOthers(t *testing.T) {
 					}
 				})
 				got := world.run(t.Context(), append([]string{"repo", "check"}, test.args...)...)
-				if got.code != command.Unable || !strings.Contains(got.err, test.says) {
+				if got.code != command.ExitFailure || !strings.Contains(got.err, test.says) {
 					t.Errorf("got %+v", got)
 				}
 				asked := map[string]bool{}
@@ -364,7 +364,7 @@ func TestFollowAReplacedRequest(t *testing.T) {
 	const replaced = "replaced by another request, which is followed\n"
 	for name, test := range map[string]struct {
 		cluster func(c *cluster)
-		code    command.Code
+		code    command.ExitCode
 		out     string
 		err     string
 	}{
@@ -383,7 +383,7 @@ func TestFollowAReplacedRequest(t *testing.T) {
 				c.ask("theirs")
 				c.checked("shop-default-1", resticv1.MaintenanceFailed)
 			},
-			code: command.Unable, out: "put off, and tried again: by node-9\n" + replaced + "failed after 7s: told by the test\n",
+			code: command.ExitFailure, out: "put off, and tried again: by node-9\n" + replaced + "failed after 7s: told by the test\n",
 			err: "check has failed for 1 of 1",
 		},
 		"by another one, which is served and taken away": {
@@ -395,14 +395,14 @@ func TestFollowAReplacedRequest(t *testing.T) {
 			out: replaced + "done after 7s: told by the test\n",
 		},
 		"by nothing": {
-			cluster: func(c *cluster) { c.ask("") }, code: command.Unable, out: "the request is gone\n", err: "next:  ask again",
+			cluster: func(c *cluster) { c.ask("") }, code: command.ExitFailure, out: "the request is gone\n", err: "next:  ask again",
 		},
 		"by the one that was served before": {
-			cluster: func(c *cluster) { c.ask("earlier") }, code: command.Unable, out: "the request is gone\n",
+			cluster: func(c *cluster) { c.ask("earlier") }, code: command.ExitFailure, out: "the request is gone\n",
 			err: "next:  ask again",
 		},
 		"with its object, which is made anew": {
-			cluster: func(c *cluster) { c.again("") }, code: command.Unable, out: "the request is gone\n",
+			cluster: func(c *cluster) { c.again("") }, code: command.ExitFailure, out: "the request is gone\n",
 			err: "next:  ask again",
 		},
 		"with its object, which is made anew with another one": {

@@ -61,10 +61,10 @@ func getCommand(env *command.Environment) *cobra.Command {
 func (g *getter) run(ctx context.Context, names []string) error {
 	selector, err := labels.Parse(g.selector)
 	if err != nil {
-		return command.Misused(fmt.Errorf("--selector: %w", err))
+		return command.UsageError(fmt.Errorf("--selector: %w", err))
 	}
 	if len(names) > 0 && !selector.Empty() {
-		return command.Misused(fmt.Errorf("give names or --selector, not both"))
+		return command.UsageError(fmt.Errorf("give names or --selector, not both"))
 	}
 	reader, err := g.env.Client()
 	if err != nil {
@@ -86,7 +86,7 @@ func (g *getter) run(ctx context.Context, names []string) error {
 		return cmp.Compare(a.GetName(), b.GetName())
 	})
 	if len(list.Items) == 0 {
-		if err := g.env.FindVelero(ctx); err != nil {
+		if err := g.env.RequireVelero(ctx); err != nil {
 			return err
 		}
 	}
@@ -191,7 +191,7 @@ func phaseCell(phase resticv1.RepositoryPhase) command.Cell {
 	case "", resticv1.RepositoryNew:
 		phase, style = resticv1.RepositoryNew, command.Plain
 	case resticv1.RepositoryNotReady:
-		style = command.Poor
+		style = command.Bad
 	case resticv1.RepositoryReady:
 	}
 	return command.Styled(style, string(phase))
@@ -206,7 +206,7 @@ func conditionCell(repository *resticv1.ResticRepository, kind string) command.C
 	case condition.Status == metav1.ConditionTrue:
 		return command.Styled(command.Good, string(condition.Status))
 	case condition.Status == metav1.ConditionFalse:
-		return command.Styled(command.Poor, string(condition.Status))
+		return command.Styled(command.Bad, string(condition.Status))
 	}
 	return command.Text(string(condition.Status))
 }

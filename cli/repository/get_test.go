@@ -63,7 +63,7 @@ blog-default-2   NotReady   ` + localTime(broken()) +
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			got := newCluster(t, shop(), broken()).run(t.Context(), c.args...)
-			if diff := cmp.Diff(c.want, "\n"+got.out); diff != "" || got.code != command.OK {
+			if diff := cmp.Diff(c.want, "\n"+got.out); diff != "" || got.code != command.ExitOK {
 				t.Errorf("it ended with %d: %s\n%s", got.code, got.err, diff)
 			}
 		})
@@ -88,7 +88,7 @@ func TestGetPrintsObjects(t *testing.T) {
 		}
 	}
 	none := newCluster(t, velero()).run(t.Context(), "repo", "get", "-o", "json")
-	if !strings.Contains(none.out, `"items": []`) || none.code != command.OK {
+	if !strings.Contains(none.out, `"items": []`) || none.code != command.ExitOK {
 		t.Errorf("none is %+v", none)
 	}
 }
@@ -98,21 +98,21 @@ func TestNoRepositories(t *testing.T) {
 	for name, test := range map[string]struct {
 		objects []client.Object
 		args    []string
-		code    command.Code
+		code    command.ExitCode
 		says    string
 	}{
-		"of a new cluster":  {[]client.Object{velero()}, []string{"get"}, command.OK, first},
-		"with these labels": {[]client.Object{velero(), shop()}, []string{"get", "-l", "a=b"}, command.OK, "with these labels in namespace velero"},
-		"to be checked":     {[]client.Object{velero(), agents(3), leader()}, []string{"check", "--all"}, command.OK, first},
+		"of a new cluster":  {[]client.Object{velero()}, []string{"get"}, command.ExitOK, first},
+		"with these labels": {[]client.Object{velero(), shop()}, []string{"get", "-l", "a=b"}, command.ExitOK, "with these labels in namespace velero"},
+		"to be checked":     {[]client.Object{velero(), agents(3), leader()}, []string{"check", "--all"}, command.ExitOK, first},
 		"in a namespace without Velero": {
-			nil, []string{"get"}, command.Unable, "there is no Velero in namespace velero\nnext:  choose its namespace with -n",
+			nil, []string{"get"}, command.ExitFailure, "there is no Velero in namespace velero\nnext:  choose its namespace with -n",
 		},
-		"in such a one, as JSON": {nil, []string{"get", "-o", "json"}, command.Unable, "there is no Velero in namespace velero"},
+		"in such a one, as JSON": {nil, []string{"get", "-o", "json"}, command.ExitFailure, "there is no Velero in namespace velero"},
 		"in such a one, by label": {
-			nil, []string{"get", "-l", "a=b"}, command.Unable, "there is no Velero in namespace velero",
+			nil, []string{"get", "-l", "a=b"}, command.ExitFailure, "there is no Velero in namespace velero",
 		},
 		"to be checked in such a one, which has agents": {
-			[]client.Object{agents(3), leader()}, []string{"check", "--all"}, command.Unable, "there is no Velero in namespace velero",
+			[]client.Object{agents(3), leader()}, []string{"check", "--all"}, command.ExitFailure, "there is no Velero in namespace velero",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

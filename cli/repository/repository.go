@@ -60,7 +60,7 @@ func find(ctx context.Context, reader client.Reader, namespace, name string) (*r
 	}
 	switch len(of) {
 	case 0:
-		return nil, command.NotThere(kind, namespace, name, names)
+		return nil, command.NotFoundError(kind, namespace, name, names)
 	case 1:
 		return of[0], nil
 	}
@@ -68,7 +68,7 @@ func find(ctx context.Context, reader client.Reader, namespace, name string) (*r
 	for _, repository := range of {
 		names = append(names, repository.Name)
 	}
-	return nil, command.Fail(fmt.Errorf("namespace %q has %d repositories", name, len(of)),
+	return nil, command.NewError(fmt.Errorf("namespace %q has %d repositories", name, len(of)),
 		"name one of them: "+strings.Join(names, ", "))
 }
 
@@ -78,9 +78,9 @@ func chosen(
 ) ([]*resticv1.ResticRepository, error) {
 	switch {
 	case all && len(names) > 0:
-		return nil, command.Misused(errors.New("give names or --all, not both"))
+		return nil, command.UsageError(errors.New("give names or --all, not both"))
 	case !all && len(names) == 0:
-		return nil, command.Misused(errors.New("give the name of a repository, or --all"))
+		return nil, command.UsageError(errors.New("give the name of a repository, or --all"))
 	}
 	var repositories []*resticv1.ResticRepository
 	if all {

@@ -5,7 +5,6 @@ package repository
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -95,8 +94,8 @@ cluster that is gone. Locks of those that live are left, and named in the result
 }
 
 func (r *request) run(ctx context.Context, names []string) error {
-	if r.timeout <= 0 {
-		return command.Misused(errors.New("--timeout must be more than 0"))
+	if err := command.CheckTimeout(r.timeout); err != nil {
+		return err
 	}
 	api, err := r.env.Client()
 	if err != nil {
@@ -111,7 +110,7 @@ func (r *request) run(ctx context.Context, names []string) error {
 		return err
 	}
 	if len(repositories) == 0 {
-		if err := r.env.FindVelero(ctx); err != nil {
+		if err := r.env.RequireVelero(ctx); err != nil {
 			return err
 		}
 		tellNone(r.env)

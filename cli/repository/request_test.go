@@ -88,7 +88,7 @@ func newCluster(t *testing.T, objects ...client.Object) *cluster {
 
 // ended is how a command ends.
 type ended struct {
-	code     command.Code
+	code     command.ExitCode
 	out, err string
 }
 
@@ -164,7 +164,7 @@ func TestFollow(t *testing.T) {
 	cases := map[string]struct {
 		args    []string
 		cluster func(c *cluster)
-		code    command.Code
+		code    command.ExitCode
 		out     string
 		errs    []string
 	}{
@@ -208,7 +208,7 @@ done after 7s: no errors
 					return entry
 				})
 			},
-			code: command.Bad, out: "check asked for\nqueued\nDAMAGED, found after 7s: 2 packs are missing\n",
+			code: command.ExitProblemFound, out: "check asked for\nqueued\nDAMAGED, found after 7s: 2 packs are missing\n",
 			errs: []string{"1 of 1 repositories are damaged", "docs/maintenance.md"},
 		},
 		"to a failure that is no damage": {
@@ -216,11 +216,11 @@ done after 7s: no errors
 				c.pass(1)
 				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceFailed, "killed") })
 			},
-			code: command.Unable, out: "check asked for\nqueued\nfailed after 7s: killed\n",
+			code: command.ExitFailure, out: "check asked for\nqueued\nfailed after 7s: killed\n",
 			errs: []string{"check has failed for 1 of 1", "logs job/restic-check-1"},
 		},
 		"to a deadline": {
-			args: []string{"--timeout", "3s"}, cluster: func(c *cluster) { c.pass(5) }, code: command.Late,
+			args: []string{"--timeout", "3s"}, cluster: func(c *cluster) { c.pass(5) }, code: command.ExitTimeout,
 			out: "check asked for\nqueued\n", errs: []string{
 				"1 of 1 are not done after 3s: shop-default-1: queued\n", "the request stays",
 			},
@@ -232,7 +232,7 @@ done after 7s: no errors
 					c.t.Error(err)
 				}
 			},
-			code: command.Unable, out: "check asked for\nqueued\nthe ResticRepository was deleted\n",
+			code: command.ExitFailure, out: "check asked for\nqueued\nthe ResticRepository was deleted\n",
 			errs: []string{"check could not be followed to its end in 1 of 1 repositories"},
 		},
 		"a result that is no longer remembered": {
@@ -240,7 +240,7 @@ done after 7s: no errors
 				c.pass(1)
 				c.change(func(*resticv1.ResticRepositoryStatus, string) {})
 			},
-			code: command.Unable, out: "check asked for\nqueued\nit was done, and its result is no longer remembered\n",
+			code: command.ExitFailure, out: "check asked for\nqueued\nit was done, and its result is no longer remembered\n",
 			errs: []string{"check could not be followed to its end in 1 of 1 repositories", "look at its Events"},
 		},
 		"not at all with --no-wait": {
@@ -277,7 +277,7 @@ func TestFollowEndsWithCtrlC(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(3*time.Second, cancel)
 		got := world.run(ctx, "repo", "prune", "shop")
-		if got.code != command.Interrupted || !strings.Contains(got.err, "the request stays") {
+		if got.code != command.ExitInterrupted || !strings.Contains(got.err, "the request stays") {
 			t.Errorf("got %+v", got)
 		}
 		if world.shop().Spec.Requests.Prune == "" {
@@ -306,7 +306,7 @@ func TestNobodyThereIsToldAtOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				world, start := newCluster(t, append(c.objects, shop())...), time.Now()
 				got := world.run(t.Context(), "repo", "unlock", "--all")
-				if got.code != command.Unable || !strings.Contains(got.err, c.says) || !strings.Contains(got.err, "next:") {
+				if got.code != command.ExitFailure || !strings.Contains(got.err, c.says) || !strings.Contains(got.err, "next:") {
 					t.Errorf("got %+v", got)
 				}
 				if took := time.Since(start); took > c.limit {
@@ -348,7 +348,7 @@ func TestARequestOfSomebodyElseIsJoined(t *testing.T) {
 			world := newCluster(t, repository, agents(3), leader())
 			got := world.run(t.Context(), "repo", "check", "shop-default-1", "--no-wait")
 			same := world.shop().Spec.Requests.Check == test.wanted
-			if got.code != command.OK || strings.Contains(got.out, "asked for already") != test.joined || same != test.joined {
+			if got.code != command.ExitOK || strings.Contains(got.out, "asked for already") != test.joined || same != test.joined {
 				t.Errorf("got %+v, the word is %q", got, world.shop().Spec.Requests.Check)
 			}
 		})
@@ -368,7 +368,7 @@ func TestAJoinedRequestIsFollowed(t *testing.T) {
 		}()
 		got := world.run(t.Context(), "repo", "check", "shop")
 		want := "check was asked for already\nJob restic-check-1 runs\ndone after 7s: no errors\n"
-		if diff := cmp.Diff(want, strings.ReplaceAll(got.out, "shop-default-1: ", "")); diff != "" || got.code != command.OK {
+		if diff := cmp.Diff(want, strings.ReplaceAll(got.out, "shop-default-1: ", "")); diff != "" || got.code != command.ExitOK {
 			t.Errorf("it ended with %d (-want +got):\n%s%s", got.code, diff, got.err)
 		}
 	})
@@ -379,20 +379,20 @@ func TestRequestsOfTheCommandLine(t *testing.T) {
 	other.Name, other.Spec.BackupStorageLocation = "shop-second-2", "second"
 	cases := map[string]struct {
 		args []string
-		code command.Code
+		code command.ExitCode
 		says string
 	}{
-		"no name":                             {args: []string{"repo", "check"}, code: command.Usage, says: "or --all"},
-		"names and --all":                     {args: []string{"repo", "check", "x", "--all"}, code: command.Usage, says: "not both"},
-		"a timeout that is none":              {args: []string{"repo", "check", "x", "--timeout=0s"}, code: command.Usage, says: "more than 0"},
-		"a name that is not there":            {args: []string{"repo", "check", "shap"}, code: command.Unable, says: "there are: shop-default-1, shop-second-2"},
-		"a namespace with two repositories":   {args: []string{"repo", "check", "shop"}, code: command.Unable, says: "name one of them: shop-default-1, shop-second-2"},
-		"names and a selector":                {args: []string{"repo", "get", "x", "-l", "a=b"}, code: command.Usage, says: "not both"},
-		"a selector that is none":             {args: []string{"repo", "get", "-l", "a=="}, code: command.OK},
-		"a selector that cannot be":           {args: []string{"repo", "get", "-l", "=="}, code: command.Usage, says: "--selector"},
-		"a list without a repository":         {args: []string{"repo", "snapshots"}, code: command.Usage, says: "accepts 1 arg"},
-		"a claim by both names of the flag":   {args: []string{"repo", "snapshots", "x", "--claim=a", "--pvc=a"}, code: command.Usage, says: "[claim pvc]"},
-		"a repository that cannot be printed": {args: []string{"repo", "get", "nowhere"}, code: command.Unable, says: `there is no ResticRepository "nowhere"`},
+		"no name":                             {args: []string{"repo", "check"}, code: command.ExitUsage, says: "or --all"},
+		"names and --all":                     {args: []string{"repo", "check", "x", "--all"}, code: command.ExitUsage, says: "not both"},
+		"a timeout that is none":              {args: []string{"repo", "check", "x", "--timeout=0s"}, code: command.ExitUsage, says: "more than 0"},
+		"a name that is not there":            {args: []string{"repo", "check", "shap"}, code: command.ExitFailure, says: "there are: shop-default-1, shop-second-2"},
+		"a namespace with two repositories":   {args: []string{"repo", "check", "shop"}, code: command.ExitFailure, says: "name one of them: shop-default-1, shop-second-2"},
+		"names and a selector":                {args: []string{"repo", "get", "x", "-l", "a=b"}, code: command.ExitUsage, says: "not both"},
+		"a selector that is none":             {args: []string{"repo", "get", "-l", "a=="}, code: command.ExitOK},
+		"a selector that cannot be":           {args: []string{"repo", "get", "-l", "=="}, code: command.ExitUsage, says: "--selector"},
+		"a list without a repository":         {args: []string{"repo", "snapshots"}, code: command.ExitUsage, says: "accepts 1 arg"},
+		"a claim by both names of the flag":   {args: []string{"repo", "snapshots", "x", "--claim=a", "--pvc=a"}, code: command.ExitUsage, says: "[claim pvc]"},
+		"a repository that cannot be printed": {args: []string{"repo", "get", "nowhere"}, code: command.ExitFailure, says: `there is no ResticRepository "nowhere"`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -412,7 +412,7 @@ func TestAListThatRunsIsNotJoined(t *testing.T) {
 	world := newCluster(t, repository, agents(3), leader())
 	synctest.Test(t, func(t *testing.T) {
 		got := world.run(t.Context(), "repo", "snapshots", "shop", "--timeout=1s")
-		if word := world.shop().Spec.Requests.Snapshots; word == "mine" || got.code != command.Late {
+		if word := world.shop().Spec.Requests.Snapshots; word == "mine" || got.code != command.ExitTimeout {
 			t.Errorf("got %+v, the word is %q", got, word)
 		}
 	})
@@ -452,7 +452,7 @@ func TestAConflictAsksForNothing(t *testing.T) {
 		},
 	})
 	got := world.run(t.Context(), "repo", "check", "shop-default-1", "--no-wait")
-	if got.code != command.OK || !strings.Contains(got.out, "check asked for") || world.shop().Spec.Requests.Check == "" {
+	if got.code != command.ExitOK || !strings.Contains(got.out, "check asked for") || world.shop().Spec.Requests.Check == "" {
 		t.Errorf("got %+v, the word is %q", got, world.shop().Spec.Requests.Check)
 	}
 }

@@ -70,8 +70,8 @@ waits for it.`,
 }
 
 func (l *lister) run(ctx context.Context, name string) error {
-	if l.timeout <= 0 {
-		return command.Misused(errors.New("--timeout must be more than 0"))
+	if err := command.CheckTimeout(l.timeout); err != nil {
+		return err
 	}
 	api, err := l.env.Client()
 	if err != nil {
@@ -115,7 +115,7 @@ func (l *lister) judge(partial *snapshotlist.PartialError) error {
 	case partial == nil:
 		return nil
 	case partial.Unreadable > 0:
-		return command.Verdict(partial)
+		return command.ProblemError(partial)
 	}
 	l.warn(partial.Error())
 	return nil
@@ -131,7 +131,7 @@ func (l *lister) read(ctx context.Context, api client.Reader, job string) ([]sna
 		return nil, fmt.Errorf("looking for the pod of Job %s: %w", job, err)
 	}
 	if len(pods.Items) == 0 {
-		return nil, command.Fail(fmt.Errorf("the pod of Job %s is gone, and the list with its log", job),
+		return nil, command.NewError(fmt.Errorf("the pod of Job %s is gone, and the list with its log", job),
 			"ask again")
 	}
 	clientset, err := l.env.Clientset()
@@ -148,7 +148,7 @@ func (l *lister) read(ctx context.Context, api client.Reader, job string) ([]sna
 		err = fmt.Errorf("reading the list in the log of pod %s: %w", pods.Items[0].Name, closeErr)
 	}
 	if errors.Is(err, snapshotlist.ErrCut) {
-		return nil, command.Fail(err, "ask again")
+		return nil, command.NewError(err, "ask again")
 	}
 	return listed, err
 }

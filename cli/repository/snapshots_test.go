@@ -80,7 +80,7 @@ func TestSnapshotsColoursTheStreamItself(t *testing.T) {
 					world.listing(resticv1.MaintenanceFailed, "no room")
 				}()
 				got := world.run(t.Context(), "repo", "snapshots", "shop")
-				if got.code != command.Unable || !strings.HasPrefix(got.err, c.want) {
+				if got.code != command.ExitFailure || !strings.HasPrefix(got.err, c.want) {
 					t.Errorf("got %+v, want %q", got, c.want)
 				}
 			})
@@ -95,7 +95,7 @@ func TestSnapshotsTellsWhatItWaitsFor(t *testing.T) {
 		maintenance []resticv1.Maintenance
 		cluster     func(c *cluster)
 		args        []string
-		code        command.Code
+		code        command.ExitCode
 		want        string
 	}{
 		"not if it is soon there": {
@@ -105,7 +105,7 @@ func TestSnapshotsTellsWhatItWaitsFor(t *testing.T) {
 				c.pass(2)
 				c.listing(resticv1.MaintenanceFailed, "no room")
 			},
-			code: command.Unable, want: "failed after 3s: no room\nerror: snapshots has failed",
+			code: command.ExitFailure, want: "failed after 3s: no room\nerror: snapshots has failed",
 		},
 		"after some seconds": {
 			cluster: func(c *cluster) {
@@ -116,7 +116,7 @@ func TestSnapshotsTellsWhatItWaitsFor(t *testing.T) {
 				c.pass(2)
 				c.listing(resticv1.MaintenanceFailed, "no room")
 			},
-			code: command.Unable,
+			code: command.ExitFailure,
 			want: "Job restic-snapshots-1: " + waiting + "\nJob restic-snapshots-1 runs\nfailed after 3s: no room\nerror:",
 		},
 		"at the deadline": {
@@ -125,8 +125,8 @@ func TestSnapshotsTellsWhatItWaitsFor(t *testing.T) {
 				c.listing(resticv1.MaintenanceRunning, waiting)
 				c.pass(4)
 			},
-			args: []string{"--timeout=4s"}, code: command.Late,
-			want: "error: the deadline of --timeout has passed: 1 of 1 are not done after 4s: Job restic-snapshots-1: " + waiting +
+			args: []string{"--timeout=4s"}, code: command.ExitTimeout,
+			want: "error: --timeout has passed: 1 of 1 are not done after 4s: Job restic-snapshots-1: " + waiting +
 				"\nnext:  the request stays",
 		},
 		"until the leader gives a pod up that does not run": {
@@ -136,18 +136,18 @@ func TestSnapshotsTellsWhatItWaitsFor(t *testing.T) {
 				c.pass(10 * 60)
 				c.listing(resticv1.MaintenanceFailed, "its pod did not run within 10m0s")
 			},
-			code: command.Unable, want: "Job restic-snapshots-1: " + waiting + "\nfailed after 3s: its pod did not run within 10m0s\n",
+			code: command.ExitFailure, want: "Job restic-snapshots-1: " + waiting + "\nfailed after 3s: its pod did not run within 10m0s\n",
 		},
 		"which is no Job that maintains": {
 			maintenance: []resticv1.Maintenance{check("", resticv1.MaintenanceRunning, "")},
 			cluster:     func(c *cluster) { c.pass(8) },
-			args:        []string{"--timeout=7s"}, code: command.Late, want: "queued\nerror: the deadline",
+			args:        []string{"--timeout=7s"}, code: command.ExitTimeout, want: "queued\nerror: --timeout has passed",
 		},
 		"which is another list": {
 			maintenance: []resticv1.Maintenance{list("", resticv1.MaintenanceRunning, "")},
 			cluster:     func(c *cluster) { c.pass(8) },
-			args:        []string{"--timeout=7s"}, code: command.Late,
-			want: "queued: Job restic-snapshots-1 (Snapshots) comes first\nerror: the deadline",
+			args:        []string{"--timeout=7s"}, code: command.ExitTimeout,
+			want: "queued: Job restic-snapshots-1 (Snapshots) comes first\nerror: --timeout has passed",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -265,7 +265,7 @@ func TestSnapshotsOfAClaim(t *testing.T) {
 				}()
 				got := world.run(t.Context(), append([]string{"repo", "snapshots", "shop", "-o", "json"}, test.args...)...)
 				var found []snapshotlist.Snapshot
-				if err := json.Unmarshal([]byte(got.out), &found); err != nil || got.code != command.OK {
+				if err := json.Unmarshal([]byte(got.out), &found); err != nil || got.code != command.ExitOK {
 					t.Fatalf("%v: %+v", err, got)
 				}
 				var names []string

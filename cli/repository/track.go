@@ -35,7 +35,7 @@ type track struct {
 // lose ends the following of one request whose end will not be known.
 func (f *follower) lose(t *track, why, next string) {
 	t.done, t.next = true, next
-	f.tell(t, command.Poor, why)
+	f.tell(t, command.Bad, why)
 }
 
 // observe tells how a request fares by its repository, which is nil if it does not exist.
@@ -100,9 +100,9 @@ func (f *follower) tellEnd(t *track) {
 	case t.result.Result == resticv1.MaintenanceSucceeded:
 		f.tell(t, command.Good, "done"+took+": "+t.result.Message)
 	case t.result.Damaged:
-		f.tell(t, command.Poor, "DAMAGED, found"+took+": "+t.result.Message)
+		f.tell(t, command.Bad, "DAMAGED, found"+took+": "+t.result.Message)
 	default:
-		f.tell(t, command.Poor, "failed"+took+": "+t.result.Message)
+		f.tell(t, command.Bad, "failed"+took+": "+t.result.Message)
 	}
 }
 

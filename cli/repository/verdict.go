@@ -45,7 +45,7 @@ func (f *follower) verdict() error {
 		}
 	}
 	if f.damaged() > 0 {
-		return &command.Error{Code: command.Bad, Err: f.damage(), Next: damageNext}
+		return &command.Error{Code: command.ExitProblemFound, Err: f.damage(), Next: damageNext}
 	}
 	var counts []string
 	for _, part := range []struct {
@@ -63,7 +63,7 @@ func (f *follower) verdict() error {
 	if len(counts) == 0 {
 		return nil
 	}
-	return command.Fail(fmt.Errorf("%s %s of %d repositories", f.word(), strings.Join(counts, ", "), len(f.tracks)),
+	return command.NewError(fmt.Errorf("%s %s of %d repositories", f.word(), strings.Join(counts, ", "), len(f.tracks)),
 		f.lookAt())
 }
 

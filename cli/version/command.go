@@ -121,7 +121,7 @@ func (v *viewer) print(told *report) error {
 }
 
 func (v *viewer) line(what, version, more string) {
-	fmt.Fprintf(v.env.Out, "%s %s\n", v.env.Palette().Paint(command.Strong, what+":"),
+	fmt.Fprintf(v.env.Out, "%s %s\n", v.env.Palette().Paint(command.Bold, what+":"),
 		display.Line(fmt.Sprintf("%s (%s)", version, more)))
 }
 

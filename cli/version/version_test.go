@@ -42,7 +42,7 @@ type cluster struct {
 
 // ended is how the command ends.
 type ended struct {
-	code     command.Code
+	code     command.ExitCode
 	out, err string
 }
 
@@ -193,7 +193,7 @@ func TestVersionAsJSON(t *testing.T) {
 		}
 		Warnings []string
 	}
-	if err := json.Unmarshal([]byte(got.out), &told); err != nil || got.code != command.OK || got.err != "" {
+	if err := json.Unmarshal([]byte(got.out), &told); err != nil || got.code != command.ExitOK || got.err != "" {
 		t.Fatalf("%v: %+v", err, got)
 	}
 	if len(told.Agents) != 1 || told.Agents[0].Restic != "0.18.0" || !told.Agents[0].Leader || !told.Agents[0].Ready ||
@@ -213,7 +213,7 @@ func TestVersionWithoutRights(t *testing.T) {
 			`User "ann" cannot list resource "pods" in API group "" in the namespace "velero"`))
 	}
 	got := cluster{objects: []client.Object{velero(server)}, funcs: interceptor.Funcs{List: forbidden}}.run(t)
-	if got.code != command.Unable || !strings.Contains(got.out, "Velero: v1.18.3") ||
+	if got.code != command.ExitFailure || !strings.Contains(got.out, "Velero: v1.18.3") ||
 		!strings.Contains(got.err, `the right to list resource "pods"`) || strings.Contains(got.err, "warning") {
 		t.Errorf("got %+v", got)
 	}

@@ -68,7 +68,7 @@ exist, or the API server was away for more than three minutes.`, k.name),
   velero-restic %[1]s watch NAME --plain --timeout 1h`, k.name),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return command.Misused(fmt.Errorf("it takes the name of one %s, and there are %d", k.name, len(args)))
+				return command.UsageError(fmt.Errorf("it takes the name of one %s, and there are %d", k.name, len(args)))
 			}
 			return nil
 		},
@@ -87,9 +87,9 @@ exist, or the API server was away for more than three minutes.`, k.name),
 func (o options) run(ctx context.Context, env *command.Environment, k kind, name string) error {
 	switch {
 	case o.timeout < 0:
-		return command.Misused(errors.New("--timeout must not be negative"))
+		return command.UsageError(errors.New("--timeout must not be negative"))
 	case o.interval <= 0:
-		return command.Misused(errors.New("--interval must be more than 0"))
+		return command.UsageError(errors.New("--interval must be more than 0"))
 	}
 	c, err := env.Client()
 	if err != nil {
@@ -97,7 +97,7 @@ func (o options) run(ctx context.Context, env *command.Environment, k kind, name
 	}
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, errLate)
+		ctx, cancel = command.WithTimeout(ctx, o.timeout)
 		defer cancel()
 	}
 	s := &session{

@@ -55,10 +55,10 @@ func (f *feed) run(ctx context.Context, tell func(news)) error {
 		}
 		switch {
 		case err == nil:
-		case command.Lasting(err):
+		case command.IsPermanent(err):
 			return err
-		case f.clock.Since(answered) > command.Patience:
-			return fmt.Errorf("the API server has been away for %s: %w", command.Patience, err)
+		case f.clock.Since(answered) > command.MaxOutage:
+			return fmt.Errorf("the API server has been away for %s: %w", command.MaxOutage, err)
 		default:
 			tell(news{lost: err})
 		}

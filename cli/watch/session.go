@@ -22,9 +22,6 @@ import (
 // refresh is how often a view is given the time.
 const refresh = 250 * time.Millisecond
 
-// errLate is the cause of a context whose --timeout has passed.
-var errLate = errors.New("the timeout has passed")
-
 // session is one watch of one operation.
 type session struct {
 	kind            kind
@@ -67,7 +64,7 @@ func (s *session) run(ctx context.Context) error {
 	if s.board.Well() {
 		return nil
 	}
-	return &command.Error{Code: command.Bad, Next: fmt.Sprintf("velero -n %s %s describe %s --details\n"+
+	return &command.Error{Code: command.ExitProblemFound, Next: fmt.Sprintf("velero -n %s %s describe %s --details\n"+
 		"velero -n %s %s logs %s", s.namespace, s.kind.name, s.name, s.namespace, s.kind.name, s.name)}
 }
 
@@ -111,7 +108,7 @@ func (s *session) notThere(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return command.NotThere(s.kind.name, s.namespace, s.name, names)
+	return command.NotFoundError(s.kind.name, s.namespace, s.name, names)
 }
 
 func (s *session) setOperation(object client.Object) {
@@ -192,7 +189,7 @@ func (s *session) takeOperation(n news) (over bool, err error) {
 		object = n.all[0]
 	}
 	if object == nil {
-		return false, command.Fail(fmt.Errorf("%s %s was deleted", s.kind.name, s.name), "")
+		return false, command.NewError(fmt.Errorf("%s %s was deleted", s.kind.name, s.name), "")
 	}
 	s.setOperation(object)
 	return s.board.Operation().Final, nil
@@ -242,11 +239,11 @@ func (s *session) stopped(ctx context.Context, err error) error {
 	again := fmt.Sprintf("the %s goes on; to look at it again: %s %s watch %s", s.kind.name, s.program, s.kind.name,
 		s.name)
 	switch {
-	case errors.Is(context.Cause(ctx), errLate):
-		return command.TimedOut(fmt.Errorf("%s %s is still %s, and --timeout has passed", s.kind.name, s.name,
+	case command.IsTimeout(ctx):
+		return command.TimeoutError(fmt.Errorf("%s %s is still %s, and --timeout has passed", s.kind.name, s.name,
 			s.board.Operation().Phase), again)
 	case ctx.Err() != nil:
-		return &command.Error{Code: command.Interrupted, Next: again}
+		return &command.Error{Code: command.ExitInterrupted, Next: again}
 	}
 	return err
 }

@@ -29,9 +29,9 @@ func styleOf(style board.Style) command.Style {
 	const cyan = "36"
 	switch style {
 	case board.Bold:
-		return command.Strong
+		return command.Bold
 	case board.Dim:
-		return command.Faint
+		return command.Dim
 	case board.Bar:
 		return cyan
 	case board.Good:
@@ -39,7 +39,7 @@ func styleOf(style board.Style) command.Style {
 	case board.Warn:
 		return command.Warn
 	case board.Bad:
-		return command.Poor
+		return command.Bad
 	case board.Plain:
 	}
 	return command.Plain

@@ -58,7 +58,7 @@ type world struct {
 	client      client.WithWatch
 	env         *command.Environment
 	out, errOut *stream
-	code        chan command.Code
+	code        chan command.ExitCode
 }
 
 func newWorld(t *testing.T, screen command.Screen, funcs interceptor.Funcs, objects ...client.Object) *world {
@@ -69,7 +69,7 @@ func newWorld(t *testing.T, screen command.Screen, funcs interceptor.Funcs, obje
 	}
 	byName := func(object client.Object) []string { return []string{object.GetName()} }
 	w := &world{
-		t: t, out: &stream{}, errOut: &stream{}, code: make(chan command.Code, 1),
+		t: t, out: &stream{}, errOut: &stream{}, code: make(chan command.ExitCode, 1),
 		client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 			WithIndex(&velerov1.Backup{}, "metadata.name", byName).
 			WithIndex(&velerov1.Restore{}, "metadata.name", byName).
@@ -92,7 +92,7 @@ func (w *world) start(ctx context.Context, args ...string) {
 	go func() { w.code <- command.Execute(ctx, w.env, root, args[1:]) }()
 }
 
-func (w *world) wantEnd(want command.Code) {
+func (w *world) wantEnd(want command.ExitCode) {
 	w.t.Helper()
 	select {
 	case code := <-w.code:
@@ -190,7 +190,7 @@ func TestWatchLines(t *testing.T) {
 	backup.Status.Phase = velerov1.BackupPhaseCompleted
 	w.update(backup)
 	w.waitFor(w.out, "backup "+long+": Completed, 0 errors, 0 warnings\n", "1 volume: 1 done; 1 warning of volumes; 4.0 MiB\n")
-	w.wantEnd(command.OK)
+	w.wantEnd(command.ExitOK)
 	if text := w.out.String(); strings.Contains(text, "other") || strings.Contains(text, "\x1b") {
 		t.Errorf("another backup's volumes or control characters are in:\n%s", text)
 	}
@@ -225,7 +225,7 @@ func TestWatchPicture(t *testing.T) {
 	w.waitFor(w.out, "\x1b[31mFailed\x1b[0m  no room ?[5mleft")
 	restore.Status.Phase, restore.Status.Errors = velerov1.RestorePhasePartiallyFailed, 1
 	w.update(restore)
-	w.wantEnd(command.Bad)
+	w.wantEnd(command.ExitProblemFound)
 	last := w.out.String()
 	last = last[strings.LastIndex(last, clearBelow)+len(clearBelow):]
 	want := "\x1b[1mrestore r\x1b[0m  \x1b[31mPartiallyFailed\x1b[0m  \x1b[31m1 error\x1b[0m  0 warnings\n" +
@@ -293,7 +293,7 @@ func TestWatchEnds(t *testing.T) {
 	for name, test := range map[string]struct {
 		objects []client.Object
 		args    []string
-		code    command.Code
+		code    command.ExitCode
 		out     []string
 		err     []string
 		not     string
@@ -305,10 +305,10 @@ func TestWatchEnds(t *testing.T) {
 		},
 		"one that Velero found in the bucket has another UID": {
 			objects: with(backup(velerov1.BackupPhaseCompleted), orphan, forgotten),
-			args:    []string{"b"}, code: command.Bad, out: []string{"1 volume: 1 failed", "foo/web/old  Failed"},
+			args:    []string{"b"}, code: command.ExitProblemFound, out: []string{"1 volume: 1 failed", "foo/web/old  Failed"},
 		},
 		"one that failed": {
-			objects: backup(velerov1.BackupPhaseFailedValidation), args: []string{"b"}, code: command.Bad,
+			objects: backup(velerov1.BackupPhaseFailedValidation), args: []string{"b"}, code: command.ExitProblemFound,
 			out: []string{"FailedValidation"}, err: []string{"velero -n velero backup logs b"},
 		},
 		"one without volumes": {
@@ -317,7 +317,7 @@ func TestWatchEnds(t *testing.T) {
 		},
 		"one without volumes that ended with errors": {
 			objects: with(nil, lasted(aBackup("b", velerov1.BackupPhasePartiallyFailed), time.Hour)), args: []string{"b"},
-			code: command.Bad, err: []string{"restic was asked for none of its volumes", "velero-restic plan NAMESPACE"},
+			code: command.ExitProblemFound, err: []string{"restic was asked for none of its volumes", "velero-restic plan NAMESPACE"},
 		},
 		"one that Velero found in the bucket, of another cluster": {
 			objects: with(nil, lasted(aBackup("b", velerov1.BackupPhaseCompleted), -time.Hour)), args: []string{"b"},
@@ -326,24 +326,24 @@ func TestWatchEnds(t *testing.T) {
 			}, not: "restic was asked",
 		},
 		"one that Velero refused, and so without volumes": {
-			objects: backup(velerov1.BackupPhaseFailedValidation), args: []string{"b"}, code: command.Bad, not: "NAME",
+			objects: backup(velerov1.BackupPhaseFailedValidation), args: []string{"b"}, code: command.ExitProblemFound, not: "NAME",
 		},
 		"one that is being deleted": {
-			objects: backup(velerov1.BackupPhaseDeleting), args: []string{"b"}, code: command.Bad, out: []string{"Deleting"},
+			objects: backup(velerov1.BackupPhaseDeleting), args: []string{"b"}, code: command.ExitProblemFound, out: []string{"Deleting"},
 		},
 		"one that goes on for longer than one cares to wait": {
-			objects: backup(velerov1.BackupPhaseInProgress), args: []string{"b", "--timeout=1s"}, code: command.Late,
+			objects: backup(velerov1.BackupPhaseInProgress), args: []string{"b", "--timeout=1s"}, code: command.ExitTimeout,
 			err: []string{"backup b is still InProgress, and --timeout has passed", "the backup goes on", "backup watch b"},
 		},
 		"one that does not exist": {
-			objects: backup(velerov1.BackupPhaseCompleted), args: []string{"c"}, code: command.Unable,
+			objects: backup(velerov1.BackupPhaseCompleted), args: []string{"c"}, code: command.ExitFailure,
 			err: []string{`there is no backup "c" in namespace velero`, "there are: b"},
 		},
-		"none at all": {args: []string{"c"}, code: command.Unable, err: []string{"there is none at all"}},
-		"two":         {args: []string{"b", "c"}, code: command.Usage, err: []string{"one backup, and there are 2"}},
-		"no time":     {args: []string{"b", "--interval=0s"}, code: command.Usage, err: []string{"--interval"}},
+		"none at all": {args: []string{"c"}, code: command.ExitFailure, err: []string{"there is none at all"}},
+		"two":         {args: []string{"b", "c"}, code: command.ExitUsage, err: []string{"one backup, and there are 2"}},
+		"no time":     {args: []string{"b", "--interval=0s"}, code: command.ExitUsage, err: []string{"--interval"}},
 		"less time than none": {
-			args: []string{"b", "--timeout=-1s"}, code: command.Usage, err: []string{"--timeout must not be negative"},
+			args: []string{"b", "--timeout=-1s"}, code: command.ExitUsage, err: []string{"--timeout must not be negative"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -369,7 +369,7 @@ func TestWatchIsStopped(t *testing.T) {
 	w.start(ctx, "backup", "watch", "b")
 	w.waitFor(w.out, "backup b")
 	stop()
-	w.wantEnd(command.Interrupted)
+	w.wantEnd(command.ExitInterrupted)
 	w.waitFor(w.errOut, "the backup goes on; to look at it again: velero-restic backup watch b")
 	if text := w.out.String(); !strings.HasSuffix(text, showCursor) {
 		t.Errorf("it leaves the terminal without its cursor: %q", text)
@@ -384,7 +384,7 @@ func TestWatchSeesTheDeletion(t *testing.T) {
 	if err := w.client.Delete(t.Context(), backup); err != nil {
 		t.Fatal(err)
 	}
-	w.wantEnd(command.Unable)
+	w.wantEnd(command.ExitFailure)
 	w.waitFor(w.errOut, "backup b was deleted")
 }
 
@@ -430,7 +430,7 @@ func TestWatchOutlivesTheAPIServer(t *testing.T) {
 	mu.Lock()
 	away = false
 	mu.Unlock()
-	w.wantEnd(command.OK)
+	w.wantEnd(command.ExitOK)
 	w.waitFor(w.errOut, "the API server answers again")
 	w.waitFor(w.out, "foo/web/data: Completed", "backup b: Completed")
 }
@@ -474,7 +474,7 @@ func TestWatchWithoutRights(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, command.Screen{}, funcs, aBackup("b", velerov1.BackupPhaseInProgress))
 			w.start(t.Context(), "backup", "watch", "b")
-			w.wantEnd(command.Unable)
+			w.wantEnd(command.ExitFailure)
 			w.waitFor(w.errOut, "forbidden", "next:", "the right to list resource")
 			if strings.Contains(w.errOut.String(), "trying again") {
 				t.Errorf("it tries again: %s", w.errOut)
@@ -527,7 +527,7 @@ func TestWatchGivesUp(t *testing.T) {
 				}}
 				w, begun := newWorld(t, command.Screen{}, funcs, aBackup("b", velerov1.BackupPhaseInProgress)), time.Now()
 				w.start(t.Context(), "backup", "watch", "b")
-				if code := <-w.code; code != command.Unable {
+				if code := <-w.code; code != command.ExitFailure {
 					t.Errorf("exit code %d", code)
 				}
 				if took := time.Since(begun); took < test.least || took > test.most {
@@ -546,7 +546,7 @@ func TestWatchGivesUp(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	w := newWorld(t, command.Screen{}, interceptor.Funcs{}, aBackup("b", ""), aBackup("c", ""))
 	w.start(t.Context(), "backup", "__complete", "watch", "")
-	w.wantEnd(command.OK)
+	w.wantEnd(command.ExitOK)
 	w.waitFor(w.out, "b\nc\n:4\n")
 	silent := interceptor.Funcs{List: func(ctx context.Context, _ client.WithWatch, _ client.ObjectList,
 		_ ...client.ListOption,
@@ -557,7 +557,7 @@ func TestCompletion(t *testing.T) {
 	w = newWorld(t, command.Screen{}, silent)
 	begun := time.Now()
 	w.start(t.Context(), "backup", "__complete", "watch", "")
-	w.wantEnd(command.OK)
+	w.wantEnd(command.ExitOK)
 	if took := time.Since(begun); took > 30*time.Second {
 		t.Errorf("Tab keeps one waiting for %s", took)
 	}

@@ -11,70 +11,69 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
 
-// Pod is a pod with what is known of its node.
+// Pod is a pod with the facts about its node that matter.
 type Pod struct {
 	*corev1.Pod
 	// NodeOS is the label kubernetes.io/os of the node.
 	NodeOS string
-	// NodeAgent says that Velero's node-agent runs there.
+	// NodeAgent is true if Velero's node-agent runs on the node.
 	NodeAgent bool
 }
 
-// finished says that the pod has run to its end, or is about to be gone: it is no reason to think that a claim is in
-// use.
+// finished returns whether the pod has ended or is being deleted. Such a pod does not prove that a claim is in use.
 func (p Pod) finished() bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed || p.DeletionTimestamp != nil
 }
 
-// Group is claims and the pods that use them, of one namespace. Whatever hangs together, by claims that pods share,
-// must be in one Group: one volume can cost a pod its backup, and with that another claim.
+// Group has claims and the pods that use them, of one namespace. Claims and pods that are connected, because pods share
+// claims, must be in the same Group: one volume can exclude a pod from the backup, and with it another claim.
 type Group struct {
 	Namespace string
-	// Labels are those of the namespace.
+	// Labels are the labels of the namespace.
 	Labels map[string]string
 	Pods   []Pod
 	Claims []*corev1.PersistentVolumeClaim
-	// Volumes are the PersistentVolumes by name.
+	// Volumes are the PersistentVolumes of the claims, by name.
 	Volumes map[string]*corev1.PersistentVolume
 }
 
-// Decide returns what becomes of each claim of the group, by name, under all plans.
-func Decide(g Group, plans []*Plan) map[string]Verdict {
+// Decide returns the results of all claims of the group under all plans, by the claims' names.
+func Decide(g Group, plans []*Plan) map[string]Result {
 	d := newDecider(g)
-	verdicts := make(map[string]Verdict, len(g.Claims))
+	results := make(map[string]Result, len(g.Claims))
 	for _, claim := range g.Claims {
-		v := Verdict{ignored: claim.Annotations[contract.AnnotationClaimIgnored] == "true"}
+		v := Result{ignored: claim.Annotations[contract.AnnotationClaimIgnored] == "true"}
 		for _, plan := range plans {
-			if plan.idle() == "" && plan.Reaches(g.Namespace) {
-				d.judge(&v, claim, plan)
+			if plan.inactiveReason() == "" && plan.IncludesNamespace(g.Namespace) {
+				d.evaluate(&v, claim, plan)
 			}
 		}
-		if v.best == nil && len(v.takers) == 0 {
-			v.best = d.unreached(claim, plans)
+		if v.best == nil && len(v.resticPlans) == 0 {
+			v.best = d.noSchedule(claim, plans)
 		}
-		verdicts[claim.Name] = v
+		results[claim.Name] = v
 	}
-	return verdicts
+	return results
 }
 
-// decider answers for one group.
+// decider evaluates one group.
 type decider struct {
 	group  Group
 	scoped scope.Group
 	claims map[string]*corev1.PersistentVolumeClaim
-	// users are the pods of a claim, by its name, as places in group.Pods.
+	// users maps names of claims to the indexes in group.Pods of the pods that use them.
 	users map[string][]int
-	// chosen remembers what selection said, since most plans ask alike.
-	chosen map[choice][]*podChoice
-	// reached remembers by plan which of the group is in its backups.
-	reached map[*Plan]scope.Reach
+	// selections caches the results of package selection, because most plans have the same settings.
+	selections map[selectionSettings][]*podSelection
+	// scopeResults caches which objects of the group are in the backups of a plan.
+	scopeResults map[*Plan]scope.Result
 }
 
-// podChoice is what selection says of one pod.
-type podChoice struct {
+// podSelection is the result of package selection for one pod.
+type podSelection struct {
 	decisions []selection.Decision
-	// cost is the decision for whose sake Velero leaves the whole pod out, if there is one.
-	cost *selection.Decision
+	// blocking is the decision that makes Velero exclude the whole pod; nil if there is none.
+	blocking *selection.Decision
 	// labels are the names of the claims that the plugin labels.
 	labels map[string]bool
 }
@@ -82,10 +81,10 @@ type podChoice struct {
 func newDecider(g Group) *decider {
 	d := &decider{
 		group: g, scoped: scope.Group{Namespace: g.Namespace, Labels: g.Labels, Claims: g.Claims},
-		claims:  make(map[string]*corev1.PersistentVolumeClaim, len(g.Claims)),
-		users:   map[string][]int{},
-		chosen:  map[choice][]*podChoice{},
-		reached: map[*Plan]scope.Reach{},
+		claims:       make(map[string]*corev1.PersistentVolumeClaim, len(g.Claims)),
+		users:        map[string][]int{},
+		selections:   map[selectionSettings][]*podSelection{},
+		scopeResults: map[*Plan]scope.Result{},
 	}
 	for _, claim := range g.Claims {
 		d.claims[claim.Name] = claim
@@ -103,22 +102,22 @@ func newDecider(g Group) *decider {
 	return d
 }
 
-// reach returns which pods and claims of the group are in the plan's backups.
-func (d *decider) reach(p *Plan) scope.Reach {
-	reach, known := d.reached[p]
+// scopeResult returns which pods and claims of the group are in the plan's backups.
+func (d *decider) scopeResult(p *Plan) scope.Result {
+	reach, known := d.scopeResults[p]
 	if !known {
-		reach = p.Scope.Reach(d.scoped)
-		d.reached[p] = reach
+		reach = p.Scope.Evaluate(d.scoped)
+		d.scopeResults[p] = reach
 	}
 	return reach
 }
 
-// choose asks selection about a pod, as the plugin does at a backup: by then it has labeled the claims.
-func (d *decider) choose(i int, p *Plan) *podChoice {
-	all := d.chosen[p.choice]
+// selectVolumes returns the selection for a pod as the plugin makes it during a backup, after it labeled the claims.
+func (d *decider) selectVolumes(i int, p *Plan) *podSelection {
+	all := d.selections[p.settings]
 	if all == nil {
-		all = make([]*podChoice, len(d.group.Pods))
-		d.chosen[p.choice] = all
+		all = make([]*podSelection, len(d.group.Pods))
+		d.selections[p.settings] = all
 	}
 	if all[i] == nil {
 		all[i] = d.ask(d.group.Pods[i], p)
@@ -126,17 +125,17 @@ func (d *decider) choose(i int, p *Plan) *podChoice {
 	return all[i]
 }
 
-func (d *decider) ask(pod Pod, p *Plan) *podChoice {
+func (d *decider) ask(pod Pod, p *Plan) *podSelection {
 	in := selection.Input{
-		Pod: pod.Pod, DefaultVolumes: p.choice.defaultVolumes, Policies: p.choice.merged,
-		Rules: p.choice.rules, RulesInvalid: p.choice.rulesInvalid,
+		Pod: pod.Pod, DefaultVolumes: p.settings.defaultVolumes, Policies: p.settings.merged,
+		Rules: p.settings.rules, RulesInvalid: p.settings.rulesInvalid,
 		Claims: d.claims, Volumes: d.group.Volumes, NodeAgent: pod.NodeAgent, NodeOS: pod.NodeOS,
-		ClaimsExcluded: p.choice.claimsExcluded, AssumeClaimed: true,
+		ClaimsExcluded: p.settings.claimsExcluded, AssumeClaimed: true,
 	}
-	c := &podChoice{decisions: selection.Decide(in), labels: map[string]bool{}}
+	c := &podSelection{decisions: selection.Decide(in), labels: map[string]bool{}}
 	for i := range c.decisions {
 		if c.decisions[i].CostsPod {
-			c.cost = &c.decisions[i]
+			c.blocking = &c.decisions[i]
 			break
 		}
 	}
@@ -146,7 +145,7 @@ func (d *decider) ask(pod Pod, p *Plan) *podChoice {
 	return c
 }
 
-// pv returns what the claim is bound to, nil if it is not or that is not there.
+// pv returns the PersistentVolume that the claim is bound to; nil if it is not bound, or if the volume does not exist.
 func (d *decider) pv(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolume {
 	if claim.Status.Phase != corev1.ClaimBound {
 		return nil

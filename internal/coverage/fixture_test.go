@@ -18,7 +18,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
 
-// basePolicies are those of examples/base.
+// basePolicies are the volume policies of examples/base.
 const basePolicies = `version: v1
 volumePolicies:
 - conditions: {pvcLabels: {restic.velero.io/backup: "true"}}
@@ -29,18 +29,18 @@ volumePolicies:
   action: {type: custom}
 `
 
-// scene is a namespace foo, with what a test puts into it, and a Schedule of everything.
-type scene struct {
+// fixture is the namespace foo with the objects that a test adds, and a Schedule that includes everything.
+type fixture struct {
 	group     coverage.Group
 	schedules []*velerov1.Schedule
 	server    coverage.Server
 	policies  map[string]string
 	rules     string
-	labeled   []string // namespaces with the label that leaves them out
+	labeled   []string // namespaces with the label that excludes them
 }
 
-func newScene() *scene {
-	return &scene{
+func newFixture() *fixture {
+	return &fixture{
 		group:     coverage.Group{Namespace: "foo", Volumes: map[string]*corev1.PersistentVolume{}},
 		schedules: []*velerov1.Schedule{schedule("daily")},
 		server: coverage.Server{
@@ -57,8 +57,8 @@ func schedule(name string) *velerov1.Schedule {
 	}
 }
 
-// claim adds a claim that is bound to a volume of its own, of driver csi.example.com.
-func (s *scene) claim(name string) *corev1.PersistentVolumeClaim {
+// claim adds a claim that is bound to a CSI volume of driver csi.example.com.
+func (s *fixture) claim(name string) *corev1.PersistentVolumeClaim {
 	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "foo", Name: name},
 		Spec: corev1.PersistentVolumeClaimSpec{
@@ -74,10 +74,11 @@ func (s *scene) claim(name string) *corev1.PersistentVolumeClaim {
 	return claim
 }
 
-func (s *scene) pv(claim string) *corev1.PersistentVolume { return s.group.Volumes["pv-"+claim] }
+func (s *fixture) pv(claim string) *corev1.PersistentVolume { return s.group.Volumes["pv-"+claim] }
 
-// pod adds a running pod that mounts these claims, each in a volume of the same name, and asks for those volumes.
-func (s *scene) pod(name, asked string, claims ...string) *corev1.Pod {
+// pod adds a running pod that mounts these claims, each as a volume of the same name. The annotation names the volumes
+// in asked.
+func (s *fixture) pod(name, asked string, claims ...string) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "foo", Name: name, Annotations: map[string]string{}},
 		Spec:       corev1.PodSpec{NodeName: "node", Containers: []corev1.Container{{}}},
@@ -101,38 +102,38 @@ func mount(pod *corev1.Pod, volume corev1.Volume) {
 		corev1.VolumeMount{Name: volume.Name})
 }
 
-func (s *scene) nodeAgent() {
+func (s *fixture) nodeAgent() {
 	for i := range s.group.Pods {
 		s.group.Pods[i].NodeAgent = true
 	}
 	s.server.NodeAgent = true
 }
 
-// csi makes snapshots of the driver possible.
-func (s *scene) csi() {
+// csi makes CSI snapshots possible.
+func (s *fixture) csi() {
 	s.server.CSI = true
 	s.server.Provisioners = map[string]string{"fast": "csi.example.com"}
 	s.server.SnapshotClasses = []coverage.SnapshotClass{{Name: "c", Driver: "csi.example.com"}}
 }
 
-// native adds a claim whose volume the plugin of a provider can snapshot.
-func (s *scene) native(name string) *corev1.PersistentVolumeClaim {
+// native adds a claim whose volume a provider's plugin can take a snapshot of.
+func (s *fixture) native(name string) *corev1.PersistentVolumeClaim {
 	claim := s.claim(name)
 	s.pv(name).Spec.CSI.Driver = "ebs.csi.aws.com"
 	s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}}
 	return claim
 }
 
-// allNew has all Schedules made just now.
-func (s *scene) allNew() {
+// allNew sets the creation time of all Schedules to now.
+func (s *fixture) allNew() {
 	for _, one := range s.schedules {
 		one.CreationTimestamp = metav1.NewTime(now)
 	}
 }
 
-func (s *scene) template() *velerov1.BackupSpec { return &s.schedules[0].Spec.Template }
+func (s *fixture) template() *velerov1.BackupSpec { return &s.schedules[0].Spec.Template }
 
-func (s *scene) read(names ...string) (*volumepolicy.Policies, error) {
+func (s *fixture) read(names ...string) (*volumepolicy.Policies, error) {
 	var all []*volumepolicy.Policies
 	for _, name := range names {
 		content, found := s.policies[name]
@@ -148,7 +149,7 @@ func (s *scene) read(names ...string) (*volumepolicy.Policies, error) {
 	return volumepolicy.Merge(all...), nil
 }
 
-func (s *scene) sources(t *testing.T) coverage.Sources {
+func (s *fixture) sources(t *testing.T) coverage.Sources {
 	t.Helper()
 	from := coverage.Sources{Server: &s.server, Labeled: s.labeled, Policies: s.read}
 	if s.rules != "" {
@@ -158,7 +159,7 @@ func (s *scene) sources(t *testing.T) coverage.Sources {
 	return from
 }
 
-func (s *scene) decide(t *testing.T) map[string]coverage.Verdict {
+func (s *fixture) decide(t *testing.T) map[string]coverage.Result {
 	t.Helper()
 	var plans []*coverage.Plan
 	for _, one := range s.schedules {

@@ -15,19 +15,19 @@ import (
 // StorageLocation is a BackupStorageLocation.
 type StorageLocation struct {
 	Name string
-	// Default says that backups which name no location go there.
+	// Default is true if Velero uses it for backups that name no location.
 	Default bool
-	// ReadOnly says that it takes no backups.
+	// ReadOnly is true if it accepts no backups.
 	ReadOnly bool
-	// Phase is how Velero found it when it last looked.
+	// Phase is the result of Velero's last validation.
 	Phase velerov1.BackupStorageLocationPhase
 }
 
 // SnapshotLocation is a VolumeSnapshotLocation.
 type SnapshotLocation struct{ Name, Provider string }
 
-// checkStorage says why Velero refuses a backup that names this storage location, or none (velero v1.18.3,
-// pkg/controller/backup_controller.go, prepareBackupRequest).
+// checkStorage returns a refusal if Velero rejects a backup in this storage location, or in the default one without a
+// name (velero v1.18.3, pkg/controller/backup_controller.go, prepareBackupRequest).
 func (s *Server) checkStorage(named string) *refusal {
 	const list = "see `velero backup-location get`"
 	name := named
@@ -41,36 +41,36 @@ func (s *Server) checkStorage(named string) *refusal {
 	i := slices.IndexFunc(s.StorageLocations, func(l StorageLocation) bool { return l.Name == name })
 	switch {
 	case i < 0 && named == "":
-		return refuse(ReasonNoSchedule, "it names no BackupStorageLocation, none is the default, and there is none of "+
-			"the name %q that Velero's server falls back on: create one, or set one with `velero backup-location set "+
-			"NAME --default`", name)
+		return refuse(ReasonNoSchedule, "it names no BackupStorageLocation, no location is the default, and the location "+
+			"%q, which Velero's server uses then, does not exist: create it, or set a default with `velero "+
+			"backup-location set NAME --default`", name)
 	case i < 0:
-		return refuse(ReasonNoSchedule, "there is no BackupStorageLocation %s: create it, or name one that there is "+
-			"in spec.template.storageLocation: %s", name, list)
+		return refuse(ReasonNoSchedule, "there is no BackupStorageLocation %s: create it, or name an existing one in "+
+			"spec.template.storageLocation: %s", name, list)
 	case s.StorageLocations[i].ReadOnly:
 		return refuse(ReasonNoSchedule, "BackupStorageLocation %s is read-only: set its spec.accessMode to ReadWrite, "+
 			"or name another one in spec.template.storageLocation", name)
 	case s.StorageLocations[i].Phase != velerov1.BackupStorageLocationPhaseAvailable:
-		return refuse(ReasonLocationUnavailable, "BackupStorageLocation %s is not available (phase %s): its "+
-			"status.message says why: `velero backup-location get %s -o yaml`",
+		return refuse(ReasonLocationUnavailable, "BackupStorageLocation %s is not available (phase %s): see its "+
+			"status.message with `velero backup-location get %s -o yaml`",
 			name, cmp.Or(s.StorageLocations[i].Phase, "Unknown"), name)
 	}
 	return nil
 }
 
-// snapshotProviders returns the providers whose plugins may snapshot volumes for a backup that names these locations,
-// or why Velero refuses it (the same file, validateAndGetSnapshotLocations).
+// snapshotProviders returns the providers whose plugins may take snapshots for a backup with these locations, or a
+// refusal if Velero rejects the backup (the same file, validateAndGetSnapshotLocations).
 func (s *Server) snapshotProviders(named []string) ([]string, *refusal) {
 	used := map[string]string{} // names of locations, by provider
 	for _, name := range named {
 		location := s.snapshotLocation(name)
 		if location == nil {
-			return nil, refuse(ReasonNoSchedule, "there is no VolumeSnapshotLocation %s: create it, or take it out of "+
+			return nil, refuse(ReasonNoSchedule, "there is no VolumeSnapshotLocation %s: create it, or remove it from "+
 				"spec.template.volumeSnapshotLocations", name)
 		}
 		if other := used[location.Provider]; other != "" && other != name {
 			return nil, refuse(ReasonNoSchedule, "it names two VolumeSnapshotLocations of provider %s, %s and %s, and "+
-				"may name one: take one of them out of spec.template.volumeSnapshotLocations",
+				"only one is allowed: remove one of them from spec.template.volumeSnapshotLocations",
 				location.Provider, other, name)
 		}
 		used[location.Provider] = name
@@ -92,7 +92,7 @@ func (s *Server) snapshotProviders(named []string) ([]string, *refusal) {
 		switch {
 		case s.DefaultLocations[provider] == "":
 			return nil, refuse(ReasonNoSchedule, "provider %s has several VolumeSnapshotLocations, and neither the "+
-				"backup names one nor does --default-volume-snapshot-locations of Velero's server", provider)
+				"backup nor --default-volume-snapshot-locations of Velero's server names one", provider)
 		case location == nil:
 			return nil, refuse(ReasonNoSchedule, "there is no VolumeSnapshotLocation %s, which "+
 				"--default-volume-snapshot-locations of Velero's server names for provider %s",
@@ -112,11 +112,11 @@ func (s *Server) snapshotLocation(name string) *SnapshotLocation {
 	return nil
 }
 
-// refusal is why Velero refuses a backup as things are.
+// refusal is why Velero rejects a backup.
 type refusal struct {
-	// reason is what it means for the claims that the backup would have.
+	// reason is the reason of the claims that the backup includes.
 	reason Reason
-	// text says it for people.
+	// text explains it to people.
 	text string
 }
 

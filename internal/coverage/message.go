@@ -14,108 +14,109 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
 
-// title is how messages call the plan.
+// title returns what messages call the plan.
 func (p *Plan) title() string {
 	if p.Name == "" {
-		return "such a backup"
+		return "this backup"
 	}
 	return "Schedule " + p.Name
 }
 
-// unreached says why no plan has the claim's namespace.
-func (d *decider) unreached(claim *corev1.PersistentVolumeClaim, plans []*Plan) *candidate {
-	c := &candidate{reason: ReasonNoSchedule, message: fmt.Sprintf("no Schedule has namespace %s in its backups: "+
-		"create one, or add the namespace to spec.template.includedNamespaces of one that there is", claim.Namespace)}
-	var idle []string
+// noSchedule returns the candidate of a claim whose namespace no plan includes.
+func (d *decider) noSchedule(claim *corev1.PersistentVolumeClaim, plans []*Plan) *candidate {
+	c := &candidate{reason: ReasonNoSchedule, message: fmt.Sprintf("no Schedule includes namespace %s: create one, or "+
+		"add the namespace to spec.template.includedNamespaces of an existing one", claim.Namespace)}
+	var inactive []string
 	for _, p := range plans {
-		if why := p.idle(); why != "" && p.Reaches(claim.Namespace) {
-			idle = append(idle, fmt.Sprintf("%s (%s)", p.Name, why))
+		if reason := p.inactiveReason(); reason != "" && p.IncludesNamespace(claim.Namespace) {
+			inactive = append(inactive, fmt.Sprintf("%s (%s)", p.Name, reason))
 		}
 	}
-	if len(idle) > 0 {
-		c.message = fmt.Sprintf("no Schedule that makes backups has namespace %s in them; these would have it: %s",
-			claim.Namespace, strings.Join(idle, ", "))
+	if len(inactive) > 0 {
+		c.message = fmt.Sprintf("no active Schedule includes namespace %s; these include it and are not active: %s",
+			claim.Namespace, strings.Join(inactive, ", "))
 	}
 	return c
 }
 
-// filter tells of a filter policy for a namespace, empty without one. What it leaves out is not found out here, and
-// what it may leave out must not count as protected.
-func (p *Plan) filter(namespace string) string {
+// filterMessage returns a message if a filter policy of the plan applies to the namespace, else "". The filter is not
+// evaluated here, and a claim that it may exclude must not count as protected.
+func (p *Plan) filterMessage(namespace string) string {
 	if !p.own.Sections().FilterNamespace(namespace) {
 		return ""
 	}
-	return fmt.Sprintf("namespacedFilterPolicies in the resource policies of %s filter what it takes of namespace %s, "+
-		"and whether this is among it is not looked at: see what its backups hold with `velero backup describe "+
-		"--details`, and then declare the claim, or give the namespace a Schedule without them", p.title(), namespace)
+	return fmt.Sprintf("namespacedFilterPolicies in the resource policies of %s filter the objects of namespace %s, and "+
+		"this program does not evaluate them: check the content of its backups with `velero backup describe "+
+		"--details`, and then annotate the claim, or create a Schedule without them for the namespace",
+		p.title(), namespace)
 }
 
-// outside says why the claim is not in the plan's backups, though its namespace is.
-func (p *Plan) outside(claim *corev1.PersistentVolumeClaim, why scope.Why) candidate {
+// claimExcluded returns the candidate of a claim that the plan excludes, although it includes the claim's namespace.
+func (p *Plan) claimExcluded(claim *corev1.PersistentVolumeClaim, reason scope.Reason) candidate {
 	name := claim.Namespace + "/" + claim.Name
 	c := candidate{plan: p, reason: Reason(selection.ReasonExcluded)}
-	switch why {
-	case scope.WhyNamespaceLabel:
-		c.message = fmt.Sprintf("namespace %s has label %s=true, with which Velero leaves out all that is in it",
+	switch reason {
+	case scope.ReasonNamespaceLabel:
+		c.message = fmt.Sprintf("namespace %s has label %s=true, so Velero excludes everything in it",
 			claim.Namespace, contract.LabelExcludeFromBackup)
-	case scope.WhyLabel:
-		c.message = fmt.Sprintf("claim %s has label %s=true, with which Velero leaves it out, and restic its data "+
-			"unless the annotation %s of a pod names the volume", name, contract.LabelExcludeFromBackup,
+	case scope.ReasonLabel:
+		c.message = fmt.Sprintf("claim %s has label %s=true, so Velero excludes the claim, and restic its data unless "+
+			"the annotation %s of a pod names the volume", name, contract.LabelExcludeFromBackup,
 			contract.AnnotationVolumesToBackup)
-	case scope.WhyDeleted:
-		c.message = fmt.Sprintf("claim %s is being deleted, and Velero leaves out what is", name)
-	case scope.WhyResource:
+	case scope.ReasonDeleted:
+		c.message = fmt.Sprintf("claim %s is being deleted, so Velero excludes it", name)
+	case scope.ReasonResource:
 		c.reason = Reason(selection.ReasonClaimsExcluded)
-		c.message = fmt.Sprintf("the backups of %s leave PersistentVolumeClaims out, and the data goes with its "+
-			"claim: include persistentvolumeclaims in them", p.title())
-	case scope.WhySelector:
+		c.message = fmt.Sprintf("the backups of %s exclude PersistentVolumeClaims, and with them their data: include "+
+			"persistentvolumeclaims", p.title())
+	case scope.ReasonSelector:
 		c.reason = ReasonNoSchedule
 		c.message = fmt.Sprintf("the label selector of %s matches neither claim %s nor a pod that uses it",
 			p.title(), name)
-	case scope.In, scope.WhyNamespace:
+	case scope.Included, scope.ReasonNamespace:
 	}
 	return c
 }
 
-// podOutside says why a pod that uses the claim is not in the plan's backups, though the claim is.
-func (p *Plan) podOutside(pod *corev1.Pod, claim *corev1.PersistentVolumeClaim, why scope.Why) candidate {
+// podExcluded returns the candidate of a claim if the plan includes the claim and excludes a pod that uses it.
+func (p *Plan) podExcluded(pod *corev1.Pod, claim *corev1.PersistentVolumeClaim, reason scope.Reason) candidate {
 	c := candidate{plan: p, pod: pod.Name, reason: Reason(selection.ReasonExcluded)}
 	name := pod.Namespace + "/" + pod.Name
-	switch why {
-	case scope.WhyLabel:
-		c.message = fmt.Sprintf("pod %s, which uses claim %s, has label %s=true, with which Velero leaves it out",
+	switch reason {
+	case scope.ReasonLabel:
+		c.message = fmt.Sprintf("pod %s, which uses claim %s, has label %s=true, so Velero excludes it",
 			name, claim.Name, contract.LabelExcludeFromBackup)
-	case scope.WhyResource:
-		c.message = fmt.Sprintf("the backups of %s leave pods out, and the data of claim %s/%s is taken through a "+
-			"pod: include pods in them", p.title(), claim.Namespace, claim.Name)
-	case scope.WhyDeleted:
+	case scope.ReasonResource:
+		c.message = fmt.Sprintf("the backups of %s exclude pods, and restic backs up the data of claim %s/%s through "+
+			"a pod: include pods", p.title(), claim.Namespace, claim.Name)
+	case scope.ReasonDeleted:
 		c.reason = Reason(selection.ReasonPodNotRunning)
 		c.message = fmt.Sprintf("pod %s, which uses claim %s, is being deleted", name, claim.Name)
-	case scope.WhySelector:
+	case scope.ReasonSelector:
 		c.reason = Reason(selection.ReasonPodNotRunning)
-		c.message = fmt.Sprintf("pod %s, which uses claim %s, does not run (phase %s), and the label selector of %s "+
+		c.message = fmt.Sprintf("pod %s, which uses claim %s, is not running (phase %s), and the label selector of %s "+
 			"does not match it", name, claim.Name, pod.Status.Phase, p.title())
 		if pod.Status.Phase == corev1.PodRunning {
 			c.reason = ReasonNoSchedule
-			c.message = fmt.Sprintf("the label selector of %s does not match pod %s, to which claim %s belongs",
+			c.message = fmt.Sprintf("the label selector of %s does not match pod %s, which owns claim %s",
 				p.title(), name, claim.Name)
 		}
-	case scope.WhyNamespaceLabel:
-		return p.outside(claim, why)
-	case scope.In, scope.WhyNamespace:
+	case scope.ReasonNamespaceLabel:
+		return p.claimExcluded(claim, reason)
+	case scope.Included, scope.ReasonNamespace:
 	}
 	return c
 }
 
-// unused is about a claim that no pod uses.
-func (p *Plan) unused(claim *corev1.PersistentVolumeClaim) candidate {
+// unmounted returns the candidate of a claim that no pod uses.
+func (p *Plan) unmounted(claim *corev1.PersistentVolumeClaim) candidate {
 	c := candidate{plan: p, reason: ReasonUnmounted, message: fmt.Sprintf("no pod uses claim %s/%s, and restic reads "+
-		"a volume where a pod mounts it: run a pod that does, delete the claim, or declare that it needs no backup "+
+		"only volumes that a pod mounts: run a pod that mounts it, delete the claim, or declare that it needs no backup "+
 		"with `kubectl -n %s annotate pvc %s %s=true`",
 		claim.Namespace, claim.Name, claim.Namespace, claim.Name, contract.AnnotationClaimIgnored)}
 	if claim.Status.Phase != corev1.ClaimBound {
 		c.reason = Reason(selection.ReasonClaimNotBound)
-		c.message = fmt.Sprintf("claim %s/%s is bound to no volume, and no pod uses it: delete it if nobody needs it",
+		c.message = fmt.Sprintf("claim %s/%s is not bound to a volume, and no pod uses it: delete it if it is not needed",
 			claim.Namespace, claim.Name)
 	}
 	return c

@@ -5,17 +5,17 @@ package coverage
 
 import "time"
 
-// Outcome is how the backups of one claim with restic went.
+// Outcome is the outcome of the restic backups of one claim.
 type Outcome struct {
-	// Success is when the last one that succeeded ended, zero if none is known; Bytes is the size of the files then and
+	// Success is when the last successful one ended, zero if none is known; Bytes is the size of its files in bytes, and
 	// Duration how long it took.
 	Success  time.Time
 	Bytes    int64
 	Duration time.Duration
-	// Failure is when the last one that failed or was canceled ended, zero if there is none, and Message says why.
+	// Failure is when the last failed or canceled one ended, zero if there is none; Message is its cause.
 	Failure time.Time
 	Message string
 }
 
-// failed says whether the last backup that ended did not succeed.
+// failed returns whether the last backup failed.
 func (o Outcome) failed() bool { return o.Failure.After(o.Success) }

@@ -15,32 +15,33 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
 
-// Plan is what backups of one kind do: those of a Schedule, or one that somebody thinks of.
+// Plan is what the backups of a Schedule, or of a single spec, include.
 type Plan struct {
-	// Name is that of the Schedule, empty for a backup without one.
+	// Name is the name of the Schedule; empty without a Schedule.
 	Name string
-	// Timetable is when backups are made, nil for a backup without a Schedule.
+	// Timetable is when backups are created; nil without a Schedule.
 	Timetable *Timetable
-	// Idle says for people why nobody makes such backups; empty when they are made.
-	Idle string
-	// Scope is what the backups reach; nil if Velero refuses their spec.
+	// Inactive is a human-readable reason why the Schedule creates no backups; empty if it does.
+	Inactive string
+	// Scope is what the backups include; nil if Velero rejects their spec.
 	Scope *scope.Scope
 
-	refusal     *refusal  // why Velero refuses the backups, nil if it does not
-	created     time.Time // when the Schedule was made
-	choice      choice
+	refusal     *refusal  // why Velero rejects the backups, nil if it does not
+	created     time.Time // when the Schedule was created
+	settings    selectionSettings
 	snapshots   bool // spec.snapshotVolumes is not false
 	moveData    bool
 	dataMover   string
-	providers   []string // of the VolumeSnapshotLocations that the backups use
+	providers   []string // of the VolumeSnapshotLocations of the backups
 	annotations map[string]string
 	server      *Server
 	policyNames []string
-	own         *volumepolicy.Policies // without the cluster-wide ones
+	own         *volumepolicy.Policies // without the cluster-wide policies
 }
 
-// choice is what selection depends on beside the pod. Plans with the same choice decide alike.
-type choice struct {
+// selectionSettings are the inputs of package selection that depend on the plan. Plans with equal settings select the
+// same volumes.
+type selectionSettings struct {
 	defaultVolumes bool
 	merged         *volumepolicy.Policies
 	rules          *volumerule.Rules
@@ -48,15 +49,15 @@ type choice struct {
 	claimsExcluded bool
 }
 
-// Sources are what plans are made from.
+// Sources are the inputs of plans.
 type Sources struct {
 	Server *Server
-	// Policies returns the volume policies of the ConfigMaps of these names in Velero's namespace, the first one's
-	// first; nil without any name. As long as they do not change it returns the same ones for the same names, by which
-	// plans that decide alike are known.
+	// Policies returns the merged volume policies of the ConfigMaps of these names in Velero's namespace; nil without a
+	// name. The first ConfigMap takes precedence. For the same names it returns the same pointer until a ConfigMap
+	// changes, because plans with equal pointers share their selections.
 	Policies func(names ...string) (*volumepolicy.Policies, error)
-	// Rules select volumes that no annotation names; nil when there are none. RulesInvalid says that there are some
-	// which cannot be read.
+	// Rules select volumes that no annotation names; nil without rules. RulesInvalid means that rules exist and are
+	// invalid.
 	Rules        *volumerule.Rules
 	RulesInvalid bool
 	// Labeled are the namespaces with label velero.io/exclude-from-backup=true, sorted.
@@ -76,15 +77,15 @@ func NewPlan(spec *velerov1.BackupSpec, annotations map[string]string, from Sour
 		moveData:  isTrue(spec.SnapshotMoveData, from.Server.MoveData), dataMover: spec.DataMover,
 		annotations: annotations, server: from.Server,
 	}
-	p.choice.defaultVolumes = isTrue(spec.DefaultVolumesToFsBackup, from.Server.DefaultVolumes)
-	// The older name of the field still counts when it is true (pkg/controller/backup_controller.go).
+	p.settings.defaultVolumes = isTrue(spec.DefaultVolumesToFsBackup, from.Server.DefaultVolumes)
+	// Velero still reads the older name of the field, if it is true (pkg/controller/backup_controller.go).
 	if isTrue(spec.DefaultVolumesToRestic, false) { //nolint:staticcheck // Velero reads it
-		p.choice.defaultVolumes = true
+		p.settings.defaultVolumes = true
 	}
-	p.choice.rules, p.choice.rulesInvalid = from.Rules, from.RulesInvalid
+	p.settings.rules, p.settings.rulesInvalid = from.Rules, from.RulesInvalid
 	causes := []*refusal{p.readPolicies(spec, from)}
 	spec = scope.Combine(spec, p.own.Sections().Resources)
-	p.choice.claimsExcluded = !scope.Includes(spec, scope.Claims())
+	p.settings.claimsExcluded = !scope.Includes(spec, scope.Claims())
 	reach, err := scope.New(spec)
 	if err != nil {
 		causes = append(causes, refuse(ReasonNoSchedule, "%v", err))
@@ -102,13 +103,13 @@ func NewPlan(spec *velerov1.BackupSpec, annotations map[string]string, from Sour
 	return p
 }
 
-// checkLabeled says why Velero refuses a backup that names a namespace with the label which leaves it out: it takes the
-// label for an entry in excludedNamespaces (velero v1.18.3, pkg/controller/backup_controller.go, prepareBackupRequest).
+// checkLabeled returns a refusal if the backup names a namespace that the label excludes. Velero treats the label like
+// an entry in excludedNamespaces (velero v1.18.3, pkg/controller/backup_controller.go, prepareBackupRequest).
 func checkLabeled(spec *velerov1.BackupSpec, labeled []string) *refusal {
 	for _, name := range spec.IncludedNamespaces {
 		if slices.Contains(labeled, name) {
-			return refuse(ReasonNoSchedule, "it names namespace %s, which has label %s=true, and Velero refuses to be "+
-				"told both: take the label off, or the name out of spec.template.includedNamespaces", name,
+			return refuse(ReasonNoSchedule, "it includes namespace %s by name, and the namespace has label %s=true, "+
+				"which excludes it: remove the label, or the name from spec.template.includedNamespaces", name,
 				contract.LabelExcludeFromBackup)
 		}
 	}
@@ -123,17 +124,17 @@ func SchedulePlan(schedule *velerov1.Schedule, from Sources) *Plan {
 	p.Timetable = timetable
 	switch {
 	case schedule.Spec.Paused:
-		p.Idle = "it is paused: `velero schedule unpause " + schedule.Name + "`"
+		p.Inactive = "it is paused: `velero schedule unpause " + schedule.Name + "`"
 	case err != nil:
-		p.Idle = err.Error()
+		p.Inactive = err.Error()
 	case schedule.Status.Phase == velerov1.SchedulePhaseFailedValidation:
-		p.Idle = "its phase is FailedValidation: `velero schedule describe " + schedule.Name + "`"
+		p.Inactive = "its phase is FailedValidation: `velero schedule describe " + schedule.Name + "`"
 	}
 	return p
 }
 
-// readPolicies reads the policies that hold for the backup: its own, or those that admission gives it, then the
-// cluster-wide ones. It returns why Velero refuses a backup with these.
+// readPolicies reads the policies of the backup: its own, or those that admission adds, and the cluster-wide ones. It
+// returns a refusal if Velero rejects a backup with these policies.
 func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) *refusal {
 	own := from.Server.AdmittedPolicies
 	if spec.ResourcePolicy != nil {
@@ -150,8 +151,8 @@ func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) *refusal {
 			return refuse(ReasonPolicyInvalid, "%v", err)
 		}
 		if unknown := policies.Sections().Unknown; len(unknown) > 0 {
-			return refuse(ReasonPolicyInvalid, "ConfigMap %s, which holds its volume policies, has the section %s, "+
-				"which Velero 1.18 does not know: correct its name", name, unknown[0])
+			return refuse(ReasonPolicyInvalid, "ConfigMap %s, with its volume policies, has the section %s, which "+
+				"Velero 1.18 does not have: correct its name", name, unknown[0])
 		}
 		if name == own {
 			p.own = policies
@@ -160,37 +161,37 @@ func (p *Plan) readPolicies(spec *velerov1.BackupSpec, from Sources) *refusal {
 	sections := p.own.Sections()
 	if scope.UsesOldFilters(spec) && (sections.Resources != nil || sections.Filtered) {
 		return refuse(ReasonPolicyInvalid, "its spec uses includedResources, excludedResources or "+
-			"includeClusterResources, which do not go together with the filters in ConfigMap %s, which holds its "+
-			"volume policies: use the lists of cluster-scoped and namespace-scoped resources", own)
+			"includeClusterResources, which cannot be combined with the filters in ConfigMap %s, with its volume "+
+			"policies: use the filters for cluster-scoped and namespace-scoped resources", own)
 	}
 	merged, err := from.Policies(p.policyNames...)
 	if err != nil {
 		return refuse(ReasonPolicyInvalid, "%v", err)
 	}
-	p.choice.merged = merged
+	p.settings.merged = merged
 	return nil
 }
 
-// UsesPolicies says whether the plan was made from the ConfigMap of that name.
+// UsesPolicies returns whether the plan uses the ConfigMap of that name.
 func (p *Plan) UsesPolicies(name string) bool { return slices.Contains(p.policyNames, name) }
 
-// Refused says for people why Velero refuses the backups as things are, empty if it does not.
-func (p *Plan) Refused() string {
+// RefusalMessage returns why Velero rejects the backups, "" if it does not.
+func (p *Plan) RefusalMessage() string {
 	if p.refusal == nil {
 		return ""
 	}
 	return p.refusal.text
 }
 
-// idle says why the plan is not in effect; empty if it is, or if its claims are to be told of a refusal.
-func (p *Plan) idle() string {
-	if p.Idle == "" && p.refusal != nil && p.refusal.reason == ReasonNoSchedule {
-		return "Velero refuses its backups: " + p.refusal.text
+// inactiveReason returns why the plan has no effect, "" if it has, or if the refusal is a reason of its claims.
+func (p *Plan) inactiveReason() string {
+	if p.Inactive == "" && p.refusal != nil && p.refusal.reason == ReasonNoSchedule {
+		return "Velero rejects its backups: " + p.refusal.text
 	}
-	return p.Idle
+	return p.Inactive
 }
 
-// Reaches says whether backups would have anything of a namespace, were they made.
-func (p *Plan) Reaches(namespace string) bool {
-	return p.Scope != nil && p.Scope.Namespace(namespace, nil) == scope.In
+// IncludesNamespace returns whether the backups include objects of a namespace, even if the Schedule is not active.
+func (p *Plan) IncludesNamespace(namespace string) bool {
+	return p.Scope != nil && p.Scope.Namespace(namespace, nil) == scope.Included
 }

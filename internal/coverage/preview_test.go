@@ -12,44 +12,44 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 )
 
-// TestLook has what is said of a pod whose volume restic takes, and what of a backup that Velero refuses.
-func TestLook(t *testing.T) {
+// TestPreviewBackup compares the preview of a pod with one volume, or the error for a backup that Velero rejects.
+func TestPreviewBackup(t *testing.T) {
 	cases := map[string]struct {
-		given   func(s *scene)
+		given   func(s *fixture)
 		refused string
 	}{
-		"a backup that is made":                 {func(*scene) {}, ""},
-		"a paused schedule may be asked for it": {func(s *scene) { s.schedules[0].Spec.Paused = true }, ""},
-		"its times do not matter":               {func(s *scene) { s.schedules[0].Spec.Schedule = "TZ=" }, ""},
-		"there is no such storage location": {
-			func(s *scene) { s.template().StorageLocation = "gone" }, "no BackupStorageLocation gone",
+		"a schedule":                 {func(*fixture) {}, ""},
+		"a paused schedule":          {func(s *fixture) { s.schedules[0].Spec.Paused = true }, ""},
+		"an invalid cron expression": {func(s *fixture) { s.schedules[0].Spec.Schedule = "TZ=" }, ""},
+		"the storage location does not exist": {
+			func(s *fixture) { s.template().StorageLocation = "gone" }, "no BackupStorageLocation gone",
 		},
 		"the storage location is not available": {
-			func(s *scene) { s.server.StorageLocations[0].Phase = velerov1.BackupStorageLocationPhaseUnavailable },
+			func(s *fixture) { s.server.StorageLocations[0].Phase = velerov1.BackupStorageLocationPhaseUnavailable },
 			"BackupStorageLocation default is not available (phase Unavailable)",
 		},
-		"several locations for snapshots": {
-			func(s *scene) {
+		"several snapshot locations": {
+			func(s *fixture) {
 				s.server.SnapshotLocations = []coverage.SnapshotLocation{{Name: "a", Provider: "aws"}, {Name: "b", Provider: "aws"}}
 			}, "several VolumeSnapshotLocations",
 		},
-		"the policies cannot be read": {func(s *scene) { s.policies["base"] = "version: v7" }, "version is"},
+		"the policies are invalid": {func(s *fixture) { s.policies["base"] = "version: v7" }, "version is"},
 		"its spec contradicts itself": {
-			func(s *scene) {
+			func(s *fixture) {
 				s.template().IncludedNamespaces, s.template().ExcludedNamespaces = []string{"foo"}, []string{"foo"}
 			}, "both in includedNamespaces and in excludedNamespaces",
 		},
-		"paused, and refused besides": {
-			func(s *scene) { s.schedules[0].Spec.Paused, s.template().StorageLocation = true, "gone" }, "gone",
+		"paused and rejected": {
+			func(s *fixture) { s.schedules[0].Spec.Paused, s.template().StorageLocation = true, "gone" }, "gone",
 		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			s := newScene()
+			s := newFixture()
 			s.claim("data")
 			s.pod("web", "data", "data")
 			c.given(s)
-			previews, err := coverage.Look(s.group, coverage.SchedulePlan(s.schedules[0], s.sources(t)))
+			previews, err := coverage.PreviewBackup(s.group, coverage.SchedulePlan(s.schedules[0], s.sources(t)))
 			switch {
 			case c.refused == "" && (err != nil || previews[0].Volumes[0].Method != coverage.MethodRestic):
 				t.Errorf("got %+v, %v", previews, err)

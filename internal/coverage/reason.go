@@ -7,39 +7,40 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
 
-// Reason is why a claim is not protected. The list is closed: it is part of metrics and output. Where package selection
-// decided about the claim's volume, its reasons are used as they are.
+// Reason is why a claim is not protected. The list is complete: metrics and output use these values. It includes the
+// reasons of package selection, which apply to the claim's volume.
 type Reason string
 
-// The reasons that selection does not know.
+// The reasons that package selection does not have.
 const (
 	// ReasonIgnored: the claim's annotation backup.velero.io/backup-excluded is "true".
 	ReasonIgnored Reason = "Ignored"
-	// ReasonNoSchedule: no schedule in effect has the claim, or a pod that uses it, in its backups.
+	// ReasonNoSchedule: no active Schedule includes the claim, or a pod that uses it.
 	ReasonNoSchedule Reason = "NoSchedule"
-	// ReasonUnmounted: no pod uses the claim, and Velero makes no snapshot of it.
+	// ReasonUnmounted: no pod uses the claim, and Velero creates no snapshot of it.
 	ReasonUnmounted Reason = "Unmounted"
-	// ReasonNoSnapshot: a volume policy asks for a snapshot, and nothing can make one of this volume.
+	// ReasonNoSnapshot: a volume policy requires a snapshot, and this volume does not support one.
 	ReasonNoSnapshot Reason = "NoSnapshot"
-	// ReasonNeverSucceeded: scheduled backups take the claim, and none of them has succeeded yet.
+	// ReasonNeverSucceeded: a Schedule includes the claim, and none of its backups has succeeded yet.
 	ReasonNeverSucceeded Reason = "NeverSucceeded"
-	// ReasonStale: the last success is older than two runs of the schedule, or than was allowed.
+	// ReasonStale: the last success is older than two runs of the Schedule, or than the configured limit.
 	ReasonStale Reason = "Stale"
 	// ReasonLastFailed: the last backup of the claim failed.
 	ReasonLastFailed Reason = "LastFailed"
-	// ReasonLocationUnavailable: the storage location of the schedule is not available, so that its backups fail.
+	// ReasonLocationUnavailable: the storage location of the Schedule is not available, so its backups fail.
 	ReasonLocationUnavailable Reason = "LocationUnavailable"
-	// ReasonPolicyInvalid: the volume policies of the schedule cannot be read, so that its backups fail.
+	// ReasonPolicyInvalid: the volume policies of the Schedule are invalid, so its backups fail.
 	ReasonPolicyInvalid Reason = "PolicyInvalid"
 )
 
-// Reasons returns all reasons, the one nearest to protection first. Of several pods and schedules the first one counts.
+// Reasons returns all reasons, the one closest to protection first. If several pods and Schedules give different
+// reasons for a claim, the first one in this order counts.
 func Reasons() []Reason {
 	all := ordered()
 	return all[:]
 }
 
-// ordered is Reasons without an allocation, for each candidate is ranked by it.
+// ordered returns the same as Reasons without an allocation, because rank calls it for each candidate.
 func ordered() [28]Reason {
 	return [...]Reason{
 		ReasonStale, ReasonLastFailed, ReasonNeverSucceeded,
@@ -56,7 +57,7 @@ func ordered() [28]Reason {
 	}
 }
 
-// rank is the place of a reason in Reasons, and their number for one that is not there.
+// rank returns the index of a reason in Reasons, or their number for an unknown reason.
 func rank(r Reason) int {
 	all := ordered()
 	for i := range all {

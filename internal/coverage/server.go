@@ -13,46 +13,46 @@ import (
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 )
 
-// Server is what a backup depends on beside its spec: the flags of Velero's server, the admission policy for backups,
-// and what can make snapshots.
+// Server has what backups depend on besides their spec: the flags of Velero's server, the admission policy for backups,
+// and what can take snapshots.
 type Server struct {
-	// DefaultVolumes is --default-volumes-to-fs-backup, for backups that do not say.
+	// DefaultVolumes is --default-volumes-to-fs-backup, the default of spec.defaultVolumesToFsBackup.
 	DefaultVolumes bool
-	// MoveData is --default-snapshot-move-data, for backups that do not say.
+	// MoveData is --default-snapshot-move-data, the default of spec.snapshotMoveData.
 	MoveData bool
-	// CSI says that --features has EnableCSI.
+	// CSI is true if --features includes EnableCSI.
 	CSI bool
-	// GlobalPolicies is --global-backup-volume-policies-configmap: volume policies after a backup's own ones.
+	// GlobalPolicies is --global-backup-volume-policies-configmap: volume policies that apply after a backup's own.
 	GlobalPolicies string
-	// AdmittedPolicies is the ConfigMap of volume policies that a backup without any is given when it is created.
+	// AdmittedPolicies is the ConfigMap of volume policies that admission adds to a backup without policies.
 	AdmittedPolicies string
-	// DefaultStorage is --default-backup-storage-location: where backups go that name no location, if none is the
-	// default.
+	// DefaultStorage is --default-backup-storage-location: the location of backups that name none, if no location is
+	// the default.
 	DefaultStorage string
 	// StorageLocations are the BackupStorageLocations in Velero's namespace, sorted by name.
 	StorageLocations []StorageLocation
 	// DefaultLocations is --default-volume-snapshot-locations: names of locations by provider.
 	DefaultLocations map[string]string
-	// Provisioners are those of the StorageClasses of the cluster, by the name of the class.
+	// Provisioners are the provisioners of the StorageClasses, by the class's name.
 	Provisioners map[string]string
-	// SnapshotClasses are the VolumeSnapshotClasses of the cluster.
+	// SnapshotClasses are the VolumeSnapshotClasses.
 	SnapshotClasses []SnapshotClass
 	// SnapshotLocations are the VolumeSnapshotLocations in Velero's namespace.
 	SnapshotLocations []SnapshotLocation
-	// NodeAgent says that Velero's node-agent runs anywhere: without it no snapshot is moved.
+	// NodeAgent is true if Velero's node-agent runs on any node. Without it, Velero cannot move snapshot data.
 	NodeAgent bool
 }
 
 // SnapshotClass is a VolumeSnapshotClass.
 type SnapshotClass struct {
 	Name, Driver string
-	// Preferred says that it has the label velero.io/csi-volumesnapshot-class or the annotation
+	// Preferred is true if it has the label velero.io/csi-volumesnapshot-class or the annotation
 	// snapshot.storage.kubernetes.io/is-default-class.
 	Preferred bool
 }
 
-// ReadArguments sets what the arguments of Velero's server say, `velero server` without its first word or with it
-// (velero v1.18.3, pkg/cmd/server/config/config.go, BindFlags; pkg/features). Other flags do not matter.
+// ReadArguments sets the fields from the arguments of `velero server`, with or without the word server
+// (velero v1.18.3, pkg/cmd/server/config/config.go, BindFlags; pkg/features). It ignores other flags.
 func (s *Server) ReadArguments(arguments []string) error {
 	flags := pflag.NewFlagSet("server", pflag.ContinueOnError)
 	flags.ParseErrorsAllowlist.UnknownFlags = true

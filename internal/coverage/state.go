@@ -1,52 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package coverage decides for a PersistentVolumeClaim whether its data is protected: whether scheduled backups take
-// it, by which method, and how that went. It asks package selection, as the plugin does at a backup. It makes no calls.
+// Package coverage evaluates for a PersistentVolumeClaim whether its data is protected: whether scheduled backups
+// include it, by which method, and how these backups ended. It uses package selection, as the plugin does during a
+// backup. It makes no API calls.
 package coverage
 
 import "time"
 
-// Method is what takes the data of a claim.
+// Method is how the data of a claim is backed up.
 type Method string
 
-// The methods. The empty one means that nothing takes it.
+// The methods. The empty method means that nothing backs up the data.
 const (
-	// MethodRestic is this project.
+	// MethodRestic: restic backs up the files of the volume.
 	MethodRestic Method = "restic"
-	// MethodSnapshot is a snapshot of the volume, by a CSI driver or by a provider's plugin.
+	// MethodSnapshot: a CSI driver or a provider's plugin takes a snapshot of the volume.
 	MethodSnapshot Method = "snapshot"
-	// MethodNodeAgent is Velero's own file-system backup.
+	// MethodNodeAgent: Velero's node-agent backs up the files of the volume.
 	MethodNodeAgent Method = "node-agent"
 )
 
-// State is how one claim is covered.
+// State is the protection of one claim at one time.
 type State struct {
-	// Namespace and Claim name the claim.
+	// Namespace and Claim identify the claim.
 	Namespace string `json:"namespace"`
 	Claim     string `json:"claim"`
-	// Protected says that a schedule takes the claim's data and, where this project does so, that its last backup
-	// succeeded and is not stale.
+	// Protected is true if a Schedule includes the claim's data. If the method is restic, the last backup must also have
+	// succeeded and must not be stale.
 	Protected bool `json:"protected"`
-	// Method is what takes the data, or would: it is set for NeverSucceeded, Stale and LastFailed, too.
+	// Method is how the data is backed up. It is also set with the reasons NeverSucceeded, Stale and LastFailed.
 	Method Method `json:"method,omitempty"`
-	// Reason is why it is not protected, for machines; empty when it is.
+	// Reason is the machine-readable reason why the claim is not protected; empty if it is.
 	Reason Reason `json:"reason,omitempty"`
-	// Message says it for people, with the remedy; for a protected claim it says by what.
+	// Message is human-readable: what protects the claim, or why nothing does, and what to do about it.
 	Message string `json:"message,omitempty"`
-	// Schedule is the name of a Schedule that reaches the claim, the one that protects it where there is one.
+	// Schedule is the name of the Schedule that protects the claim, or else of one that includes it.
 	Schedule string `json:"schedule,omitempty"`
-	// Pod and Volume name the pod, and its volume, that the decision was made for, if it was.
+	// Pod and Volume are the names of the pod and of its volume that the evaluation is based on, if any.
 	Pod    string `json:"pod,omitempty"`
 	Volume string `json:"volume,omitempty"`
-	// LastSuccess is when the last backup of the claim with restic succeeded, scheduled or not; zero if none is known.
+	// LastSuccess is when the last restic backup of the claim succeeded, scheduled or not; zero if none is known.
 	LastSuccess time.Time `json:"lastSuccess,omitzero"`
-	// Bytes is the size of the claim's files then, in bytes.
+	// Bytes is the size of the claim's files in that backup, in bytes.
 	Bytes int64 `json:"bytes,omitempty"`
-	// Duration is how long that backup took.
+	// Duration is how long that backup took, in nanoseconds in JSON.
 	Duration time.Duration `json:"duration,omitempty"`
 }
 
-// Ignored says that somebody has declared that the claim needs no backup: it counts neither as protected nor as
-// missing.
+// Ignored returns whether an annotation declares that the claim needs no backup. Such a claim counts neither as
+// protected nor as unprotected.
 func (s State) Ignored() bool { return s.Reason == ReasonIgnored }

@@ -18,8 +18,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// StaleAfter returns how old a last success may be for the agents, so that others can judge as they do: the flag
-// --coverage-stale-after in the DaemonSet, 0 without it and where there are no agents.
+// StaleAfter returns the agents' --coverage-stale-after as set in the DaemonSet, so that others can apply the same
+// limit. It returns 0 if the flag is not set, or if there are no agents.
 func StaleAfter(ctx context.Context, c client.Reader, namespace string) (time.Duration, error) {
 	set := &appsv1.DaemonSet{}
 	err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: contract.DaemonSetName}, set)
@@ -31,7 +31,7 @@ func StaleAfter(ctx context.Context, c client.Reader, namespace string) (time.Du
 	}
 	for i := range set.Spec.Template.Spec.Containers {
 		container := &set.Spec.Template.Spec.Containers[i]
-		if container.Name != contract.DaemonSetName { // its first container is called like it
+		if container.Name != contract.DaemonSetName { // the agent's container has the name of the DaemonSet
 			continue
 		}
 		var after time.Duration

@@ -19,10 +19,10 @@ func TestStaleAfter(t *testing.T) {
 		want      time.Duration
 		fails     bool
 	}{
-		"no such flag": {[]string{"--log-format=json", "--concurrency", "4"}, 0, false},
-		"in one word":  {[]string{"--coverage-stale-after=36h", "--annotate-pods"}, 36 * time.Hour, false},
-		"in two words": {[]string{"--concurrency", "4", "--coverage-stale-after", "24h"}, 24 * time.Hour, false},
-		"no duration":  {[]string{"--coverage-stale-after=soon"}, 0, true},
+		"flag not set":        {[]string{"--log-format=json", "--concurrency", "4"}, 0, false},
+		"with an equals sign": {[]string{"--coverage-stale-after=36h", "--annotate-pods"}, 36 * time.Hour, false},
+		"as two arguments":    {[]string{"--concurrency", "4", "--coverage-stale-after", "24h"}, 24 * time.Hour, false},
+		"not a duration":      {[]string{"--coverage-stale-after=soon"}, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: "restic"}}

@@ -12,36 +12,36 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// backups are the Backups of Velero, by name as labels have it: what an attempt is worth depends on its Backup, without
-// whose tarball nothing of it can be restored. It is the book of a ledger.
+// backups are Velero's Backups, by name as in labels. They decide on the outcome of PodVolumeBackups: without the
+// tarball of its Backup, a volume cannot be restored. It is an index.
 type backups map[string]backup
 
-// backup is what is kept of one of them.
+// backup is what is kept of a Backup.
 type backup struct {
-	uid   string // as labels have it
+	uid   string // as in labels
 	phase velerov1.BackupPhase
-	// schedule is the name of the Schedule of a Backup on its way, and created when that was made.
+	// schedule and created are the Schedule and the creation time of a Backup in progress.
 	schedule string
 	created  time.Time
 }
 
-// patience is how long a Backup may be on its way before it is no reason to wait for it. Most take less than a day, and
-// where Velero does not run at all one stays as it is for ever.
-const patience = 24 * time.Hour
+// maxInProgress is how long a Backup in progress may excuse missing backups. Most Backups take less than a day, and if
+// Velero does not run, a Backup stays in progress forever.
+const maxInProgress = 24 * time.Hour
 
-// worth is what the attempts of a Backup count for.
-type worth int
+// backupResult is whether the volumes of a Backup can be restored.
+type backupResult int
 
 const (
-	// counts: their data can be restored, or will be when the Backup ends well.
-	counts worth = iota
-	// inVain: the Backup has failed, and with it whatever was done for it.
-	inVain
-	// gone: the Backup does not exist any more, or is being deleted.
-	gone
+	// backupUsable: they can be restored, or it can be expected when the Backup ends.
+	backupUsable backupResult = iota
+	// backupFailed: the Backup has failed, so they cannot be restored.
+	backupFailed
+	// backupGone: the Backup was deleted, or is being deleted.
+	backupGone
 )
 
-// stripVeleroBackup keeps what becomes a backup.
+// stripVeleroBackup removes what backup does not need.
 func stripVeleroBackup(b *velerov1.Backup) {
 	*b = velerov1.Backup{
 		ObjectMeta: metav1.ObjectMeta{
@@ -52,21 +52,21 @@ func stripVeleroBackup(b *velerov1.Backup) {
 	}
 }
 
-func (b backups) enter(object *velerov1.Backup) {
+func (b backups) add(object *velerov1.Backup) {
 	phase := object.Status.Phase
 	if object.DeletionTimestamp != nil {
 		phase = velerov1.BackupPhaseDeleting
 	}
 	kept := backup{uid: contract.LabelValue(string(object.UID)), phase: phase}
-	if onItsWay(phase) {
+	if inProgress(phase) {
 		kept.schedule, kept.created = object.Labels[velerov1.ScheduleNameLabel], object.CreationTimestamp.Time
 	}
 	b[contract.LabelValue(object.Name)] = kept
 }
 
-// onItsWay says whether a Backup keeps its Schedule from making the next one (velero v1.18.3,
-// pkg/controller/schedule_controller.go, checkIfBackupInNewOrProgress), or waits for another one to end.
-func onItsWay(phase velerov1.BackupPhase) bool {
+// inProgress returns whether a Backup keeps its Schedule from creating the next one (velero v1.18.3,
+// pkg/controller/schedule_controller.go, checkIfBackupInNewOrProgress), or is queued behind another one.
+func inProgress(phase velerov1.BackupPhase) bool {
 	switch phase {
 	case "", velerov1.BackupPhaseNew, velerov1.BackupPhaseQueued, velerov1.BackupPhaseReadyToStart,
 		velerov1.BackupPhaseInProgress:
@@ -76,11 +76,11 @@ func onItsWay(phase velerov1.BackupPhase) bool {
 	}
 }
 
-// running returns since when a Backup of a Schedule is on its way, by the Schedule's name.
+// running maps the names of Schedules with a Backup in progress to when the oldest one was created.
 func (b backups) running(now time.Time) map[string]time.Time {
 	schedules := map[string]time.Time{}
 	for _, one := range b {
-		if one.schedule == "" || now.Sub(one.created) >= patience {
+		if one.schedule == "" || now.Sub(one.created) >= maxInProgress {
 			continue
 		}
 		if other, is := schedules[one.schedule]; !is || one.created.Before(other) {
@@ -90,29 +90,29 @@ func (b backups) running(now time.Time) map[string]time.Time {
 	return schedules
 }
 
-func (b backups) strike(object *velerov1.Backup) { delete(b, contract.LabelValue(object.Name)) }
+func (b backups) remove(object *velerov1.Backup) { delete(b, contract.LabelValue(object.Name)) }
 
 func (b backups) clear() { clear(b) }
 
-// worth says what attempts in the Backup count for. A Backup that goes on lets them count for the time being: the data
-// is in the repository, and if the Backup fails, that is told.
-func (b backup) worth() worth {
+// result returns whether volumes of the Backup can be restored. A Backup in progress counts as usable: its data is in
+// the repository, and if it fails, the result changes.
+func (b backup) result() backupResult {
 	switch b.phase {
 	case velerov1.BackupPhaseFailed, velerov1.BackupPhaseFailedValidation:
-		return inVain
+		return backupFailed
 	case velerov1.BackupPhaseDeleting:
-		return gone
+		return backupGone
 	case "", velerov1.BackupPhaseNew, velerov1.BackupPhaseQueued, velerov1.BackupPhaseReadyToStart,
 		velerov1.BackupPhaseInProgress, velerov1.BackupPhaseWaitingForPluginOperations,
 		velerov1.BackupPhaseWaitingForPluginOperationsPartiallyFailed, velerov1.BackupPhaseFinalizing,
 		velerov1.BackupPhaseFinalizingPartiallyFailed, velerov1.BackupPhaseCompleted,
 		velerov1.BackupPhasePartiallyFailed:
-		return counts
+		return backupUsable
 	}
-	return gone // a phase of a later Velero promises nothing
+	return backupGone // an unknown phase of a later Velero: expect the worst
 }
 
-// ended says whether the Backup is one that Velero finds in a bucket, with another UID than it had.
+// ended returns whether the Backup may be one that Velero synced from a bucket, with another UID than it had before.
 func (b backup) ended() bool {
 	return b.phase == velerov1.BackupPhaseCompleted || b.phase == velerov1.BackupPhasePartiallyFailed ||
 		b.phase == velerov1.BackupPhaseFailed

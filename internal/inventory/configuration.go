@@ -21,30 +21,29 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
 )
 
-// configuration is what people have configured: schedules, volume policies, rules and Velero's server. Its lock is the
-// inventory's, which callers hold.
+// configuration has the schedules, volume policies, rules and Velero's server. Callers hold the inventory's lock.
 type configuration struct {
-	world      *world
-	schedules  map[string]*velerov1.Schedule
-	configMaps map[string]*corev1.ConfigMap
-	server     *coverage.Server   // nil until it is known
-	read       map[string]reading // volume policies, by the names of their ConfigMaps
-	rules      *volumerule.Rules
-	rulesError error
-	plans      map[string]*coverage.Plan // by schedule
-	order      []*coverage.Plan          // sorted by name
+	clusterState *clusterState
+	schedules    map[string]*velerov1.Schedule
+	configMaps   map[string]*corev1.ConfigMap
+	server       *coverage.Server          // nil until it was read
+	parsed       map[string]parsedPolicies // by the comma-separated names of their ConfigMaps
+	rules        *volumerule.Rules
+	rulesError   error
+	plans        map[string]*coverage.Plan // by schedule
+	sortedPlans  []*coverage.Plan          // sorted by name
 }
 
-// reading is what reading volume policies gave.
-type reading struct {
+// parsedPolicies is the result of parsing volume policies.
+type parsedPolicies struct {
 	policies *volumepolicy.Policies
 	err      error
 }
 
-func newConfiguration(w *world) *configuration {
+func newConfiguration(w *clusterState) *configuration {
 	c := &configuration{
-		world: w, schedules: map[string]*velerov1.Schedule{}, configMaps: map[string]*corev1.ConfigMap{},
-		plans: map[string]*coverage.Plan{}, read: map[string]reading{},
+		clusterState: w, schedules: map[string]*velerov1.Schedule{}, configMaps: map[string]*corev1.ConfigMap{},
+		plans: map[string]*coverage.Plan{}, parsed: map[string]parsedPolicies{},
 	}
 	w.agentsChanged, w.labelChanged = c.planAll, c.labelChanged
 	return c
@@ -52,20 +51,20 @@ func newConfiguration(w *world) *configuration {
 
 func (c *configuration) sources() coverage.Sources {
 	server := *c.server
-	server.NodeAgent = len(c.world.nodeAgents) > 0
+	server.NodeAgent = len(c.clusterState.nodeAgents) > 0
 	return coverage.Sources{
 		Server: &server, Policies: c.policies, Rules: c.rules, RulesInvalid: c.rulesError != nil,
-		Labeled: slices.Sorted(maps.Keys(c.world.labeled)),
+		Labeled: slices.Sorted(maps.Keys(c.clusterState.labeled)),
 	}
 }
 
-// policies returns the volume policies of ConfigMaps, and the same ones until one of them changes.
+// policies returns the merged volume policies of ConfigMaps. It returns the same pointer until one of them changes.
 func (c *configuration) policies(names ...string) (*volumepolicy.Policies, error) {
 	key := strings.Join(names, ",")
-	known, found := c.read[key]
+	known, found := c.parsed[key]
 	if !found {
 		known.policies, known.err = c.readPolicies(names)
-		c.read[key] = known
+		c.parsed[key] = known
 	}
 	return known.policies, known.err
 }
@@ -74,8 +73,8 @@ func (c *configuration) readPolicies(names []string) (*volumepolicy.Policies, er
 	if len(names) == 1 {
 		configMap := c.configMaps[names[0]]
 		if configMap == nil {
-			return nil, fmt.Errorf("there is no ConfigMap %s/%s, which holds its volume policies",
-				c.world.namespace, names[0])
+			return nil, fmt.Errorf("there is no ConfigMap %s/%s with its volume policies",
+				c.clusterState.namespace, names[0])
 		}
 		return volumepolicy.Parse(configMap)
 	}
@@ -90,9 +89,9 @@ func (c *configuration) readPolicies(names []string) (*volumepolicy.Policies, er
 	return volumepolicy.Merge(all...), nil
 }
 
-// forget has volume policies read anew in which a ConfigMap has a part.
-func (c *configuration) forget(configMap string) {
-	maps.DeleteFunc(c.read, func(key string, _ reading) bool {
+// invalidate removes the parsed policies that include a ConfigMap.
+func (c *configuration) invalidate(configMap string) {
+	maps.DeleteFunc(c.parsed, func(key string, _ parsedPolicies) bool {
 		return slices.Contains(strings.Split(key, ","), configMap)
 	})
 }
@@ -107,42 +106,42 @@ func (c *configuration) scheduleChanged(before, after *velerov1.Schedule) {
 	c.plan(before.Name)
 }
 
-// plan makes the plan of a schedule anew, and has what it reaches, and has reached, looked at again.
+// plan replaces the plan of a schedule, and marks the claims in its former and in its new scope.
 func (c *configuration) plan(name string) {
 	if c.server == nil {
-		return // everything is planned when it is known
+		return // serverChanged creates all plans
 	}
 	if before := c.plans[name]; before != nil {
-		c.touch(before)
+		c.markDirty(before)
 		delete(c.plans, name)
 	}
 	if schedule := c.schedules[name]; schedule != nil {
 		c.plans[name] = coverage.SchedulePlan(schedule, c.sources())
-		c.touch(c.plans[name])
+		c.markDirty(c.plans[name])
 	}
-	c.order = c.order[:0:0]
+	c.sortedPlans = c.sortedPlans[:0:0]
 	for _, name := range slices.Sorted(maps.Keys(c.plans)) {
-		c.order = append(c.order, c.plans[name])
+		c.sortedPlans = append(c.sortedPlans, c.plans[name])
 	}
 }
 
-func (c *configuration) touch(p *coverage.Plan) {
-	for namespace := range c.world.spaces {
-		if p.Reaches(namespace) {
-			c.world.touchSpace(namespace)
+func (c *configuration) markDirty(p *coverage.Plan) {
+	for namespace := range c.clusterState.namespaces {
+		if p.IncludesNamespace(namespace) {
+			c.clusterState.markNamespaceDirty(namespace)
 		}
 	}
 }
 
-// planAll makes all plans anew.
+// planAll replaces all plans.
 func (c *configuration) planAll() {
 	for _, name := range slices.Sorted(maps.Keys(c.schedules)) {
 		c.plan(name)
 	}
 }
 
-// labelChanged plans anew the schedules that name a namespace, which Velero refuses while that is labeled to be left
-// out.
+// labelChanged replaces the plans of schedules that name a namespace, because Velero rejects them while the namespace
+// has the label that excludes it.
 func (c *configuration) labelChanged(namespace string) {
 	for _, name := range slices.Sorted(maps.Keys(c.schedules)) {
 		if slices.Contains(c.schedules[name].Spec.Template.IncludedNamespaces, namespace) {
@@ -160,7 +159,7 @@ func (c *configuration) configMapChanged(before, after *corev1.ConfigMap) {
 		name = before.Name
 		delete(c.configMaps, name)
 	}
-	c.forget(name)
+	c.invalidate(name)
 	if holdsRules(before) || holdsRules(after) {
 		c.readRules()
 		c.planAll()
@@ -173,7 +172,7 @@ func (c *configuration) configMapChanged(before, after *corev1.ConfigMap) {
 	}
 }
 
-// holdsRules says whether a ConfigMap is the plugin's configuration with rules.
+// holdsRules returns whether a ConfigMap is the plugin's configuration with rules.
 func holdsRules(c *corev1.ConfigMap) bool {
 	return c != nil && pluginconfig.Selector(contract.PluginKindBackup).Matches(labels.Set(c.Labels))
 }
@@ -190,7 +189,7 @@ func (c *configuration) readRules() {
 	c.rules, c.rulesError = volumerule.Parse(used)
 }
 
-// serverChanged takes what is known of Velero's server, and has all decided anew only if that is new.
+// serverChanged sets Velero's server, and replaces all plans if it changed.
 func (c *configuration) serverChanged(server *coverage.Server) {
 	if c.server != nil && reflect.DeepEqual(c.server, server) {
 		return

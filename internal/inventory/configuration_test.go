@@ -21,9 +21,9 @@ func policiesNamed(name, version string) *corev1.ConfigMap {
 	}
 }
 
-// configured returns a configuration with two ConfigMaps of policies, one of them for the whole cluster.
+// configured returns a configuration with two ConfigMaps of policies, one of them cluster-wide.
 func configured() *configuration {
-	c := newConfiguration(newWorld("velero"))
+	c := newConfiguration(newClusterState("velero"))
 	c.configMapChanged(nil, policiesNamed("own", "v1"))
 	c.configMapChanged(nil, policiesNamed("all", "v1"))
 	c.serverChanged(&coverage.Server{
@@ -33,7 +33,7 @@ func configured() *configuration {
 	return c
 }
 
-func TestPoliciesAreReadOnce(t *testing.T) {
+func TestPoliciesAreParsedOnce(t *testing.T) {
 	c := configured()
 	merged, err := c.policies("own", "all")
 	own, ownErr := c.policies("own")
@@ -43,28 +43,28 @@ func TestPoliciesAreReadOnce(t *testing.T) {
 	for _, again := range [][]string{{"own", "all"}, {"own"}} {
 		got, err := c.policies(again...)
 		if err != nil || got != merged && got != own {
-			t.Errorf("policies %v were read again: %v", again, err)
+			t.Errorf("policies %v were parsed again: %v", again, err)
 		}
 	}
 	c.configMapChanged(nil, policiesNamed("other", "v1"))
 	if got, _ := c.policies("own", "all"); got != merged {
-		t.Error("a change elsewhere had them read again")
+		t.Error("they were parsed again after a change of another ConfigMap")
 	}
 	c.configMapChanged(policiesNamed("all", "v1"), policiesNamed("all", "v2"))
 	if _, err := c.policies("own", "all"); err == nil {
-		t.Error("a change of one of them was not seen")
+		t.Error("the change had no effect")
 	}
 	if got, _ := c.policies("own"); got != own {
-		t.Error("a change of the other one had it read again")
+		t.Error("it was parsed again after a change of the other ConfigMap")
 	}
 	c.configMapChanged(policiesNamed("own", "v1"), nil)
 	if _, err := c.policies("own"); err == nil {
-		t.Error("it is still there")
+		t.Error("it still exists")
 	}
 }
 
-// TestLabelOfANamespace has the schedules that name a namespace planned anew when its label changes, and no others.
-func TestLabelOfANamespace(t *testing.T) {
+// TestNamespaceLabel changes the label of a namespace. Only plans of schedules that name the namespace must be replaced.
+func TestNamespaceLabel(t *testing.T) {
 	c := configured()
 	for name, namespaces := range map[string][]string{"names": {"shop", "bar"}, "matches": {"sho*"}} {
 		c.scheduleChanged(nil, &velerov1.Schedule{
@@ -89,12 +89,12 @@ func TestLabelOfANamespace(t *testing.T) {
 		{namespace("true"), nil, false},
 	}
 	for i, step := range steps {
-		c.world.namespaceChanged(step.before, step.after)
-		if got := c.plans["names"].Refused(); (got != "") != step.refused {
-			t.Errorf("step %d: Velero refuses it since %q, want %t", i, got, step.refused)
+		c.clusterState.namespaceChanged(step.before, step.after)
+		if got := c.plans["names"].RefusalMessage(); (got != "") != step.refused {
+			t.Errorf("step %d: refusal %q, want one: %t", i, got, step.refused)
 		}
 	}
 	if c.plans["matches"] != matches {
-		t.Error("a schedule that does not name it was planned anew")
+		t.Error("the plan of a schedule that does not name the namespace was replaced")
 	}
 }

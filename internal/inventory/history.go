@@ -15,41 +15,41 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 )
 
-// attempt is one backup of a claim that ended. There may be a month of them for each claim, so it is small.
+// attempt is one finished backup of a claim. There may be a month of them for each claim, so it is small.
 type attempt struct {
-	id       [16]byte // stands for the PodVolumeBackup
+	id       [16]byte // identifies the PodVolumeBackup
 	run      *run
-	ended    int64 // seconds since 1970
+	ended    int64 // Unix time in seconds
 	bytes    int64
 	duration time.Duration
 	failed   bool
-	message  string // only of one that failed
+	message  string // of a failed one
 }
 
-// run is the Velero Backup that attempts were made for, as their labels name it. The attempts of a Backup share one.
+// run is the Velero Backup of attempts, as named in their labels. The attempts of a Backup share it, to save memory.
 type run struct {
-	backup   naming
+	backup   backupKey
 	attempts int
 }
 
-// naming is how labels name a Backup.
-type naming struct{ name, uid string }
+// backupKey identifies a Backup as in labels.
+type backupKey struct{ name, uid string }
 
-// messageMax bounds what is kept of a failure's message, in bytes.
-const messageMax = 300
+// maxMessageBytes limits the length of a failure's message in memory.
+const maxMessageBytes = 300
 
-// history holds how the backups of each claim went, by the claim's UID. It is the book of a ledger.
+// history has the finished backups of each claim, by the claim's UID. It is an index.
 type history struct {
 	attempts map[string][]attempt
-	runs     map[naming]*run
+	runs     map[backupKey]*run
 	backups  backups
 }
 
 func newHistory() *history {
-	return &history{attempts: map[string][]attempt{}, runs: map[naming]*run{}, backups: backups{}}
+	return &history{attempts: map[string][]attempt{}, runs: map[backupKey]*run{}, backups: backups{}}
 }
 
-// stripBackup keeps what becomes an attempt.
+// stripBackup removes what attempt does not need.
 func stripBackup(b *resticv1.PodVolumeBackup) {
 	status := b.Status
 	kept := resticv1.PodVolumeBackup{}
@@ -70,22 +70,22 @@ func stripBackup(b *resticv1.PodVolumeBackup) {
 	}
 	if status.Phase != resticv1.PhaseCompleted {
 		kept.Status.Message = strings.Clone(strings.ToValidUTF8(
-			status.Message[:min(len(status.Message), messageMax)], ""))
+			status.Message[:min(len(status.Message), maxMessageBytes)], ""))
 	}
 	*b = kept
 }
 
-// identify returns the claim's UID and what stands for the PodVolumeBackup.
-func identify(b *resticv1.PodVolumeBackup) (claim string, id [16]byte) {
+// attemptID returns the claim's UID and the ID of the attempt.
+func attemptID(b *resticv1.PodVolumeBackup) (claim string, id [16]byte) {
 	sum := sha256.Sum256([]byte(b.UID))
 	copy(id[:], sum[:])
 	return b.Labels[contract.LabelPVCUID], id
 }
 
-// read returns the attempt, without its run; ended is false for one that goes on, that was not even tried, or whose
-// snapshot is about to be forgotten.
-func read(b *resticv1.PodVolumeBackup) (a attempt, ended bool) {
-	_, a.id = identify(b)
+// readAttempt returns the attempt without its run. ended is false for a PodVolumeBackup that has not ended, that was
+// skipped, or whose snapshot will be forgotten.
+func readAttempt(b *resticv1.PodVolumeBackup) (a attempt, ended bool) {
+	_, a.id = attemptID(b)
 	end := b.Status.CompletionTimestamp
 	if end == nil || b.Spec.Forget || b.DeletionTimestamp != nil {
 		return a, false
@@ -124,73 +124,73 @@ func (h *history) drop(claim string, id [16]byte) {
 	h.attempts[claim] = left
 }
 
-// runOf returns the run that a PodVolumeBackup belongs to, with one attempt more.
+// runOf returns the run of a PodVolumeBackup, with one more attempt.
 func (h *history) runOf(b *resticv1.PodVolumeBackup) *run {
-	named := naming{b.Labels[contract.LabelBackupName], b.Labels[contract.LabelBackupUID]}
+	named := backupKey{b.Labels[contract.LabelBackupName], b.Labels[contract.LabelBackupUID]}
 	r := h.runs[named]
 	if r == nil {
-		r = &run{backup: naming{strings.Clone(named.name), strings.Clone(named.uid)}}
+		r = &run{backup: backupKey{strings.Clone(named.name), strings.Clone(named.uid)}}
 		h.runs[r.backup] = r
 	}
 	r.attempts++
 	return r
 }
 
-func (h *history) enter(b *resticv1.PodVolumeBackup) {
+func (h *history) add(b *resticv1.PodVolumeBackup) {
 	stripBackup(b)
-	claim, id := identify(b)
+	claim, id := attemptID(b)
 	if claim == "" {
 		return
 	}
 	h.drop(claim, id)
-	if a, ended := read(b); ended {
+	if a, ended := readAttempt(b); ended {
 		a.run = h.runOf(b)
 		h.attempts[claim] = append(h.attempts[claim], a)
 	}
 }
 
-// strike forgets a backup: what was before it counts again.
-func (h *history) strike(b *resticv1.PodVolumeBackup) { h.drop(identify(b)) }
+// remove removes a PodVolumeBackup. Earlier ones of the claim count again.
+func (h *history) remove(b *resticv1.PodVolumeBackup) { h.drop(attemptID(b)) }
 
 func (h *history) clear() {
 	clear(h.attempts)
 	clear(h.runs)
 }
 
-// worth says what the attempts of a run count for. A Backup that Velero has found in the bucket has another UID than
-// its PodVolumeBackups say: where none has the right one, all of that name are its own.
-func (h *history) worth(r *run) worth {
+// resultOf returns whether the attempts of a run can be restored. A Backup that Velero synced from the bucket has
+// another UID than in the labels of its PodVolumeBackups: if no run has the right UID, the run with its name counts.
+func (h *history) resultOf(r *run) backupResult {
 	found, there := h.backups[r.backup.name]
 	switch {
 	case !there:
-		return gone
+		return backupGone
 	case found.uid == r.backup.uid:
-		return found.worth()
-	case found.ended() && h.runs[naming{r.backup.name, found.uid}] == nil:
-		return found.worth()
+		return found.result()
+	case found.ended() && h.runs[backupKey{r.backup.name, found.uid}] == nil:
+		return found.result()
 	}
-	return gone
+	return backupGone
 }
 
-// outcome returns how the backups of a claim went.
+// outcome returns the outcome of the backups of a claim.
 func (h *history) outcome(claim string) coverage.Outcome {
 	var out coverage.Outcome
 	for _, a := range h.attempts[claim] {
-		worth := h.worth(a.run)
-		if worth == gone {
+		result := h.resultOf(a.run)
+		if result == backupGone {
 			continue
 		}
 		ended := time.Unix(a.ended, 0).UTC()
 		message := a.message
-		if worth == inVain && !a.failed {
-			message = fmt.Sprintf("the volume was read, but Velero's Backup %s is %s, so that nothing of it can be "+
-				"restored: see `velero backup describe %s`", a.run.backup.name, h.backups[a.run.backup.name].phase,
+		if result == backupFailed && !a.failed {
+			message = fmt.Sprintf("restic backed up the volume, but Velero's Backup %s is %s, so it cannot be restored: "+
+				"see `velero backup describe %s`", a.run.backup.name, h.backups[a.run.backup.name].phase,
 				a.run.backup.name)
 		}
 		switch {
-		case (a.failed || worth == inVain) && ended.After(out.Failure):
+		case (a.failed || result == backupFailed) && ended.After(out.Failure):
 			out.Failure, out.Message = ended, message
-		case !a.failed && worth == counts && ended.After(out.Success):
+		case !a.failed && result == backupUsable && ended.After(out.Success):
 			out.Success, out.Bytes, out.Duration = ended, a.bytes, a.duration
 		}
 	}

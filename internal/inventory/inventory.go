@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package inventory keeps the state of every PersistentVolumeClaim of a cluster: it watches what package coverage
-// decides on, and decides again about the claims that an event concerns. The agent that leads serves metrics from it,
-// and the CLI asks it once.
+// Package inventory keeps the state of every PersistentVolumeClaim of a cluster. It watches the objects that package
+// coverage evaluates, and reevaluates the claims that an event affects. The leading agent serves metrics from it, and
+// the CLI reads it once.
 package inventory
 
 import (
@@ -29,43 +29,44 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 )
 
-// Options say what to look at.
+// Options configure an inventory.
 type Options struct {
-	// Namespace is Velero's.
+	// Namespace is the namespace of Velero.
 	Namespace string
-	// StaleAfter is how old the last success of a protected claim may be; 0 for two runs of its schedule.
+	// StaleAfter is the maximum age of the last success of a protected claim; 0 for two runs of its Schedule.
 	StaleAfter time.Duration
-	// ClaimsOnly leaves out pods without claims, and volumes whose content comes from the API: states do not depend on
-	// them, and Plan does not know of them then.
+	// ClaimsOnly omits pods without claims, and volumes with content from the API, to save memory. States do not depend
+	// on these; Plan needs them.
 	ClaimsOnly bool
-	// Log gets what a caller cannot be told as an error: a request that failed and is being tried again.
+	// Log receives errors of requests that are retried.
 	Log logr.Logger
 }
 
-// serverLook is how often Velero's server is looked at: its flags, the admission policy, and what makes snapshots.
-const serverLook = 30 * time.Second
+// serverInterval is how often the inventory reads the flags of Velero's server, the admission policy, and what can take
+// snapshots.
+const serverInterval = 30 * time.Second
 
-// Inventory knows the state of every claim once it has synced. Its methods may be called concurrently.
+// Inventory has the state of every claim after it has synced. Its methods are safe for concurrent use.
 type Inventory struct {
-	options Options
-	client  client.WithWatch
-	trouble *trouble
-	feeds   []*feed
-	// filled say whether each feed has brought its first list.
-	filled []*bool
+	options    Options
+	client     client.WithWatch
+	readErrors *readErrors
+	reflectors []*reflector
+	// listed are true for reflectors that have read their first list.
+	listed []*bool
 
-	// mu guards all that follows.
+	// mu guards the fields below.
 	mu            sync.RWMutex
-	world         *world
+	clusterState  *clusterState
 	configuration *configuration
 	history       *history
-	verdicts      map[client.ObjectKey]coverage.Verdict
+	results       map[client.ObjectKey]coverage.Result
 	synced        bool
 
 	evaluations atomic.Uint64
 }
 
-// New returns an inventory of the cluster. It does not talk to the API server yet.
+// New creates an inventory of the cluster. It makes no API calls.
 func New(config *rest.Config, options Options) (*Inventory, error) {
 	if options.Namespace == "" {
 		return nil, errors.New("the inventory needs the namespace of Velero")
@@ -82,22 +83,22 @@ func New(config *rest.Config, options Options) (*Inventory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building the client of the API server: %w", err)
 	}
-	w := newWorld(options.Namespace)
+	w := newClusterState(options.Namespace)
 	i := &Inventory{
-		options: options, client: c, world: w, configuration: newConfiguration(w),
-		trouble:  &trouble{log: options.Log, errors: map[string]error{}},
-		verdicts: map[client.ObjectKey]coverage.Verdict{},
+		options: options, client: c, clusterState: w, configuration: newConfiguration(w),
+		readErrors: &readErrors{log: options.Log, errors: map[string]error{}},
+		results:    map[client.ObjectKey]coverage.Result{},
 	}
 	i.history = newHistory()
-	i.addFeeds()
+	i.addReflectors()
 	return i, nil
 }
 
-// Start watches until the context ends. What cannot be read is tried again for ever: see WaitForSync and Trouble.
+// Start watches the cluster until the context ends. It retries forever; see WaitForSync and ReadError.
 func (i *Inventory) Start(ctx context.Context) error {
 	var all sync.WaitGroup
-	for _, f := range i.feeds {
-		all.Go(func() { f.run(ctx, i.client, i.trouble) })
+	for _, f := range i.reflectors {
+		all.Go(func() { f.run(ctx, i.client, i.readErrors) })
 	}
 	all.Go(func() { i.watchServer(ctx) })
 	i.decide(ctx)
@@ -105,32 +106,32 @@ func (i *Inventory) Start(ctx context.Context) error {
 	return nil
 }
 
-// WaitForSync waits until every claim has its state. It fails when the context ends before, and as soon as something
-// that is needed cannot be read and will not be by waiting; the error names it.
+// WaitForSync waits until every claim has a state. It returns an error if the context ends first, or as soon as an
+// object cannot be read for a permanent reason, such as a missing permission.
 func (i *Inventory) WaitForSync(ctx context.Context) error {
-	ticker := time.NewTicker(syncLook)
+	ticker := time.NewTicker(syncInterval)
 	defer ticker.Stop()
 	for !i.isSynced() {
-		lasting, err := i.trouble.current()
-		if lasting {
-			return fmt.Errorf("taking stock of the cluster: %w", err)
+		permanent, err := i.readErrors.first()
+		if permanent {
+			return fmt.Errorf("reading cluster state: %w", err)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("taking stock of the cluster: %w", errors.Join(context.Cause(ctx), err))
+			return fmt.Errorf("reading cluster state: %w", errors.Join(context.Cause(ctx), err))
 		case <-ticker.C:
 		}
 	}
 	return nil
 }
 
-// Trouble returns what cannot be read at the moment, so that states may be behind; nil if all can.
-func (i *Inventory) Trouble() error {
-	_, err := i.trouble.current()
+// ReadError returns what currently cannot be read, so that states may be outdated; nil if everything can.
+func (i *Inventory) ReadError() error {
+	_, err := i.readErrors.first()
 	return err
 }
 
-// Evaluations returns how often a claim was decided about so far.
+// Evaluations returns the number of evaluations of claims so far.
 func (i *Inventory) Evaluations() uint64 { return i.evaluations.Load() }
 
 func (i *Inventory) isSynced() bool {
@@ -139,99 +140,99 @@ func (i *Inventory) isSynced() bool {
 	return i.synced
 }
 
-// States returns the state of each claim at that time, sorted by namespace and name; none before WaitForSync.
+// States returns the states of all claims at that time, sorted by namespace and name; nil before WaitForSync.
 func (i *Inventory) States(now time.Time) []coverage.State {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	if !i.synced {
 		return nil
 	}
-	states := make([]coverage.State, 0, len(i.verdicts))
-	moment := coverage.NewMoment(now, i.options.StaleAfter)
-	moment.Running = i.history.backups.running(now)
-	for key, verdict := range i.verdicts {
-		claim := i.world.claim(key)
+	states := make([]coverage.State, 0, len(i.results))
+	staleness := coverage.NewStaleness(now, i.options.StaleAfter)
+	staleness.InProgress = i.history.backups.running(now)
+	for key, result := range i.results {
+		claim := i.clusterState.claim(key)
 		if claim == nil {
 			continue
 		}
-		state := verdict.At(moment, i.history.outcome(string(claim.UID)))
+		state := result.State(staleness, i.history.outcome(string(claim.UID)))
 		state.Namespace, state.Claim = key.Namespace, key.Name
 		states = append(states, state)
 	}
 	slices.SortFunc(states, func(a, b coverage.State) int {
-		if order := strings.Compare(a.Namespace, b.Namespace); order != 0 {
-			return order
+		if sortedPlans := strings.Compare(a.Namespace, b.Namespace); sortedPlans != 0 {
+			return sortedPlans
 		}
 		return strings.Compare(a.Claim, b.Claim)
 	})
 	return states
 }
 
-// decide looks at claims that something has happened to, until the context ends.
+// decide evaluates claims that an event affects, until the context ends.
 func (i *Inventory) decide(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-i.world.wake:
+		case <-i.clusterState.woken:
 		}
 		for ctx.Err() == nil && i.decideNext() {
 		}
 	}
 }
 
-// decideNext decides about one claim and what hangs together with it, and says whether there was one.
+// decideNext evaluates one affected claim and the claims that are connected with it. It returns false if there is none.
 func (i *Inventory) decideNext() bool {
 	group, plans, more := i.next()
 	if !more {
 		return false
 	}
-	verdicts := coverage.Decide(group, plans)
-	i.evaluations.Add(uint64(len(verdicts)))
+	results := coverage.Decide(group, plans)
+	i.evaluations.Add(uint64(len(results)))
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for name, verdict := range verdicts {
+	for name, result := range results {
 		key := client.ObjectKey{Namespace: group.Namespace, Name: name}
-		if i.world.claim(key) != nil {
-			i.verdicts[key] = verdict
+		if i.clusterState.claim(key) != nil {
+			i.results[key] = result
 		}
 	}
 	return true
 }
 
-// next takes a group of claims from those to look at. There is none before everything is read once.
+// next takes a group from the affected claims. It returns false if there is none, or before every object was listed.
 func (i *Inventory) next() (coverage.Group, []*coverage.Plan, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if !i.complete() {
 		return coverage.Group{}, nil, false
 	}
-	for key := range i.world.dirty {
-		group, gone := i.world.group(key)
+	for key := range i.clusterState.dirty {
+		group, gone := i.clusterState.group(key)
 		for _, name := range gone {
-			delete(i.verdicts, client.ObjectKey{Namespace: key.Namespace, Name: name})
+			delete(i.results, client.ObjectKey{Namespace: key.Namespace, Name: name})
 		}
-		return group, i.configuration.order, true
+		return group, i.configuration.sortedPlans, true
 	}
 	i.synced = true
 	return coverage.Group{}, nil, false
 }
 
-// complete says whether everything was read once.
+// complete returns whether every kind was listed once.
 func (i *Inventory) complete() bool {
-	return i.configuration.server != nil && !slices.ContainsFunc(i.filled, func(filled *bool) bool { return !*filled })
+	return i.configuration.server != nil && !slices.ContainsFunc(i.listed, func(listed *bool) bool { return !*listed })
 }
 
-// watchServer looks at Velero's server again and again, since few of these objects exist and they hardly change.
+// watchServer polls what Velero's server depends on. Polling is cheaper than watches for so few objects.
 func (i *Inventory) watchServer(ctx context.Context) {
 	for ctx.Err() == nil {
 		server, err := readServer(ctx, i.client, i.options.Namespace)
-		i.trouble.note("look at Velero's server", err)
-		pause := serverLook
+		i.readErrors.record("read the configuration of Velero's server", err)
+		pause := serverInterval
 		if err == nil {
 			i.mu.Lock()
 			i.configuration.serverChanged(server)
-			i.world.signal()
+			i.clusterState.notify()
 			i.mu.Unlock()
 		} else {
 			pause = time.Second
@@ -243,55 +244,55 @@ func (i *Inventory) watchServer(ctx context.Context) {
 	}
 }
 
-// addFeeds says what is watched, and what happens then.
-func (i *Inventory) addFeeds() {
+// addReflectors defines which objects are watched, and what their events change.
+func (i *Inventory) addReflectors() {
 	own := i.options.Namespace
-	addFeed(i, &feed{
+	addObjectReflector(i, &reflector{
 		what: "pods", example: &corev1.Pod{}, list: &corev1.PodList{},
-	}, i.stripPod, i.world.podChanged)
-	addFeed(i, &feed{
+	}, i.stripPod, i.clusterState.podChanged)
+	addObjectReflector(i, &reflector{
 		what:    "persistentvolumeclaims",
 		example: &corev1.PersistentVolumeClaim{}, list: &corev1.PersistentVolumeClaimList{},
-	}, always(StripClaim), i.world.claimChanged)
-	addFeed(i, &feed{
+	}, always(StripClaim), i.clusterState.claimChanged)
+	addObjectReflector(i, &reflector{
 		what: "persistentvolumes", example: &corev1.PersistentVolume{}, list: &corev1.PersistentVolumeList{},
-	}, always(StripVolume), i.world.volumeChanged)
-	addFeed(i, metadataFeed("namespaces", "Namespace"), always(func(m *metav1.PartialObjectMetadata) {
+	}, always(StripVolume), i.clusterState.volumeChanged)
+	addObjectReflector(i, metadataReflector("namespaces", "Namespace"), always(func(m *metav1.PartialObjectMetadata) {
 		stripNamed(m, namespaceLabels()...)
-	}), i.world.namespaceChanged)
-	addFeed(i, metadataFeed("nodes", "Node"), always(func(m *metav1.PartialObjectMetadata) {
+	}), i.clusterState.namespaceChanged)
+	addObjectReflector(i, metadataReflector("nodes", "Node"), always(func(m *metav1.PartialObjectMetadata) {
 		stripNamed(m, corev1.LabelOSStable)
-	}), i.world.nodeChanged)
-	addFeed(i, &feed{
+	}), i.clusterState.nodeChanged)
+	addObjectReflector(i, &reflector{
 		what: "schedules.velero.io", namespace: own, example: &velerov1.Schedule{}, list: &velerov1.ScheduleList{},
 	}, always(stripSchedule), i.configuration.scheduleChanged)
-	addFeed(i, &feed{
+	addObjectReflector(i, &reflector{
 		what: "configmaps", namespace: own, example: &corev1.ConfigMap{}, list: &corev1.ConfigMapList{},
 	}, always(stripConfigMap), i.configuration.configMapChanged)
-	addLedger(i, &feed{
+	addIndexReflector(i, &reflector{
 		what: "backups.velero.io", namespace: own, example: &velerov1.Backup{}, list: &velerov1.BackupList{},
 	}, stripVeleroBackup, i.history.backups)
-	addLedger(i, &feed{
+	addIndexReflector(i, &reflector{
 		what: "podvolumebackups.restic.velero.io", namespace: own, example: &resticv1.PodVolumeBackup{},
 		list: &resticv1.PodVolumeBackupList{},
 	}, stripBackup, i.history)
 }
 
-// stripPod makes a pod small, and says whether it is needed.
+// stripPod removes what is not needed of a pod, and returns whether the pod is needed.
 func (i *Inventory) stripPod(pod *corev1.Pod) bool {
 	StripPod(pod)
 	if !i.options.ClaimsOnly {
 		return true
 	}
 	DropContent(pod)
-	return hasClaim(pod) || i.world.isNodeAgent(pod)
+	return hasClaim(pod) || i.clusterState.isNodeAgent(pod)
 }
 
-func metadataFeed(what, kind string) *feed {
+func metadataReflector(what, kind string) *reflector {
 	example, list := &metav1.PartialObjectMetadata{}, &metav1.PartialObjectMetadataList{}
 	example.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind + "List"))
-	return &feed{what: what, example: example, list: list}
+	return &reflector{what: what, example: example, list: list}
 }
 
 func always[T client.Object](strip func(T)) func(T) bool {
@@ -301,26 +302,28 @@ func always[T client.Object](strip func(T)) func(T) bool {
 	}
 }
 
-// addFeed has a table kept by a feed.
-func addFeed[T client.Object](i *Inventory, f *feed, strip func(T) bool, changed func(before, after T)) {
-	t := &table[T]{mu: &i.mu, strip: strip, changed: changed, objects: map[client.ObjectKey]T{}}
-	t.filled = i.world.signal
+// addObjectReflector adds a reflector that keeps objects.
+func addObjectReflector[T client.Object](
+	i *Inventory, f *reflector, strip func(T) bool, changed func(before, after T),
+) {
+	t := &objectStore[T]{mu: &i.mu, strip: strip, changed: changed, objects: map[client.ObjectKey]T{}}
+	t.onListed = i.clusterState.notify
 	f.store = t
 	add(i, f, func(object T) { strip(object) }, &t.synced)
 }
 
-// addLedger has a book kept by a feed.
-func addLedger[T client.Object](i *Inventory, f *feed, strip func(T), kept book[T]) {
-	l := &ledger[T]{mu: &i.mu, filled: i.world.signal, book: kept}
+// addIndexReflector adds a reflector that keeps an index.
+func addIndexReflector[T client.Object](i *Inventory, f *reflector, strip func(T), kept index[T]) {
+	l := &indexStore[T]{mu: &i.mu, onListed: i.clusterState.notify, index: kept}
 	f.store = l
 	add(i, f, strip, &l.synced)
 }
 
-func add[T client.Object](i *Inventory, f *feed, strip func(T), synced *bool) {
+func add[T client.Object](i *Inventory, f *reflector, strip func(T), synced *bool) {
 	f.strip = func(object runtime.Object) {
 		if one, isOne := object.(T); isOne {
 			strip(one)
 		}
 	}
-	i.feeds, i.filled = append(i.feeds, f), append(i.filled, synced)
+	i.reflectors, i.listed = append(i.reflectors, f), append(i.listed, synced)
 }

@@ -14,50 +14,26 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
-	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
-	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
 
-// PlanRequest asks what a backup would do.
+// PlanRequest is a request for the preview of a backup.
 type PlanRequest struct {
-	// Namespace is that of the pods.
+	// Namespace is the namespace of the pods.
 	Namespace string
-	// Pod is the name of one of them; empty for all.
+	// Pod is the name of one pod; empty for all.
 	Pod string
-	// Schedule is the name of a Schedule in Velero's namespace, whose next backup is meant; then Spec is not looked at.
+	// Schedule is the name of a Schedule in Velero's namespace; if it is set, Spec is ignored.
 	Schedule string
-	// Spec is that of the backup. What it leaves open, Velero's server and the cluster's admission policy fill in.
+	// Spec is the spec of the backup. Velero's server and the admission policy set defaults.
 	Spec velerov1.BackupSpec
 }
 
-// PodPlan is what a backup would do with one pod.
-type PodPlan struct {
-	Namespace string `json:"namespace"`
-	Pod       string `json:"pod"`
-	// InBackup says that the pod is in the backup. Outside is why not, in one word, and Message for people.
-	InBackup bool      `json:"inBackup"`
-	Outside  scope.Why `json:"outside,omitempty"`
-	Message  string    `json:"message,omitempty"`
-	// Ended says that the pod has run to its end.
-	Ended bool `json:"ended,omitempty"`
-	// Volumes are the decisions, in the order of selection.Decide, whether the pod is in the backup or not.
-	Volumes []VolumePlan `json:"volumes"`
-}
-
-// VolumePlan is what a backup would do with one volume of a pod.
-type VolumePlan struct {
-	selection.Decision `json:"-"`
-	// Method is what takes the volume's data; empty if nothing does, and then Why says so for people.
-	Method coverage.Method `json:"method,omitempty"`
-	Why    string          `json:"why,omitempty"`
-}
-
-// ErrNotFound is wrapped by Plan's error when the namespace, pod or schedule does not exist.
+// ErrNotFound is wrapped by Plan's error if the namespace, pod or schedule does not exist.
 var ErrNotFound = errors.New("not found")
 
-// Plan returns what a backup would do with the volumes of pods, sorted by the pods' names. It needs an inventory that
-// has synced, and that was made without Options.ClaimsOnly.
-func (i *Inventory) Plan(ctx context.Context, request PlanRequest) ([]PodPlan, error) {
+// Plan returns what a backup would include of the pods, sorted by their names. The inventory must have synced, and must
+// have been created without Options.ClaimsOnly.
+func (i *Inventory) Plan(ctx context.Context, request PlanRequest) ([]coverage.Preview, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("planning a backup: %w", err)
 	}
@@ -65,35 +41,22 @@ func (i *Inventory) Plan(ctx context.Context, request PlanRequest) ([]PodPlan, e
 	if err != nil {
 		return nil, fmt.Errorf("planning a backup: %w", err)
 	}
-	previews, err := coverage.Look(group, plan)
+	previews, err := coverage.PreviewBackup(group, plan)
 	if err != nil {
 		return nil, err
 	}
-	var plans []PodPlan
-	for i, preview := range previews {
-		if request.Pod != "" && preview.Pod != request.Pod {
-			continue
-		}
-		phase := group.Pods[i].Status.Phase
-		p := PodPlan{
-			Namespace: request.Namespace, Pod: preview.Pod, InBackup: preview.Outside == scope.In,
-			Outside: preview.Outside, Message: preview.Message,
-			Ended: phase == corev1.PodSucceeded || phase == corev1.PodFailed,
-		}
-		for _, volume := range preview.Volumes {
-			p.Volumes = append(p.Volumes, VolumePlan(volume))
-		}
-		plans = append(plans, p)
+	if request.Pod == "" {
+		return previews, nil
 	}
-	return plans, nil
+	return slices.DeleteFunc(previews, func(p coverage.Preview) bool { return p.Pod.Name != request.Pod }), nil
 }
 
-// prepare returns everything of the namespace, and the plan of the backup that is meant.
+// prepare returns all pods and claims of the namespace, and the plan of the backup.
 func (i *Inventory) prepare(request PlanRequest) (coverage.Group, *coverage.Plan, error) {
-	i.mu.Lock() // volume policies that nobody asked for before are remembered
+	i.mu.Lock() // the configuration caches volume policies that are parsed now
 	defer i.mu.Unlock()
 	var none coverage.Group
-	s := i.world.spaces[request.Namespace]
+	s := i.clusterState.namespaces[request.Namespace]
 	if !i.synced || s == nil {
 		return none, nil, fmt.Errorf("namespace %s: %w", request.Namespace, ErrNotFound)
 	}
@@ -114,10 +77,10 @@ func (i *Inventory) prepare(request PlanRequest) (coverage.Group, *coverage.Plan
 		Namespace: request.Namespace, Labels: s.labels, Volumes: map[string]*corev1.PersistentVolume{},
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.pods)) {
-		group.Pods = append(group.Pods, i.world.pod(s.pods[name]))
+		group.Pods = append(group.Pods, i.clusterState.pod(s.pods[name]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.claims)) {
-		i.world.include(&group, s.claims[name])
+		i.clusterState.include(&group, s.claims[name])
 	}
 	return group, plan, nil
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/scope"
 )
 
-// TestPlanSaysWhyAPodIsOutside asks an inventory that has three pods of namespace foo, and has synced.
-func TestPlanSaysWhyAPodIsOutside(t *testing.T) {
+// TestPlanExcludedPods plans backups of three pods of namespace foo.
+func TestPlanExcludedPods(t *testing.T) {
 	i, err := New(&rest.Config{}, Options{Namespace: "velero", Log: logr.Discard()})
 	if err != nil {
 		t.Fatal(err)
@@ -34,75 +34,77 @@ func TestPlanSaysWhyAPodIsOutside(t *testing.T) {
 		if name == "plain" {
 			pod.Status.Phase = corev1.PodSucceeded
 		}
-		i.world.addPod(pod)
+		i.clusterState.addPod(pod)
 	}
 	for name, test := range map[string]struct {
 		spec velerov1.BackupSpec
-		want map[string]scope.Why
+		want map[string]scope.Reason
 	}{
-		"all": {want: map[string]scope.Why{"gold": "", "plain": "", "hidden": scope.WhyLabel}},
+		"all": {want: map[string]scope.Reason{"gold": "", "plain": "", "hidden": scope.ReasonLabel}},
 		"another namespace": {
 			velerov1.BackupSpec{IncludedNamespaces: []string{"bar"}},
-			map[string]scope.Why{"gold": scope.WhyNamespace, "plain": scope.WhyNamespace, "hidden": scope.WhyNamespace},
+			map[string]scope.Reason{"gold": scope.ReasonNamespace, "plain": scope.ReasonNamespace, "hidden": scope.ReasonNamespace},
 		},
 		"no pods": {
 			velerov1.BackupSpec{ExcludedResources: []string{"pods"}},
-			map[string]scope.Why{"gold": scope.WhyResource, "plain": scope.WhyResource, "hidden": scope.WhyResource},
+			map[string]scope.Reason{"gold": scope.ReasonResource, "plain": scope.ReasonResource, "hidden": scope.ReasonResource},
 		},
 		"by label": {
 			velerov1.BackupSpec{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "gold"}}},
-			map[string]scope.Why{"gold": "", "plain": scope.WhySelector, "hidden": scope.WhyLabel},
+			map[string]scope.Reason{"gold": "", "plain": scope.ReasonSelector, "hidden": scope.ReasonLabel},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			plans, err := i.Plan(t.Context(), PlanRequest{Namespace: "foo", Spec: test.spec})
+			previews, err := i.Plan(t.Context(), PlanRequest{Namespace: "foo", Spec: test.spec})
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := map[string]scope.Why{}
-			for _, plan := range plans {
-				got[plan.Pod] = plan.Outside
-				if plan.InBackup != (plan.Outside == scope.In) || (plan.Message == "") != plan.InBackup ||
-					plan.Ended != (plan.Pod == "plain") {
-					t.Errorf("pod %s is %+v", plan.Pod, plan)
+			got := map[string]scope.Reason{}
+			for _, preview := range previews {
+				got[preview.Pod.Name] = preview.Excluded
+				if (preview.Message == "") != (preview.Excluded == scope.Included) {
+					t.Errorf("pod %s: %+v", preview.Pod.Name, preview)
+				}
+				if ended := preview.Pod.Status.Phase == corev1.PodSucceeded; ended != (preview.Pod.Name == "plain") {
+					t.Errorf("pod %s has the phase %s", preview.Pod.Name, preview.Pod.Status.Phase)
 				}
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("why pods are outside (-want +got):\n%s", diff)
+				t.Errorf("reasons (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// TestVerdictsGoWithTheirClaims deletes one of two claims that a pod which has ended goes on naming.
-func TestVerdictsGoWithTheirClaims(t *testing.T) {
-	for range 20 { // which of the two is looked at first is a map's choice
+// TestResultsOfDeletedClaims deletes one of two claims that an ended pod still names.
+func TestResultsOfDeletedClaims(t *testing.T) {
+	for range 20 { // the order of evaluation depends on a map
 		i, err := New(&rest.Config{}, Options{Namespace: "velero", Log: logr.Discard()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		i.configuration.server = &coverage.Server{}
-		for _, filled := range i.filled {
-			*filled = true
+		for _, listed := range i.listed {
+			*listed = true
 		}
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "foo", Name: "job"}}
 		for _, name := range []string{"a", "b"} {
 			pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
 				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name},
 			}})
-			i.world.claimChanged(nil, &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "foo", Name: name}})
+			i.clusterState.claimChanged(nil, &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "foo", Name: name}})
 		}
-		i.world.podChanged(nil, pod)
+		i.clusterState.podChanged(nil, pod)
 		for i.decideNext() {
 		}
-		if len(i.verdicts) != 2 {
-			t.Fatalf("there are %d verdicts", len(i.verdicts))
+		if len(i.results) != 2 {
+			t.Fatalf("there are %d results", len(i.results))
 		}
-		i.world.claimChanged(i.world.spaces["foo"].claims["b"], nil)
+		i.clusterState.claimChanged(i.clusterState.namespaces["foo"].claims["b"], nil)
 		for i.decideNext() {
 		}
-		if len(i.verdicts) != 1 {
-			t.Fatalf("there are %d verdicts for one claim", len(i.verdicts))
+		if len(i.results) != 1 {
+			t.Fatalf("there are %d results for one claim", len(i.results))
 		}
 	}
 }

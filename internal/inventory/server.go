@@ -23,7 +23,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 )
 
-// readServer finds out how Velero's server works. What does not exist has no effect there either.
+// readServer reads what backups depend on besides their spec. Objects that do not exist have no effect in Velero
+// either.
 func readServer(ctx context.Context, c client.Client, namespace string) (*coverage.Server, error) {
 	server := &coverage.Server{}
 	arguments, err := serverArguments(ctx, c, namespace)
@@ -57,7 +58,7 @@ func readServer(ctx context.Context, c client.Client, namespace string) (*covera
 	return server, nil
 }
 
-// provisioners returns those of the StorageClasses, by name.
+// provisioners maps the names of StorageClasses to their provisioners.
 func provisioners(ctx context.Context, c client.Client) (map[string]string, error) {
 	list := &storagev1.StorageClassList{}
 	if err := c.List(ctx, list); err != nil {
@@ -70,7 +71,7 @@ func provisioners(ctx context.Context, c client.Client) (map[string]string, erro
 	return found, nil
 }
 
-// storageLocations returns the BackupStorageLocations, without what Velero writes at each of its looks.
+// storageLocations returns the BackupStorageLocations, without the status that Velero updates every minute.
 func storageLocations(ctx context.Context, c client.Client, namespace string) ([]coverage.StorageLocation, error) {
 	list := &velerov1.BackupStorageLocationList{}
 	if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
@@ -88,7 +89,7 @@ func storageLocations(ctx context.Context, c client.Client, namespace string) ([
 	return locations, nil
 }
 
-// serverArguments returns the arguments of Velero's server: `velero install` names its Deployment velero.
+// serverArguments returns the arguments of Velero's server, from the Deployment that `velero install` creates.
 func serverArguments(ctx context.Context, c client.Client, namespace string) ([]string, error) {
 	deployment := &appsv1.Deployment{}
 	err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: contract.VeleroDeployment}, deployment)
@@ -108,13 +109,13 @@ func serverArguments(ctx context.Context, c client.Client, namespace string) ([]
 	return nil, nil
 }
 
-// find reads one object of a kind that need not exist; nil without.
+// find returns an object of a kind that may not be installed; nil if there is none.
 func find(
 	ctx context.Context, c client.Client, kind schema.GroupKind, name string,
 ) (*unstructured.Unstructured, error) {
 	mapping, err := c.RESTMapper().RESTMapping(kind)
 	if meta.IsNoMatchError(err) {
-		return nil, nil //nolint:nilnil // nothing of that kind can be there
+		return nil, nil //nolint:nilnil // the kind is not installed
 	}
 	if err != nil {
 		return nil, fmt.Errorf("looking for the kind %s: %w", kind.Kind, err)
@@ -122,14 +123,14 @@ func find(
 	object := &unstructured.Unstructured{}
 	object.SetGroupVersionKind(mapping.GroupVersionKind)
 	if err := c.Get(ctx, client.ObjectKey{Name: name}, object); apierrors.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // it is not there
+		return nil, nil //nolint:nilnil // it does not exist
 	} else if err != nil {
 		return nil, fmt.Errorf("getting %s %s: %w", strings.ToLower(kind.Kind), name, err)
 	}
 	return object, nil
 }
 
-// policyName finds the ConfigMap that the expression of the admission policy names.
+// policyName returns the name of the ConfigMap in the expression of the admission policy; "" without one.
 func policyName(expression string) string {
 	found := regexp.MustCompile(`name:\s*"([^"]+)"`).FindStringSubmatch(expression)
 	if !strings.Contains(expression, "/spec/resourcePolicy") || found == nil {
@@ -138,8 +139,8 @@ func policyName(expression string) string {
 	return found[1]
 }
 
-// admittedPolicies returns which volume policies the admission policy of examples/base gives to a backup without any,
-// empty if it is not in effect.
+// admittedPolicies returns the ConfigMap of volume policies that the admission policy of examples/base adds to backups
+// without policies; "" if the policy is not in effect.
 func admittedPolicies(ctx context.Context, c client.Client) (string, error) {
 	kind := schema.GroupKind{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicyBinding"}
 	binding, err := find(ctx, c, kind, contract.AdmissionPolicy)
@@ -168,7 +169,7 @@ func admittedPolicies(ctx context.Context, c client.Client) (string, error) {
 	return "", nil
 }
 
-// snapshotClasses returns the VolumeSnapshotClasses, none where CSI snapshots are not installed.
+// snapshotClasses returns the VolumeSnapshotClasses; none if the kind is not installed.
 func snapshotClasses(ctx context.Context, c client.Client) ([]coverage.SnapshotClass, error) {
 	kind := schema.GroupKind{Group: "snapshot.storage.k8s.io", Kind: "VolumeSnapshotClass"}
 	mapping, err := c.RESTMapper().RESTMapping(kind)

@@ -14,7 +14,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
 
-// stripMeta returns what is needed of an object's metadata, with these of its annotations.
+// stripMeta returns the needed metadata of an object, with these annotations.
 func stripMeta(m *metav1.ObjectMeta, annotations ...string) metav1.ObjectMeta {
 	kept := metav1.ObjectMeta{
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, Labels: m.Labels, DeletionTimestamp: m.DeletionTimestamp,
@@ -30,8 +30,8 @@ func stripMeta(m *metav1.ObjectMeta, annotations ...string) metav1.ObjectMeta {
 	return kept
 }
 
-// StripPod takes out of a pod, in place, what packages scope, selection and volumerule do not look at. Others that hold
-// many pods in memory to decide on them use it, too, so that they decide alike.
+// StripPod removes, in place, what packages scope, selection and volumerule do not need of a pod. Everything that keeps
+// many pods in memory for these packages must use it, so that all come to the same result.
 func StripPod(pod *corev1.Pod) {
 	owners := make([]metav1.OwnerReference, 0, len(pod.OwnerReferences))
 	for _, owner := range pod.OwnerReferences {
@@ -54,14 +54,14 @@ func StripPod(pod *corev1.Pod) {
 	*pod = corev1.Pod{ObjectMeta: kept, Spec: spec, Status: corev1.PodStatus{Phase: pod.Status.Phase}}
 }
 
-// DropContent takes the volumes out of a pod whose content comes from the API, so that nobody backs them up.
+// DropContent removes volumes with content from the API, which nothing backs up.
 func DropContent(pod *corev1.Pod) {
 	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
 		return v.Projected != nil || v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil
 	})
 }
 
-// podAnnotations are the annotations of a pod that selection reads.
+// podAnnotations are the annotations of a pod that package selection reads.
 func podAnnotations() []string {
 	return []string{
 		contract.AnnotationVolumesToBackup, contract.AnnotationVolumesToExclude, contract.AnnotationVolumesByRule,
@@ -69,8 +69,8 @@ func podAnnotations() []string {
 	}
 }
 
-// stripContainers has one container stand for all that mount something: which of them does is all the same. Velero's
-// core does not look at init containers, so those stay apart, and ephemeral ones with them.
+// stripContainers merges containers into one with all their mounts, because it does not matter which container mounts a
+// volume. Velero's core ignores init containers, so the caller keeps these and ephemeral containers separate.
 func stripContainers(containers []corev1.Container) []corev1.Container {
 	all := corev1.Container{}
 	for _, c := range containers {
@@ -82,7 +82,7 @@ func stripContainers(containers []corev1.Container) []corev1.Container {
 	return []corev1.Container{all}
 }
 
-// addMounts adds the names of what a container mounts, each once: where and how is all the same.
+// addMounts adds the names of a container's mounts, each once; paths do not matter.
 func addMounts(all *corev1.Container, mounts []corev1.VolumeMount, devices []corev1.VolumeDevice) {
 	for _, mount := range mounts {
 		if kept := (corev1.VolumeMount{Name: mount.Name}); !slices.Contains(all.VolumeMounts, kept) {
@@ -96,7 +96,7 @@ func addMounts(all *corev1.Container, mounts []corev1.VolumeMount, devices []cor
 	}
 }
 
-// stripSource keeps of sources with much content only their kind.
+// stripSource removes the details of volume sources that can be long.
 func stripSource(source *corev1.VolumeSource) {
 	switch {
 	case source.Projected != nil:
@@ -112,10 +112,10 @@ func stripSource(source *corev1.VolumeSource) {
 	}
 }
 
-// hasClaim says whether the pod uses any claim.
+// hasClaim returns whether the pod uses a claim.
 func hasClaim(pod *corev1.Pod) bool { return len(claimsOf(pod)) > 0 }
 
-// claimsOf returns the names of the claims that the pod uses.
+// claimsOf returns the names of the pod's claims.
 func claimsOf(pod *corev1.Pod) []string {
 	if pod == nil {
 		return nil
@@ -123,7 +123,7 @@ func claimsOf(pod *corev1.Pod) []string {
 	return selection.ClaimNames(pod)
 }
 
-// StripClaim is StripPod for a claim.
+// StripClaim does the same as StripPod for a claim.
 func StripClaim(claim *corev1.PersistentVolumeClaim) {
 	*claim = corev1.PersistentVolumeClaim{
 		ObjectMeta: stripMeta(&claim.ObjectMeta, contract.AnnotationClaimIgnored,
@@ -136,7 +136,7 @@ func StripClaim(claim *corev1.PersistentVolumeClaim) {
 	}
 }
 
-// StripVolume is StripPod for a PersistentVolume.
+// StripVolume does the same as StripPod for a PersistentVolume.
 func StripVolume(pv *corev1.PersistentVolume) {
 	spec := corev1.PersistentVolumeSpec{
 		Capacity: pv.Spec.Capacity, PersistentVolumeSource: pv.Spec.PersistentVolumeSource,
@@ -157,15 +157,15 @@ func StripVolume(pv *corev1.PersistentVolume) {
 	*pv = corev1.PersistentVolume{ObjectMeta: kept, Spec: spec}
 }
 
-// stripSchedule leaves of the status only that Velero refuses the schedule: it writes the rest again and again.
+// stripSchedule removes the status, except for FailedValidation, because Velero updates it often.
 func stripSchedule(s *velerov1.Schedule) {
 	failed := s.Status.Phase == velerov1.SchedulePhaseFailedValidation
 	kept := stripMeta(&s.ObjectMeta)
 	kept.CreationTimestamp = s.CreationTimestamp
-	kept.Annotations = s.Annotations // a backup gets them all
+	kept.Annotations = s.Annotations // a backup gets all of them
 	delete(kept.Annotations, corev1.LastAppliedConfigAnnotation)
 	kept.Labels = nil
-	s.TypeMeta = metav1.TypeMeta{} // a list leaves it as it came, a watch clears it
+	s.TypeMeta = metav1.TypeMeta{} // set in lists, empty in watches
 	s.ObjectMeta, s.Status = kept, velerov1.ScheduleStatus{}
 	if failed {
 		s.Status.Phase = velerov1.SchedulePhaseFailedValidation
@@ -174,7 +174,7 @@ func stripSchedule(s *velerov1.Schedule) {
 	s.Spec.Template.Hooks = velerov1.BackupHooks{}
 }
 
-// stripConfigMap keeps the content only where it can be policies or rules, which are alone in their ConfigMap.
+// stripConfigMap keeps data only in ConfigMaps with one key, because policies and rules are alone in theirs.
 func stripConfigMap(c *corev1.ConfigMap) {
 	data := c.Data
 	if len(data) > 1 {
@@ -186,7 +186,7 @@ func stripConfigMap(c *corev1.ConfigMap) {
 	*c = corev1.ConfigMap{ObjectMeta: stripMeta(&c.ObjectMeta), Data: data}
 }
 
-// stripNamed keeps labels, of which those of nodes are few enough.
+// stripNamed keeps the name and these labels.
 func stripNamed(m *metav1.PartialObjectMetadata, labels ...string) {
 	kept := map[string]string{}
 	for _, key := range labels {

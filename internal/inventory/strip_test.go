@@ -23,7 +23,7 @@ func TestStripVolume(t *testing.T) {
 	}
 }
 
-// TestStripPod keeps apart what the init containers mount, which Velero's core does not look at.
+// TestStripPod checks that mounts of init and ephemeral containers stay separate, because Velero's core ignores these.
 func TestStripPod(t *testing.T) {
 	container := func(mounts ...string) corev1.Container {
 		c := corev1.Container{Name: "c", Image: "example.com/c"}
@@ -44,9 +44,9 @@ func TestStripPod(t *testing.T) {
 	}
 	StripPod(pod)
 	once := pod.DeepCopy()
-	StripPod(pod) // a list has it done twice, a watch once
+	StripPod(pod) // objects of a list are stripped twice
 	if diff := cmp.Diff(once, pod); diff != "" {
-		t.Errorf("the second time it changes (-once +twice):\n%s", diff)
+		t.Errorf("stripping twice changes the pod (-once +twice):\n%s", diff)
 	}
 	names := func(containers []corev1.Container) []string {
 		var names []string

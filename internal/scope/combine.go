@@ -13,8 +13,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 )
 
-// Combine returns the spec with the lists of kinds that the backup's resource policies add to it. What the spec says of
-// a kind goes before them, and the old filters know nothing of them, so that Velero refuses such a backup
+// Combine returns the spec with the resource lists of the backup's resource policies added to it. Entries of the spec
+// take precedence. The old filters do not combine with a policy: Velero rejects such a backup
 // (velero v1.18.3, pkg/util/collections/includes_excludes.go, CombineWithPolicy).
 func Combine(spec *velerov1.BackupSpec, policy *volumepolicy.Resources) *velerov1.BackupSpec {
 	if policy == nil || UsesOldFilters(spec) {
@@ -30,7 +30,8 @@ func Combine(spec *velerov1.BackupSpec, policy *volumepolicy.Resources) *velerov
 	return &combined
 }
 
-// combineLists adds entries of a policy that no list has yet: first those that exclude, which then keep out their like.
+// combineLists adds the policy's entries that neither list covers yet: the excluded entries first, so that they take
+// precedence over included ones.
 func combineLists(namespaced bool, included, excluded, addIncluded, addExcluded []string) (in, out []string) {
 	in, out = slices.Clone(included), slices.Clone(excluded)
 	isNew := func(item string) bool {
@@ -50,7 +51,7 @@ func combineLists(namespaced bool, included, excluded, addIncluded, addExcluded 
 	return in, out
 }
 
-// covered says whether an entry of the list is the item, or a pattern that matches its name.
+// covered returns whether the list contains the item, or a pattern that matches its name.
 func covered(list []string, item string) bool {
 	name := canonical(item)
 	return slices.ContainsFunc(list, func(entry string) bool {
@@ -60,8 +61,8 @@ func covered(list []string, item string) bool {
 	})
 }
 
-// canonical returns the name by which patterns know a resource. Other resources than ours are not looked up: under
-// which of its names one is listed does not matter to ours.
+// canonical returns the plural name of pods, claims and volumes, which patterns are matched with. Other items stay as
+// they are, because their aliases do not matter here.
 func canonical(item string) string {
 	if resource, is := resourceOf(item); is {
 		return resource.names[0]

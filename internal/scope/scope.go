@@ -15,36 +15,36 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// Why is why something is not in a backup. The zero one means that it is.
-type Why string
+// Reason is why an object is not in a backup. The empty reason means that it is in the backup.
+type Reason string
 
-// The causes.
+// The reasons.
 const (
-	// In is in the backup.
-	In Why = ""
-	// WhyNamespace is in a namespace that the backup does not include, or excludes.
-	WhyNamespace Why = "Namespace"
-	// WhyNamespaceLabel is in a namespace with label velero.io/exclude-from-backup=true.
-	WhyNamespaceLabel Why = "NamespaceLabel"
-	// WhyResource is of a kind that the backup does not include, or excludes.
-	WhyResource Why = "Resource"
-	// WhyLabel has label velero.io/exclude-from-backup=true itself.
-	WhyLabel Why = "Label"
-	// WhySelector matches no label selector of the backup, and nothing that does brings it along.
-	WhySelector Why = "Selector"
-	// WhyDeleted is being deleted.
-	WhyDeleted Why = "Deleted"
+	// Included: the object is in the backup.
+	Included Reason = ""
+	// ReasonNamespace: the backup does not include the object's namespace, or excludes it.
+	ReasonNamespace Reason = "Namespace"
+	// ReasonNamespaceLabel: the object's namespace has the label velero.io/exclude-from-backup=true.
+	ReasonNamespaceLabel Reason = "NamespaceLabel"
+	// ReasonResource: the backup does not include objects of this kind, or excludes them.
+	ReasonResource Reason = "Resource"
+	// ReasonLabel: the object has the label velero.io/exclude-from-backup=true.
+	ReasonLabel Reason = "Label"
+	// ReasonSelector: no label selector of the backup matches the object, or an object that Velero includes it with.
+	ReasonSelector Reason = "Selector"
+	// ReasonDeleted: the object is being deleted.
+	ReasonDeleted Reason = "Deleted"
 )
 
-// Scope is what a backup reaches. It does not change and may be used concurrently.
+// Scope is the set of objects that a backup includes. It is immutable, and safe for concurrent use.
 type Scope struct {
-	included, excluded    []string
-	pods, claims, volumes bool
-	selectors             []labels.Selector
+	includedNamespaces, excludedNamespaces []string
+	pods, claims, volumes                  bool
+	selectors                              []labels.Selector
 }
 
-// New returns the scope of a backup, or of a schedule's backups. It fails on what Velero refuses: such a backup takes
-// nothing.
+// New returns the scope of a backup with this spec. It returns an error if Velero rejects the spec: such a backup
+// includes nothing.
 func New(spec *velerov1.BackupSpec) (*Scope, error) {
 	if err := validate(spec); err != nil {
 		return nil, err
@@ -54,87 +54,89 @@ func New(spec *velerov1.BackupSpec) (*Scope, error) {
 		return nil, err
 	}
 	return &Scope{
-		included: spec.IncludedNamespaces, excluded: spec.ExcludedNamespaces,
-		pods: Includes(spec, Pods()), claims: Includes(spec, Claims()), volumes: AdmitsVolumes(spec),
+		includedNamespaces: spec.IncludedNamespaces, excludedNamespaces: spec.ExcludedNamespaces,
+		pods: Includes(spec, Pods()), claims: Includes(spec, Claims()), volumes: includesVolumes(spec),
 		selectors: selectors,
 	}, nil
 }
 
-// Pods, Claims and Volumes say whether the backup takes objects of that kind at all.
+// Pods returns whether the backup includes pods.
 func (s *Scope) Pods() bool { return s.pods }
 
-// Claims is like Pods.
+// Claims returns whether the backup includes PersistentVolumeClaims.
 func (s *Scope) Claims() bool { return s.claims }
 
-// Volumes is like Pods, for PersistentVolumes that come with their claims.
+// Volumes returns whether the backup includes the PersistentVolumes of its claims.
 func (s *Scope) Volumes() bool { return s.volumes }
 
-// Namespace says whether the backup takes anything of a namespace, known by name and labels
+// Namespace returns whether the backup includes objects of the namespace with this name and these labels
 // (velero v1.18.3, pkg/util/collections/includes_excludes.go, NamespaceIncludesExcludes; for the label
 // pkg/controller/backup_controller.go, prepareBackupRequest).
-func (s *Scope) Namespace(name string, labels map[string]string) Why {
+func (s *Scope) Namespace(name string, labels map[string]string) Reason {
 	matches := func(pattern string) bool {
 		matched, err := path.Match(pattern, name)
 		return err == nil && matched
 	}
 	switch {
-	case slices.ContainsFunc(s.excluded, matches), len(s.included) > 0 && !slices.ContainsFunc(s.included, matches):
-		return WhyNamespace
+	case slices.ContainsFunc(s.excludedNamespaces, matches),
+		len(s.includedNamespaces) > 0 && !slices.ContainsFunc(s.includedNamespaces, matches):
+		return ReasonNamespace
 	case labels[contract.LabelExcludeFromBackup] == "true":
-		return WhyNamespaceLabel
+		return ReasonNamespaceLabel
 	}
-	return In
+	return Included
 }
 
-// Group is pods and claims of one namespace. Pods and claims that hang together, by claims that pods use, must be in
-// one Group: one of them in a backup can bring the others along.
+// Group has pods and claims of one namespace. If a pod is in a group, all claims that it uses must be in it, too, and
+// the other way round: a backup that includes one of them may include the others with it.
 type Group struct {
 	Namespace string
-	// Labels are those of the namespace.
+	// Labels are the labels of the namespace.
 	Labels map[string]string
 	Pods   []*corev1.Pod
 	Claims []*corev1.PersistentVolumeClaim
 }
 
-// Reach is which objects of a group are in a backup, by name.
-type Reach struct {
-	Pods   map[string]Why
-	Claims map[string]Why
+// Result maps the names of the objects of a group to Included, or to why the backup does not include them.
+type Result struct {
+	Pods   map[string]Reason
+	Claims map[string]Reason
 }
 
-// Reach returns what the backup takes of the group. Label selectors choose where Velero begins; from there a pod brings
-// its claims, and a bound claim brings the pods that run and mount it, whatever their labels are, unless they are left
-// out for another cause (velero v1.18.3, pkg/backup/backup.go, executeItemBlockActions, with the related items of
-// pkg/itemblock/actions/pod_action.go and pvc_action.go). Neither knows the claims of generic ephemeral volumes.
-func (s *Scope) Reach(g Group) Reach {
-	w := walk{Reach: Reach{Pods: map[string]Why{}, Claims: map[string]Why{}}, group: g}
+// Evaluate returns which objects of the group are in the backup. Velero starts with the objects that a label selector
+// matches. With a pod it includes the pod's claims, and with a bound claim the running pods that mount it, whatever
+// labels they have, unless another reason excludes them (velero v1.18.3, pkg/backup/backup.go,
+// executeItemBlockActions, with the related items of pkg/itemblock/actions/pod_action.go and pvc_action.go). These
+// actions ignore the claims of generic ephemeral volumes.
+func (s *Scope) Evaluate(g Group) Result {
+	w := selectorWalk{Result: Result{Pods: map[string]Reason{}, Claims: map[string]Reason{}}, group: g}
 	namespace := s.Namespace(g.Namespace, g.Labels)
 	for _, pod := range g.Pods {
-		w.Pods[pod.Name] = s.admits(namespace, s.pods, pod)
+		w.Pods[pod.Name] = s.check(namespace, s.pods, pod)
 	}
 	for _, claim := range g.Claims {
-		w.Claims[claim.Name] = s.admits(namespace, s.claims, claim)
+		w.Claims[claim.Name] = s.check(namespace, s.claims, claim)
 	}
-	if len(s.selectors) > 0 && namespace == In {
+	if len(s.selectors) > 0 && namespace == Included {
 		w.run(s)
 	}
-	return w.Reach
+	return w.Result
 }
 
-// admits makes the checks that no relation gets around (velero v1.18.3, pkg/backup/item_backupper.go,
-// itemInclusionChecks).
-func (s *Scope) admits(namespace Why, resource bool, object metav1.Object) Why {
+// check returns the reason that excludes an object even if a related object is in the backup (velero v1.18.3,
+// pkg/backup/item_backupper.go, itemInclusionChecks).
+func (s *Scope) check(namespace Reason, resource bool, object metav1.Object) Reason {
 	switch {
-	case namespace != In:
+	case namespace != Included:
 		return namespace
 	case !resource:
-		return WhyResource
+		return ReasonResource
 	case object.GetLabels()[contract.LabelExcludeFromBackup] == "true":
-		return WhyLabel
+		return ReasonLabel
 	case object.GetDeletionTimestamp() != nil:
-		return WhyDeleted
+		return ReasonDeleted
 	}
-	return In
+	return Included
 }
 
 func (s *Scope) selects(object metav1.Object) bool {
@@ -143,49 +145,49 @@ func (s *Scope) selects(object metav1.Object) bool {
 	})
 }
 
-// walk goes from what selectors choose to what that brings along.
-type walk struct {
-	Reach
+// selectorWalk finds the objects that the label selectors match, and the objects that Velero includes with them.
+type selectorWalk struct {
+	Result
 	group Group
-	// mounts are the names of the claims that a pod mounts, by the pod's name; users the other way round.
-	mounts map[string][]string
-	users  map[string][]string
-	// bound are the claims that bring pods along.
+	// claimsOfPod maps the names of pods to the names of their claims, podsOfClaim those of claims to running pods.
+	claimsOfPod map[string][]string
+	podsOfClaim map[string][]string
+	// bound has the names of the bound claims.
 	bound map[string]bool
 }
 
-func (w *walk) run(s *Scope) {
-	w.relate()
+func (w *selectorWalk) run(s *Scope) {
+	w.indexClaims()
 	admittedPods, admittedClaims := w.Pods, w.Claims
-	w.Pods, w.Claims = map[string]Why{}, map[string]Why{}
-	for name, why := range admittedPods {
-		w.Pods[name] = outside(why)
+	w.Pods, w.Claims = map[string]Reason{}, map[string]Reason{}
+	for name, reason := range admittedPods {
+		w.Pods[name] = untilSelected(reason)
 	}
-	for name, why := range admittedClaims {
-		w.Claims[name] = outside(why)
+	for name, reason := range admittedClaims {
+		w.Claims[name] = untilSelected(reason)
 	}
 	for _, pod := range w.group.Pods {
 		if s.selects(pod) {
-			w.takePod(pod.Name)
+			w.addPod(pod.Name)
 		}
 	}
 	for _, claim := range w.group.Claims {
 		if s.selects(claim) {
-			w.takeClaim(claim.Name)
+			w.addClaim(claim.Name)
 		}
 	}
 }
 
-// outside is how something counts until a selector, or something that is selected, reaches it.
-func outside(why Why) Why {
-	if why == In {
-		return WhySelector
+// untilSelected is the reason of an object before the walk reaches it.
+func untilSelected(reason Reason) Reason {
+	if reason == Included {
+		return ReasonSelector
 	}
-	return why
+	return reason
 }
 
-func (w *walk) relate() {
-	w.mounts, w.users, w.bound = map[string][]string{}, map[string][]string{}, map[string]bool{}
+func (w *selectorWalk) indexClaims() {
+	w.claimsOfPod, w.podsOfClaim, w.bound = map[string][]string{}, map[string][]string{}, map[string]bool{}
 	for _, pod := range w.group.Pods {
 		running := pod.Status.Phase == corev1.PodRunning && pod.Spec.NodeName != "" && pod.DeletionTimestamp == nil
 		for i := range pod.Spec.Volumes {
@@ -193,9 +195,9 @@ func (w *walk) relate() {
 			if source == nil {
 				continue
 			}
-			w.mounts[pod.Name] = append(w.mounts[pod.Name], source.ClaimName)
+			w.claimsOfPod[pod.Name] = append(w.claimsOfPod[pod.Name], source.ClaimName)
 			if running {
-				w.users[source.ClaimName] = append(w.users[source.ClaimName], pod.Name)
+				w.podsOfClaim[source.ClaimName] = append(w.podsOfClaim[source.ClaimName], pod.Name)
 			}
 		}
 	}
@@ -204,25 +206,25 @@ func (w *walk) relate() {
 	}
 }
 
-func (w *walk) takePod(name string) {
-	if w.Pods[name] != WhySelector {
+func (w *selectorWalk) addPod(name string) {
+	if w.Pods[name] != ReasonSelector {
 		return
 	}
-	w.Pods[name] = In
-	for _, claim := range w.mounts[name] {
-		w.takeClaim(claim)
+	w.Pods[name] = Included
+	for _, claim := range w.claimsOfPod[name] {
+		w.addClaim(claim)
 	}
 }
 
-func (w *walk) takeClaim(name string) {
-	if w.Claims[name] != WhySelector {
+func (w *selectorWalk) addClaim(name string) {
+	if w.Claims[name] != ReasonSelector {
 		return
 	}
-	w.Claims[name] = In
+	w.Claims[name] = Included
 	if !w.bound[name] {
 		return
 	}
-	for _, pod := range w.users[name] {
-		w.takePod(pod)
+	for _, pod := range w.podsOfClaim[name] {
+		w.addPod(pod)
 	}
 }

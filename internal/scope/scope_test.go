@@ -19,28 +19,28 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 )
 
-// TestNamespace follows velero v1.18.3, pkg/util/collections/includes_excludes.go, NamespaceIncludesExcludes, with what
-// pkg/controller/backup_controller.go, prepareBackupRequest, makes of an empty list and of labels.
+// TestNamespace compares with velero v1.18.3: NamespaceIncludesExcludes in pkg/util/collections/includes_excludes.go,
+// and prepareBackupRequest in pkg/controller/backup_controller.go for empty lists and labels.
 func TestNamespace(t *testing.T) {
 	excluded := map[string]string{contract.LabelExcludeFromBackup: "true"}
 	cases := map[string]struct {
 		included, excluded []string
 		labels             map[string]string
-		want               scope.Why
+		want               scope.Reason
 	}{
-		"an empty list is all":         {},
-		"* is all":                     {included: []string{"*"}},
-		"by name":                      {included: []string{"bar", "app-1"}},
-		"another name":                 {included: []string{"bar"}, want: scope.WhyNamespace},
-		"by pattern":                   {included: []string{"app-*"}},
-		"by one character":             {included: []string{"app-?"}},
-		"by a class of characters":     {included: []string{"app-[12]"}},
-		"another pattern":              {included: []string{"db-*"}, want: scope.WhyNamespace},
-		"excluded from all":            {excluded: []string{"app-1"}, want: scope.WhyNamespace},
-		"excluded by pattern from all": {excluded: []string{"*-1"}, want: scope.WhyNamespace},
-		"included by pattern and excluded by name": {included: []string{"app-*"}, excluded: []string{"app-1"}, want: scope.WhyNamespace},
-		"included by name and excluded by pattern": {included: []string{"app-1"}, excluded: []string{"app*"}, want: scope.WhyNamespace},
-		"the label leaves it out":                  {labels: excluded, want: scope.WhyNamespaceLabel},
+		"an empty list":                           {},
+		"an asterisk":                             {included: []string{"*"}},
+		"included by name":                        {included: []string{"bar", "app-1"}},
+		"another name":                            {included: []string{"bar"}, want: scope.ReasonNamespace},
+		"included by a pattern":                   {included: []string{"app-*"}},
+		"included by a question mark":             {included: []string{"app-?"}},
+		"included by a character class":           {included: []string{"app-[12]"}},
+		"another pattern":                         {included: []string{"db-*"}, want: scope.ReasonNamespace},
+		"excluded by name":                        {excluded: []string{"app-1"}, want: scope.ReasonNamespace},
+		"excluded by a pattern":                   {excluded: []string{"*-1"}, want: scope.ReasonNamespace},
+		"included by a pattern, excluded by name": {included: []string{"app-*"}, excluded: []string{"app-1"}, want: scope.ReasonNamespace},
+		"included by name, excluded by a pattern": {included: []string{"app-1"}, excluded: []string{"app*"}, want: scope.ReasonNamespace},
+		"excluded by its label":                   {labels: excluded, want: scope.ReasonNamespaceLabel},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +55,7 @@ func TestNamespace(t *testing.T) {
 	}
 }
 
-// TestResources follows velero v1.18.3, pkg/util/collections/includes_excludes.go: ShouldInclude of
+// TestResources compares with velero v1.18.3, pkg/util/collections/includes_excludes.go: ShouldInclude of
 // GlobalIncludesExcludes and ScopeIncludesExcludes, and ShouldExclude for PersistentVolumes.
 func TestResources(t *testing.T) {
 	cases := map[string]struct {
@@ -66,23 +66,23 @@ func TestResources(t *testing.T) {
 		"some included": {
 			velerov1.BackupSpec{IncludedResources: []string{"po", "configmaps"}}, "pods",
 		},
-		"volumes with all that is clustered": {
+		"volumes with all cluster-scoped resources": {
 			velerov1.BackupSpec{
 				IncludedResources: []string{"pods", "pvc"}, IncludeClusterResources: ptr.To(true),
 			}, "pods claims volumes",
 		},
-		"nothing that is clustered": {
+		"no cluster-scoped resources": {
 			velerov1.BackupSpec{IncludeClusterResources: ptr.To(false)}, "pods claims",
 		},
 		"claims excluded": {
 			velerov1.BackupSpec{ExcludedResources: []string{"persistentvolumeclaim"}}, "pods volumes",
 		},
-		"the newer lists": {
+		"filters by scope": {
 			velerov1.BackupSpec{
 				IncludedNamespaceScopedResources: []string{"pods"}, ExcludedClusterScopedResources: []string{"pv"},
 			}, "pods",
 		},
-		"nothing with a namespace": {
+		"no namespace-scoped resources": {
 			velerov1.BackupSpec{ExcludedNamespaceScopedResources: []string{"*"}}, "volumes",
 		},
 		"excluded by pattern": {
@@ -114,105 +114,105 @@ func TestResources(t *testing.T) {
 	}
 }
 
-// TestRefused follows velero v1.18.3, pkg/controller/backup_controller.go, prepareBackupRequest.
-func TestRefused(t *testing.T) {
+// TestNewRejects compares with velero v1.18.3, pkg/controller/backup_controller.go, prepareBackupRequest.
+func TestNewRejects(t *testing.T) {
 	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
 	for name, spec := range map[string]velerov1.BackupSpec{
-		"both families of lists": {
+		"old and new filters": {
 			IncludedResources: []string{"pods"}, ExcludedClusterScopedResources: []string{"nodes"},
 		},
-		"both kinds of selectors":          {LabelSelector: selector, OrLabelSelectors: []*metav1.LabelSelector{selector}},
-		"* and a name":                     {IncludedNamespaces: []string{"*", "a"}},
-		"all excluded":                     {ExcludedNamespaces: []string{"*"}},
-		"all resources excluded":           {ExcludedResources: []string{"*"}},
-		"in both lists":                    {IncludedNamespaces: []string{"a"}, ExcludedNamespaces: []string{"a"}},
-		"two asterisks":                    {IncludedNamespaces: []string{"a**"}},
-		"an open bracket":                  {IncludedNamespaces: []string{"a["}},
-		"braces":                           {IncludedNamespaces: []string{"{a,b}"}},
-		"a selector that cannot be read":   {LabelSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Like"}}}},
-		"included while all are left out ": {IncludedNamespaceScopedResources: []string{"pods"}, ExcludedNamespaceScopedResources: []string{"*"}},
+		"both kinds of selectors":            {LabelSelector: selector, OrLabelSelectors: []*metav1.LabelSelector{selector}},
+		"an asterisk and a name":             {IncludedNamespaces: []string{"*", "a"}},
+		"all namespaces excluded":            {ExcludedNamespaces: []string{"*"}},
+		"all resources excluded":             {ExcludedResources: []string{"*"}},
+		"a namespace in both lists":          {IncludedNamespaces: []string{"a"}, ExcludedNamespaces: []string{"a"}},
+		"two asterisks in a row":             {IncludedNamespaces: []string{"a**"}},
+		"an open bracket":                    {IncludedNamespaces: []string{"a["}},
+		"braces":                             {IncludedNamespaces: []string{"{a,b}"}},
+		"an invalid selector":                {LabelSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Like"}}}},
+		"included although all are excluded": {IncludedNamespaceScopedResources: []string{"pods"}, ExcludedNamespaceScopedResources: []string{"*"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := scope.New(&spec); err == nil {
-				t.Error("it was not refused")
+				t.Error("got no error")
 			}
 		})
 	}
 }
 
-// TestReach follows velero v1.18.3, pkg/backup/backup.go, executeItemBlockActions: what a label selector chooses brings
-// along what belongs to it, unless itemInclusionChecks of pkg/backup/item_backupper.go leaves that out.
-func TestReach(t *testing.T) {
+// TestEvaluate compares with velero v1.18.3: executeItemBlockActions in pkg/backup/backup.go includes objects that are
+// related to selected ones, unless itemInclusionChecks in pkg/backup/item_backupper.go excludes them.
+func TestEvaluate(t *testing.T) {
 	app := func(value string) map[string]string { return map[string]string{"app": value} }
 	cases := map[string]struct {
-		given func(w *world)
-		want  map[string]scope.Why
+		given func(w *group)
+		want  map[string]scope.Reason
 	}{
 		"nothing matches": {
-			func(w *world) { w.pod("web", nil, "data"); w.claim("data", nil) },
-			map[string]scope.Why{"web": scope.WhySelector, "data": scope.WhySelector},
+			func(w *group) { w.pod("web", nil, "data"); w.claim("data", nil) },
+			map[string]scope.Reason{"web": scope.ReasonSelector, "data": scope.ReasonSelector},
 		},
-		"a pod brings its claims": {
-			func(w *world) { w.pod("web", app("a"), "data"); w.claim("data", nil) },
-			map[string]scope.Why{"web": scope.In, "data": scope.In},
+		"a pod includes its claims": {
+			func(w *group) { w.pod("web", app("a"), "data"); w.claim("data", nil) },
+			map[string]scope.Reason{"web": scope.Included, "data": scope.Included},
 		},
-		"one of several selectors is enough": {
-			func(w *world) { w.pod("web", app("b"), "data"); w.claim("data", nil) },
-			map[string]scope.Why{"web": scope.In, "data": scope.In},
+		"one of several selectors matches": {
+			func(w *group) { w.pod("web", app("b"), "data"); w.claim("data", nil) },
+			map[string]scope.Reason{"web": scope.Included, "data": scope.Included},
 		},
-		"a claim brings the pods that run": {
-			func(w *world) {
+		"a claim includes its running pods": {
+			func(w *group) {
 				w.pod("web", nil, "data")
 				w.pod("waiting", nil, "data").Status.Phase = corev1.PodPending
 				w.claim("data", app("a"))
 			},
-			map[string]scope.Why{"web": scope.In, "waiting": scope.WhySelector, "data": scope.In},
+			map[string]scope.Reason{"web": scope.Included, "waiting": scope.ReasonSelector, "data": scope.Included},
 		},
-		"a claim that is not bound brings none": {
-			func(w *world) {
+		"an unbound claim includes no pods": {
+			func(w *group) {
 				w.pod("web", nil, "data")
 				w.claim("data", app("a")).Status.Phase = corev1.ClaimPending
 			},
-			map[string]scope.Why{"web": scope.WhySelector, "data": scope.In},
+			map[string]scope.Reason{"web": scope.ReasonSelector, "data": scope.Included},
 		},
 		"from pod to claim to pod to claim": {
-			func(w *world) {
+			func(w *group) {
 				w.pod("web", app("a"), "shared")
 				w.claim("shared", nil)
 				w.pod("db", nil, "shared", "own")
 				w.claim("own", nil)
 			},
-			map[string]scope.Why{"web": scope.In, "shared": scope.In, "db": scope.In, "own": scope.In},
+			map[string]scope.Reason{"web": scope.Included, "shared": scope.Included, "db": scope.Included, "own": scope.Included},
 		},
-		"not past what is left out": {
-			func(w *world) {
+		"not through an excluded claim": {
+			func(w *group) {
 				w.pod("web", app("a"), "shared")
 				w.claim("shared", map[string]string{contract.LabelExcludeFromBackup: "true"})
 				w.pod("db", nil, "shared")
 			},
-			map[string]scope.Why{"web": scope.In, "shared": scope.WhyLabel, "db": scope.WhySelector},
+			map[string]scope.Reason{"web": scope.Included, "shared": scope.ReasonLabel, "db": scope.ReasonSelector},
 		},
-		"not past what is being deleted": {
-			func(w *world) {
+		"not through a pod that is being deleted": {
+			func(w *group) {
 				w.pod("web", app("a"), "data").DeletionTimestamp = &metav1.Time{}
 				w.claim("data", nil)
 			},
-			map[string]scope.Why{"web": scope.WhyDeleted, "data": scope.WhySelector},
+			map[string]scope.Reason{"web": scope.ReasonDeleted, "data": scope.ReasonSelector},
 		},
-		"the claim of a generic ephemeral volume is not brought": {
-			func(w *world) {
+		"not the claim of a generic ephemeral volume": {
+			func(w *group) {
 				pod := w.pod("web", app("a"))
 				pod.Spec.Volumes = []corev1.Volume{{Name: "tmp", VolumeSource: corev1.VolumeSource{
 					Ephemeral: &corev1.EphemeralVolumeSource{},
 				}}}
 				w.claim("web-tmp", nil)
 			},
-			map[string]scope.Why{"web": scope.In, "web-tmp": scope.WhySelector},
+			map[string]scope.Reason{"web": scope.Included, "web-tmp": scope.ReasonSelector},
 		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			w := &world{scope.Group{Namespace: "foo"}}
+			w := &group{scope.Group{Namespace: "foo"}}
 			c.given(w)
 			s, err := scope.New(&velerov1.BackupSpec{OrLabelSelectors: []*metav1.LabelSelector{
 				{MatchLabels: app("a")}, {MatchLabels: app("b")},
@@ -220,23 +220,23 @@ func TestReach(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			reach, got := s.Reach(w.Group), map[string]scope.Why{}
-			for _, part := range []map[string]scope.Why{reach.Pods, reach.Claims} {
-				for name, why := range part {
-					got[name] = why
+			result, got := s.Evaluate(w.Group), map[string]scope.Reason{}
+			for _, part := range []map[string]scope.Reason{result.Pods, result.Claims} {
+				for name, reason := range part {
+					got[name] = reason
 				}
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Errorf("reach (-want +got):\n%s", diff)
+				t.Errorf("result (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// world is what a backup may reach.
-type world struct{ scope.Group }
+// group builds a scope.Group.
+type group struct{ scope.Group }
 
-func (w *world) pod(name string, labels map[string]string, claims ...string) *corev1.Pod {
+func (w *group) pod(name string, labels map[string]string, claims ...string) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "foo", Name: name, Labels: labels},
 		Spec:       corev1.PodSpec{NodeName: "node"}, Status: corev1.PodStatus{Phase: corev1.PodRunning},
@@ -250,7 +250,7 @@ func (w *world) pod(name string, labels map[string]string, claims ...string) *co
 	return pod
 }
 
-func (w *world) claim(name string, labels map[string]string) *corev1.PersistentVolumeClaim {
+func (w *group) claim(name string, labels map[string]string) *corev1.PersistentVolumeClaim {
 	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "foo", Name: name, Labels: labels},
 		Spec:       corev1.PersistentVolumeClaimSpec{VolumeName: "pv-" + name},
@@ -265,14 +265,14 @@ func TestCombine(t *testing.T) {
 	cases := map[string]struct {
 		spec   velerov1.BackupSpec
 		policy lists
-		// what of pods, claims and volumes is in the backup
+		// want lists which of pods, claims and volumes the backup includes.
 		want string
 	}{
-		"an empty policy":     {velerov1.BackupSpec{}, lists{}, "pods claims volumes"},
-		"it excludes claims":  {velerov1.BackupSpec{}, lists{ExcludedNamespaceScoped: []string{"pvc"}}, "pods volumes"},
-		"it excludes by glob": {velerov1.BackupSpec{}, lists{ExcludedNamespaceScoped: []string{"persistent*"}}, "pods volumes"},
-		"it includes others":  {velerov1.BackupSpec{}, lists{IncludedNamespaceScoped: []string{"deployments"}}, "volumes"},
-		"it includes pods besides": {
+		"an empty policy":       {velerov1.BackupSpec{}, lists{}, "pods claims volumes"},
+		"it excludes claims":    {velerov1.BackupSpec{}, lists{ExcludedNamespaceScoped: []string{"pvc"}}, "pods volumes"},
+		"it excludes by a glob": {velerov1.BackupSpec{}, lists{ExcludedNamespaceScoped: []string{"persistent*"}}, "pods volumes"},
+		"it includes others":    {velerov1.BackupSpec{}, lists{IncludedNamespaceScoped: []string{"deployments"}}, "volumes"},
+		"it includes pods in addition": {
 			velerov1.BackupSpec{IncludedNamespaceScopedResources: []string{"persistentvolumeclaims"}},
 			lists{IncludedNamespaceScoped: []string{"po"}},
 			"pods claims volumes",
@@ -282,7 +282,7 @@ func TestCombine(t *testing.T) {
 			lists{ExcludedNamespaceScoped: []string{"persistentvolumeclaims"}},
 			"claims volumes",
 		},
-		"it excludes where the spec includes all": {
+		"it excludes pods, the spec includes all": {
 			velerov1.BackupSpec{IncludedNamespaceScopedResources: []string{"*"}},
 			lists{ExcludedNamespaceScoped: []string{"pods"}},
 			"pods claims volumes",
@@ -300,7 +300,7 @@ func TestCombine(t *testing.T) {
 		"it excludes volumes": {
 			velerov1.BackupSpec{}, lists{ExcludedClusterScoped: []string{"pv"}}, "pods claims",
 		},
-		"it excludes volumes where they do not belong": {
+		"it excludes volumes in the wrong list": {
 			velerov1.BackupSpec{}, lists{ExcludedNamespaceScoped: []string{"pv"}}, "pods claims volumes",
 		},
 		"it excludes volumes that the spec includes": {
@@ -308,7 +308,7 @@ func TestCombine(t *testing.T) {
 			lists{ExcludedClusterScoped: []string{"pv"}},
 			"pods claims volumes",
 		},
-		"old filters know nothing of it": {
+		"old filters ignore the policy": {
 			velerov1.BackupSpec{ExcludedResources: []string{"secrets"}},
 			lists{ExcludedNamespaceScoped: []string{"pods"}},
 			"pods claims volumes",

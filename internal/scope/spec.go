@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package scope says which pods and claims a Velero backup reaches, as Velero itself finds out. It makes no calls.
+// Package scope evaluates which pods and claims a Velero backup includes, by Velero's own rules. It makes no API calls.
 package scope
 
 import (
@@ -17,23 +17,23 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// Resource is a kind of objects that a backup takes or leaves out.
+// Resource is a kind of objects that a backup can include or exclude.
 type Resource struct {
-	// names are those under which the API server's discovery finds it, the one that globs are matched with first
+	// names are the names that the API server's discovery accepts for it. Velero matches globs with the first one
 	// (velero v1.18.3, pkg/util/collections/includes_excludes.go, GetResourceIncludesExcludes).
 	names      []string
 	namespaced bool
 }
 
-// Pods are pods.
+// Pods returns the resource pods.
 func Pods() Resource { return Resource{[]string{"pods", "pod", "po"}, true} }
 
-// Claims are PersistentVolumeClaims.
+// Claims returns the resource persistentvolumeclaims.
 func Claims() Resource {
 	return Resource{[]string{"persistentvolumeclaims", "persistentvolumeclaim", "pvc"}, true}
 }
 
-// Volumes are PersistentVolumes.
+// Volumes returns the resource persistentvolumes.
 func Volumes() Resource {
 	return Resource{[]string{"persistentvolumes", "persistentvolume", "pv"}, false}
 }
@@ -46,7 +46,7 @@ func (r Resource) in(entries []string) bool {
 	})
 }
 
-// Includes says whether a backup includes a namespaced resource
+// Includes returns whether a backup includes a namespaced resource
 // (velero v1.18.3, pkg/util/collections/includes_excludes.go, ShouldInclude).
 func Includes(spec *velerov1.BackupSpec, resource Resource) bool {
 	if UsesOldFilters(spec) {
@@ -57,9 +57,9 @@ func Includes(spec *velerov1.BackupSpec, resource Resource) bool {
 		(len(spec.IncludedNamespaceScopedResources) == 0 || resource.in(spec.IncludedNamespaceScopedResources))
 }
 
-// AdmitsVolumes says whether PersistentVolumes may come into a backup with their claims
+// includesVolumes returns whether a backup includes the PersistentVolumes of its claims
 // (velero v1.18.3, pkg/util/collections/includes_excludes.go, ShouldExclude).
-func AdmitsVolumes(spec *velerov1.BackupSpec) bool {
+func includesVolumes(spec *velerov1.BackupSpec) bool {
 	if !UsesOldFilters(spec) {
 		return !Volumes().in(spec.ExcludedClusterScopedResources)
 	}
@@ -72,7 +72,7 @@ func AdmitsVolumes(spec *velerov1.BackupSpec) bool {
 	return len(spec.IncludedResources) == 0 || Volumes().in(spec.IncludedResources)
 }
 
-// UsesOldFilters says which of the two families of fields counts (velero v1.18.3,
+// UsesOldFilters returns whether the spec uses the older resource filters instead of those by scope (velero v1.18.3,
 // pkg/util/collections/includes_excludes.go, UseOldResourceFilters).
 func UsesOldFilters(spec *velerov1.BackupSpec) bool {
 	return spec.IncludeClusterResources != nil || len(spec.IncludedResources) > 0 || len(spec.ExcludedResources) > 0
@@ -83,12 +83,12 @@ func usesNewFilters(spec *velerov1.BackupSpec) bool {
 		len(spec.IncludedClusterScopedResources)+len(spec.ExcludedClusterScopedResources) > 0
 }
 
-// validate refuses what Velero refuses before it begins a backup
+// validate returns an error for a spec that Velero rejects
 // (velero v1.18.3, pkg/controller/backup_controller.go, prepareBackupRequest).
 func validate(spec *velerov1.BackupSpec) error {
 	if UsesOldFilters(spec) && usesNewFilters(spec) {
 		return errors.New("includedResources, excludedResources and includeClusterResources cannot be used together " +
-			"with the lists of cluster-scoped and namespace-scoped resources")
+			"with the filters for cluster-scoped and namespace-scoped resources")
 	}
 	if spec.LabelSelector != nil && spec.OrLabelSelectors != nil {
 		return errors.New("labelSelector and orLabelSelectors cannot be used together")
@@ -111,14 +111,14 @@ func validate(spec *velerov1.BackupSpec) error {
 	return err
 }
 
-// validateLists does what ValidateIncludesExcludes and ValidateScopedIncludesExcludes of Velero do.
+// validateLists checks the same as Velero's ValidateIncludesExcludes and ValidateScopedIncludesExcludes.
 func validateLists(field string, included, excluded []string, excludesAll bool) error {
 	const all = "*"
 	switch {
 	case len(included) > 1 && slices.Contains(included, all):
-		return fmt.Errorf("included%s must be either * alone or a list without it", field)
+		return fmt.Errorf("included%s must be either * or a list without *", field)
 	case slices.Contains(excluded, all) && (!excludesAll || len(included) > 0 || len(excluded) > 1):
-		return fmt.Errorf("excluded%s cannot have * here", field)
+		return fmt.Errorf("excluded%s must not contain *", field)
 	}
 	for _, item := range excluded {
 		if slices.Contains(included, item) {
@@ -128,7 +128,7 @@ func validateLists(field string, included, excluded []string, excludesAll bool) 
 	return nil
 }
 
-// validatePattern refuses what is no name of a namespace and no pattern of one
+// validatePattern returns an error for a pattern that is neither the name of a namespace nor a valid glob
 // (velero v1.18.3, pkg/util/wildcard/expand.go, ValidateNamespaceName, and validateNamespaceName of collections).
 func validatePattern(pattern string) error {
 	if pattern == "" {
@@ -137,12 +137,13 @@ func validatePattern(pattern string) error {
 	_, badGlob := path.Match(pattern, "")
 	name := strings.NewReplacer("*", "x", "?", "x", "[", "x", "]", "x").Replace(pattern)
 	if strings.Contains(pattern, "**") || badGlob != nil || len(validation.ValidateNamespaceName(name, false)) > 0 {
-		return fmt.Errorf("%q is no name and no pattern of namespaces", pattern)
+		return fmt.Errorf("%q is neither a namespace name nor a valid pattern", pattern)
 	}
 	return nil
 }
 
-// selectors returns the label selectors of a backup; an item has to match one of them. There are none if all items do.
+// selectors returns the label selectors of a backup, of which an object must match one. Without selectors, all objects
+// match.
 func selectors(spec *velerov1.BackupSpec) ([]labels.Selector, error) {
 	wanted := spec.OrLabelSelectors
 	if spec.LabelSelector != nil {

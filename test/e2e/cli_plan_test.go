@@ -85,10 +85,10 @@ func planOf(t *testing.T, namespace string, flags ...string) (taken, refused []s
 	for _, pod := range report.Pods {
 		for _, volume := range pod.Volumes {
 			key := pod.Pod + "/" + volume.Volume
-			if volume.TakenBy == "restic" {
+			if volume.Method == "restic" {
 				taken = append(taken, key)
 			}
-			if volume.Refused {
+			if volume.Missed {
 				reasons[key+" "+string(volume.Reason)] = true
 			}
 		}

@@ -137,7 +137,7 @@ func (s *stock) becomes(t *testing.T, claim, want string) coverage.State {
 			return state
 		}
 	}
-	t.Fatalf("claim %s is not %s but %+v (trouble: %v)", claim, want, state, s.Trouble())
+	t.Fatalf("claim %s is not %s but %+v (trouble: %v)", claim, want, state, s.ReadError())
 	return state
 }
 
@@ -382,14 +382,14 @@ func TestInventoryPlansABackup(t *testing.T) {
 	s := startStock(t, namespace, shared.config)
 	s.sync(t)
 	for name, c := range map[string]struct {
-		request inventory.PlanRequest
-		want    string
-		outside scope.Why
+		request  inventory.PlanRequest
+		want     string
+		excluded scope.Reason
 	}{
 		"without any policy": {request: inventory.PlanRequest{Namespace: namespace}, want: "NoPolicy"},
 		"another namespace": {inventory.PlanRequest{Namespace: namespace, Spec: velerov1.BackupSpec{
 			IncludedNamespaces: []string{"other"},
-		}}, "its namespace is not included", scope.WhyNamespace},
+		}}, "its namespace is not included", scope.ReasonNamespace},
 		"of a pod that is not there": {
 			request: inventory.PlanRequest{Namespace: namespace, Pod: "gone"}, want: "not found",
 		},
@@ -398,7 +398,7 @@ func TestInventoryPlansABackup(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			plans, err := s.Plan(t.Context(), c.request)
+			previews, err := s.Plan(t.Context(), c.request)
 			got := ""
 			switch {
 			case errors.Is(err, inventory.ErrNotFound):
@@ -406,13 +406,13 @@ func TestInventoryPlansABackup(t *testing.T) {
 			case err != nil:
 				t.Fatal(err)
 			default:
-				got = plans[0].Message + string(plans[0].Volumes[0].Reason)
-				if plans[0].Outside != c.outside {
-					t.Errorf("the pod is outside because of %q, want %q", plans[0].Outside, c.outside)
+				got = previews[0].Message + string(previews[0].Volumes[0].Reason)
+				if previews[0].Excluded != c.excluded {
+					t.Errorf("the pod is excluded with reason %q, want %q", previews[0].Excluded, c.excluded)
 				}
 			}
 			if !strings.Contains(got, c.want) {
-				t.Errorf("got %s, want %s: %+v", got, c.want, plans)
+				t.Errorf("got %s, want %s: %+v", got, c.want, previews)
 			}
 		})
 	}

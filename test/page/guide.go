@@ -299,7 +299,7 @@ func watching() Guide {
 			{Block: "backup watch NAME", Says: []string{"backup page-watch", "Completed", "pvc-volume"}},
 			{Block: "restore watch NAME", Says: []string{"restore page-watch", "Completed", "pvc-volume"}},
 			{Block: "velero-restic coverage", Says: []string{"test-volume-claim", "claims protected"}},
-			{Block: "velero-restic plan shop", Says: []string{"pvc-volume", "restic takes "}},
+			{Block: "velero-restic plan shop", Says: []string{"pvc-volume", "restic backs up "}},
 		},
 	}
 }

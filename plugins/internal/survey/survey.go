@@ -238,7 +238,7 @@ func (s *Survey) Takes(claim *corev1.PersistentVolumeClaim) (bool, error) {
 		return false, nil
 	}
 	// A spec that cannot be read is none that Velero backs up by.
-	if reach, err := scope.New(s.spec); err == nil && reach.Namespace(claim.Namespace, nil) != scope.In {
+	if reach, err := scope.New(s.spec); err == nil && reach.Namespace(claim.Namespace, nil) != scope.Included {
 		return false, nil
 	}
 	return s.cluster.Once(s.backup.UID, "takes "+string(claim.UID), func() (bool, error) {

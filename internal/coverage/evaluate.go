@@ -15,22 +15,22 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 )
 
-// judge adds to the verdict what one plan, whose backups have the claim's namespace, does with the claim.
-func (d *decider) judge(v *Verdict, claim *corev1.PersistentVolumeClaim, p *Plan) {
+// evaluate adds a plan's candidates to the result for a claim. The plan includes the claim's namespace.
+func (d *decider) evaluate(v *Result, claim *corev1.PersistentVolumeClaim, p *Plan) {
 	if p.refusal != nil {
 		v.consider(candidate{plan: p, reason: p.refusal.reason, message: fmt.Sprintf(
-			"Velero refuses the backups of %s: %s", p.title(), p.refusal.text)})
+			"Velero rejects the backups of %s: %s", p.title(), p.refusal.text)})
 		return
 	}
-	if filter := p.filter(d.group.Namespace); filter != "" {
-		v.consider(candidate{plan: p, reason: Reason(selection.ReasonExcluded), message: filter})
+	if filterMessage := p.filterMessage(d.group.Namespace); filterMessage != "" {
+		v.consider(candidate{plan: p, reason: Reason(selection.ReasonExcluded), message: filterMessage})
 		return
 	}
-	why := d.reach(p).Claims[claim.Name]
-	if why != scope.In && !d.ephemeral(claim) {
-		v.consider(p.outside(claim, why))
-		if why == scope.WhyLabel {
-			d.judgeLabeled(v, claim, p)
+	reason := d.scopeResult(p).Claims[claim.Name]
+	if reason != scope.Included && !d.ephemeral(claim) {
+		v.consider(p.claimExcluded(claim, reason))
+		if reason == scope.ReasonLabel {
+			d.evaluateLabeledClaim(v, claim, p)
 		}
 		return
 	}
@@ -40,25 +40,25 @@ func (d *decider) judge(v *Verdict, claim *corev1.PersistentVolumeClaim, p *Plan
 		return
 	}
 	for _, i := range d.relevant(claim) {
-		v.consider(d.through(i, claim, p))
+		v.consider(d.throughPod(i, claim, p))
 	}
 	if len(d.users[claim.Name]) == 0 {
-		v.consider(p.unused(claim))
+		v.consider(p.unmounted(claim))
 	}
 }
 
-// judgeLabeled adds the pods that have the data of a claim taken which is itself left out by Velero's label: see
-// selection, checkExcluded.
-func (d *decider) judgeLabeled(v *Verdict, claim *corev1.PersistentVolumeClaim, p *Plan) {
+// evaluateLabeledClaim adds the pods through which restic backs up a claim that Velero's label excludes: see
+// checkExcluded in package selection.
+func (d *decider) evaluateLabeledClaim(v *Result, claim *corev1.PersistentVolumeClaim, p *Plan) {
 	for _, i := range d.relevant(claim) {
-		if c := d.through(i, claim, p); c.protected() {
+		if c := d.throughPod(i, claim, p); c.protected() {
 			v.consider(c)
 		}
 	}
 }
 
-// ephemeral says whether the claim is that of a generic ephemeral volume, whose data goes with the pod: a restore makes
-// the claim anew.
+// ephemeral returns whether the claim belongs to a generic ephemeral volume. The backup need not include such a claim,
+// because Kubernetes re-creates it with the pod.
 func (d *decider) ephemeral(claim *corev1.PersistentVolumeClaim) bool {
 	return slices.ContainsFunc(d.users[claim.Name], func(i int) bool {
 		pod := d.group.Pods[i]
@@ -68,7 +68,7 @@ func (d *decider) ephemeral(claim *corev1.PersistentVolumeClaim) bool {
 	})
 }
 
-// relevant returns the pods that decide on the claim: those that have not finished, or else all.
+// relevant returns the pods that decide on the claim: those that have not finished, or all if all have finished.
 func (d *decider) relevant(claim *corev1.PersistentVolumeClaim) []int {
 	users := d.users[claim.Name]
 	live := slices.DeleteFunc(slices.Clone(users), func(i int) bool { return d.group.Pods[i].finished() })
@@ -78,15 +78,15 @@ func (d *decider) relevant(claim *corev1.PersistentVolumeClaim) []int {
 	return users
 }
 
-// through says what becomes of the claim through one of its pods.
-func (d *decider) through(i int, claim *corev1.PersistentVolumeClaim, p *Plan) candidate {
+// throughPod returns the candidate for a claim through one of its pods.
+func (d *decider) throughPod(i int, claim *corev1.PersistentVolumeClaim, p *Plan) candidate {
 	pod := d.group.Pods[i]
-	if why := d.reach(p).Pods[pod.Name]; why != scope.In {
-		return p.podOutside(pod.Pod, claim, why)
+	if reason := d.scopeResult(p).Pods[pod.Name]; reason != scope.Included {
+		return p.podExcluded(pod.Pod, claim, reason)
 	}
-	choice := d.choose(i, p)
+	volumes := d.selectVolumes(i, p)
 	best := candidate{plan: p, reason: ReasonNoSchedule, pod: pod.Name}
-	for _, decision := range choice.decisions {
+	for _, decision := range volumes.decisions {
 		if decision.Claim == nil || decision.Claim.Name != claim.Name {
 			continue
 		}
@@ -94,15 +94,15 @@ func (d *decider) through(i int, claim *corev1.PersistentVolumeClaim, p *Plan) c
 			plan: p, pod: pod.Name, volume: decision.Volume, reason: Reason(decision.Reason), message: decision.Message,
 		}
 		switch {
-		case choice.cost != nil:
-			c.reason, c.message = Reason(choice.cost.Reason), choice.cost.Message
+		case volumes.blocking != nil:
+			c.reason, c.message = Reason(volumes.blocking.Reason), volumes.blocking.Message
 		case decision.Take:
 			c.method = MethodRestic
 		case d.byNodeAgent(pod, decision, p):
 			c.method, c.reason, c.message = MethodNodeAgent, "", ""
 		case decision.Reason == selection.ReasonNotAsked:
-			c.message += ": name it in annotation " + contract.AnnotationVolumesToBackup +
-				" of the pod or of its template, or include it by a rule"
+			c.message += ": name it in the annotation " + contract.AnnotationVolumesToBackup +
+				" of the pod or of its template, or add a rule that includes it"
 		}
 		if c.method != "" || best.volume == "" || c.before(best) {
 			best = c
@@ -111,11 +111,11 @@ func (d *decider) through(i int, claim *corev1.PersistentVolumeClaim, p *Plan) c
 	return best
 }
 
-// byNodeAgent says whether Velero's own file-system backup takes the volume.
+// byNodeAgent returns whether Velero's node-agent backs up the volume.
 func (d *decider) byNodeAgent(pod Pod, decision selection.Decision, p *Plan) bool {
 	if !decision.LeftToVelero || !pod.NodeAgent || pod.Status.Phase != corev1.PodRunning {
 		return false
 	}
-	action, found := p.choice.merged.Match(volumepolicy.Volume{PVC: decision.Claim, PV: decision.PV})
+	action, found := p.settings.merged.Match(volumepolicy.Volume{PVC: decision.Claim, PV: decision.PV})
 	return decision.Reason == selection.ReasonLeftToVelero || found && action.Type == volumepolicy.ActionFSBackup
 }

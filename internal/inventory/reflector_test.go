@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
 
-// TestAListIsOfNow has the reflector ask for what it asks after a watch that was refused as too old: with the version of
-// the last object, and a limit, an API server would answer as of that version for ever.
-func TestAListIsOfNow(t *testing.T) {
+// TestPageOmitsVersion passes the options that client-go's reflector uses after a watch failed as too old. With the
+// version of the last object and a limit, the API server would keep returning a list of that version.
+func TestPageOmitsVersion(t *testing.T) {
 	var asked metav1.ListOptions
 	c := fake.NewClientBuilder().WithObjects(
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "foo", Name: "web", Labels: map[string]string{"a": "b"}}},
@@ -27,7 +27,7 @@ func TestAListIsOfNow(t *testing.T) {
 			return c.List(ctx, list)
 		},
 	}).Build()
-	f := &feed{what: "pods", list: &corev1.PodList{}, strip: func(object runtime.Object) {
+	f := &reflector{what: "pods", list: &corev1.PodList{}, strip: func(object runtime.Object) {
 		if pod, isPod := object.(*corev1.Pod); isPod {
 			pod.Labels = nil
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 )
 
-// TestSchedulesThatAskAlikeShareADecision counts what selection is asked.
-func TestSchedulesThatAskAlikeShareADecision(t *testing.T) {
+// TestSelectionsAreShared counts how often package selection is called for Schedules with equal settings.
+func TestSelectionsAreShared(t *testing.T) {
 	policies := &volumepolicy.Policies{}
 	from := Sources{Server: &Server{AdmittedPolicies: "base"}, Policies: func(...string) (*volumepolicy.Policies, error) {
 		return policies, nil
@@ -27,15 +27,15 @@ func TestSchedulesThatAskAlikeShareADecision(t *testing.T) {
 		for i := range 50 {
 			schedule := &velerov1.Schedule{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("daily-", i)}}
 			schedule.Spec.Template = spec
-			d.choose(0, SchedulePlan(schedule, from))
+			d.selectVolumes(0, SchedulePlan(schedule, from))
 		}
 	}
 	ask(velerov1.BackupSpec{})
-	if got := len(d.chosen); got != 1 {
-		t.Errorf("selection was asked %d times for 50 schedules", got)
+	if got := len(d.selections); got != 1 {
+		t.Errorf("package selection was called %d times for 50 equal schedules", got)
 	}
 	ask(velerov1.BackupSpec{DefaultVolumesToFsBackup: ptr.To(true)})
-	if got := len(d.chosen); got != 2 {
-		t.Errorf("selection was asked %d times for two kinds of schedules", got)
+	if got := len(d.selections); got != 2 {
+		t.Errorf("package selection was called %d times for two kinds of schedules", got)
 	}
 }

@@ -10,11 +10,11 @@ import (
 )
 
 // Patience is for how long an API server that has answered before may be away: it may be restarting.
-const Patience = 3 * time.Minute
+const MaxOutage = 3 * time.Minute
 
 // Lasting says whether an error of the API server is one that trying again will not mend: it does not know the user, a
 // right is missing, or the kind, or what is to be done with it.
-func Lasting(err error) bool {
+func IsPermanent(err error) bool {
 	return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err) ||
 		notInstalled(err)
 }

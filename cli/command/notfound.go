@@ -12,7 +12,7 @@ import (
 
 // NotThere says that an object of a kind does not exist, and names those that do, the most similar first. The
 // namespace is empty for kinds without one.
-func NotThere(kind, namespace, name string, there []string) error {
+func NotFoundError(kind, namespace, name string, there []string) error {
 	where := ""
 	if namespace != "" {
 		where = " in namespace " + namespace
@@ -23,9 +23,9 @@ func NotThere(kind, namespace, name string, there []string) error {
 		if namespace != "" {
 			next += "; another namespace is chosen with -n"
 		}
-		return Fail(err, next)
+		return NewError(err, next)
 	}
-	return Fail(err, "there are: "+list(bySimilarity(name, there)))
+	return NewError(err, "there are: "+list(bySimilarity(name, there)))
 }
 
 // bySimilarity puts names first that contain the one given, then those that share the longest beginning with it.

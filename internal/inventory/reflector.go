@@ -22,47 +22,47 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// pageSize is how many objects a list brings at a time. Only so many are in memory whole.
+// pageSize is the number of objects in one page of a list. At most one page is in memory with complete objects.
 const pageSize = 500
 
-// feed keeps a store equal to what the API server has of one kind.
-type feed struct {
-	// what names the resource, for people.
+// reflector keeps a store up to date with the API server, for one kind.
+type reflector struct {
+	// what is the name of the resource in messages.
 	what      string
 	namespace string // empty for all
 	example   client.Object
 	list      client.ObjectList
-	// strip makes an object small, in place.
+	// strip removes, in place, what is not needed of an object.
 	strip func(runtime.Object)
 	store toolscache.ReflectorStore
 }
 
-// run lists and watches until the context ends. It never gives up; what goes wrong is noted as trouble.
-func (f *feed) run(ctx context.Context, c client.WithWatch, trouble *trouble) {
+// run lists and watches until the context ends. It retries forever and records what fails.
+func (f *reflector) run(ctx context.Context, c client.WithWatch, readErrors *readErrors) {
 	lw := &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			list, err := f.page(ctx, c, options)
-			trouble.note("list "+f.what, err)
+			readErrors.record("list "+f.what, err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			w, err := c.Watch(ctx, copyOf(f.list), &client.ListOptions{Namespace: f.namespace, Raw: &options})
-			trouble.note("watch "+f.what, err)
+			readErrors.record("watch "+f.what, err)
 			return w, err
 		},
 	}
 	reflector := toolscache.NewReflectorWithOptions(lw, f.example, f.store, toolscache.ReflectorOptions{Name: f.what})
 	reflector.WatchListPageSize = pageSize
-	// What the reflector says to the log is in trouble, too, and a terminal is no log.
+	// The recorded errors replace the reflector's own log, which would end up on the user's terminal.
 	reflector.RunWithContext(klog.NewContext(ctx, logr.Discard()))
 }
 
-// page lists one page and makes its objects small at once, so that never more than a page is in memory whole.
-func (f *feed) page(ctx context.Context, c client.Reader, options metav1.ListOptions) (runtime.Object, error) {
-	// With version 0 the API server's cache would answer with everything at once. With that of the last object, and a
-	// limit, the answer is as of that version to the letter (Kubernetes v1.36.3, apiserver, pkg/storage/interfaces.go,
-	// ValidateListOptions): a watch that begins there is refused as too old again and again, until etcd has compacted
-	// it away.
+// page lists one page and strips its objects at once, so that at most one page of complete objects is in memory.
+func (f *reflector) page(ctx context.Context, c client.Reader, options metav1.ListOptions) (runtime.Object, error) {
+	// Version 0 would make the API server's cache return all objects at once. The version of the last object, together
+	// with a limit, would return a list of exactly that version (Kubernetes v1.36.3, apiserver,
+	// pkg/storage/interfaces.go, ValidateListOptions), and the API server would reject watches from there as too old
+	// until etcd compacts it.
 	options.ResourceVersion, options.ResourceVersionMatch = "", ""
 	list := copyOf(f.list)
 	if err := c.List(ctx, list, &client.ListOptions{
@@ -82,45 +82,45 @@ func copyOf(list client.ObjectList) client.ObjectList {
 	return copied
 }
 
-// trouble is what cannot be read at the moment, by what was tried.
-type trouble struct {
+// readErrors has what currently cannot be read, by request.
+type readErrors struct {
 	mu     sync.Mutex
 	log    logr.Logger
 	errors map[string]error
 }
 
-// note remembers an error, or that there is none any more.
-func (t *trouble) note(what string, err error) {
+// record sets the error of a request; nil removes it.
+func (t *readErrors) record(what string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.errors[what]
 	switch {
 	case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
-		// The reflector lists anew.
+		// The reflector lists again.
 	case err == nil:
 		delete(t.errors, what)
 	default:
 		t.errors[what] = err
 		if before == nil || before.Error() != err.Error() {
-			t.log.Error(err, "Reading the cluster, trying again", "request", what)
+			t.log.Error(err, "Reading cluster state, retrying", "request", what)
 		}
 	}
 }
 
-// current returns the first trouble there is, and whether waiting alone will not help.
-func (t *trouble) current() (lasting bool, err error) {
+// first returns one current error, and whether it is permanent. Permanent errors come first.
+func (t *readErrors) first() (permanent bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, what := range slices.Sorted(maps.Keys(t.errors)) {
 		e := t.errors[what]
-		hopeless := apierrors.IsForbidden(e) || apierrors.IsUnauthorized(e) || apierrors.IsNotFound(e) ||
+		isPermanent := apierrors.IsForbidden(e) || apierrors.IsUnauthorized(e) || apierrors.IsNotFound(e) ||
 			meta.IsNoMatchError(e)
-		if err == nil || hopeless && !lasting {
-			lasting, err = hopeless, fmt.Errorf("trying to %s: %w", what, e)
+		if err == nil || isPermanent && !permanent {
+			permanent, err = isPermanent, fmt.Errorf("trying to %s: %w", what, e)
 		}
 	}
-	return lasting, err
+	return permanent, err
 }
 
-// syncLook is how often WaitForSync looks.
-const syncLook = 50 * time.Millisecond
+// syncInterval is how often WaitForSync checks whether the inventory has synced.
+const syncInterval = 50 * time.Millisecond
