@@ -27,11 +27,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/velero-restic/velero-plugin-for-restic/agent/controller"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/build"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/event"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/leader"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/lock"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/readiness"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/session"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/volume"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/volume/backup"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/volume/restore"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
@@ -73,16 +81,23 @@ func run(ctx context.Context, options *Options) error {
 	if err := metrics.Registry.Register(covered); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	announcer := &controller.Announcer{Recorder: node.GetEventRecorderFor(component), Metrics: counters}
+	announcer := &event.Announcer{Recorder: node.GetEventRecorderFor(component), Metrics: counters}
 	if err := addNodeRole(node, options, mover, announcer); err != nil {
 		return err
 	}
-	if err := addBuildNote(node, config, options); err != nil {
+	publisher, err := build.NewPublisher(config, options.Namespace, options.Pod, options.Node)
+	if err != nil {
 		return err
 	}
-	leads := &leader{config: config, options: options, mover: mover, counters: counters, covered: covered}
-	if err := node.Add(leads); err != nil {
-		return fmt.Errorf("adding the leader role: %w", err)
+	controllers := &leaderControllers{
+		config: config, options: options, mover: mover, counters: counters, covered: covered,
+	}
+	role := &leader.Role{
+		Config: config, Scheme: node.GetScheme(), Namespace: options.Namespace, Node: options.Node, Metrics: counters,
+		Setup: controllers.setup,
+	}
+	if err := addRunnables(node, publisher, role); err != nil {
+		return err
 	}
 	ctrl.Log.Info("Starting", "version", version.Version, "restic", version.Restic, "node", options.Node)
 	return node.Start(ctx)
@@ -173,46 +188,47 @@ func clusterID(ctx context.Context, reader client.Reader) (string, error) {
 }
 
 func addNodeRole(
-	mgr ctrl.Manager, options *Options, mover *transfer.Mover, announcer *controller.Announcer,
+	mgr ctrl.Manager, options *Options, mover *transfer.Mover, announcer *event.Announcer,
 ) error {
-	shared := controller.NodeOptions{
+	shared := volume.NodeOptions{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Announcer: announcer, Node: options.Node,
 		Pod: options.Pod, Namespace: options.Namespace, RepositoryWait: options.RepositoryWait,
 		ProgressInterval: options.ProgressInterval, Clock: clock.RealClock{},
 	}
-	backups, restores := controller.NewWakeup(), controller.NewWakeup()
+	backups, restores, locks := worker.NewWakeup(), worker.NewWakeup(), worker.NewWakeup()
 	backupJobs := transfer.NewPool[transfer.BackupOutcome](options.Concurrency, backups.Changed)
 	restoreJobs := transfer.NewPool[transfer.RestoreOutcome](options.Concurrency, restores.Changed)
-	backup := &controller.BackupReconciler{NodeOptions: shared, Jobs: backupJobs, Backup: mover.Backup}
-	if err := backup.SetupWithManager(mgr, backups); err != nil {
+	lockJobs := transfer.NewPool[transfer.LocksOutcome](1, locks.Changed)
+	backupReconciler := &backup.Reconciler{NodeOptions: shared, Jobs: backupJobs, Backup: mover.Backup}
+	if err := backupReconciler.SetupWithManager(mgr, backups); err != nil {
 		return fmt.Errorf("adding the controller of PodVolumeBackups: %w", err)
 	}
-	restore := &controller.RestoreReconciler{
+	restoreReconciler := &restore.Reconciler{
 		NodeOptions: shared, Jobs: restoreJobs, Restore: mover.Restore,
 		Markers: transfer.Markers{Finder: mover.Finder},
 	}
-	if err := restore.SetupWithManager(mgr, restores); err != nil {
+	if err := restoreReconciler.SetupWithManager(mgr, restores); err != nil {
 		return fmt.Errorf("adding the controller of PodVolumeRestores: %w", err)
 	}
-	looks := controller.NewWakeup()
-	lookJobs := transfer.NewPool[transfer.LocksOutcome](1, looks.Changed)
-	ownLocks := &controller.OwnLockReconciler{NodeOptions: shared, Jobs: lookJobs, Locks: mover.Locks}
-	if err := ownLocks.SetupWithManager(mgr, looks); err != nil {
+	ownLocks := &lock.OwnReconciler{
+		Client: mgr.GetClient(), Pod: options.Pod, Clock: clock.RealClock{}, Jobs: lockJobs, Locks: mover.Locks,
+	}
+	if err := ownLocks.SetupWithManager(mgr, locks); err != nil {
 		return fmt.Errorf("adding the controller of this agent's locks: %w", err)
 	}
-	if err := addRunnables(mgr, backupJobs, restoreJobs, lookJobs); err != nil {
+	if err := addRunnables(mgr, backupJobs, restoreJobs, lockJobs); err != nil {
 		return err
 	}
 	return errors.Join(
-		mgr.AddReadyzCheck("caches", cachesSynced(mgr)),
-		mgr.AddReadyzCheck("host-pods", podsFound(mgr, mover.Finder)),
+		mgr.AddReadyzCheck("caches", readiness.CachesSynced(mgr)),
+		mgr.AddReadyzCheck("host-pods", readiness.PodsFound(mgr, mover.Finder)),
 	)
 }
 
 func addRunnables(mgr manager.Manager, runnables ...manager.Runnable) error {
 	for _, runnable := range runnables {
 		if err := mgr.Add(runnable); err != nil {
-			return fmt.Errorf("adding a pool: %w", err)
+			return fmt.Errorf("adding %T: %w", runnable, err)
 		}
 	}
 	return nil

@@ -23,7 +23,7 @@ import (
 )
 
 // listTimeout bounds how long a list is waited for. It is longer than the ten minutes that the leader gives a Job's pod
-// to run (agent/controller/maintenanceconfig.go, defaultStartDeadline), so that the leader's reason comes first.
+// to run (agent/maintenance/jobspec/settings.go, DefaultStartDeadline), so that the leader's reason comes first.
 const listTimeout = 15 * time.Minute
 
 // lister is the command repo snapshots.

@@ -21,9 +21,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/velero-restic/velero-plugin-for-restic/agent/controller"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/event"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/volume"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/volume/backup"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/repository"
@@ -60,7 +63,7 @@ func volumeBackup(namespace, name, node string, pod *corev1.Pod) *resticv1.PodVo
 }
 
 // startNode runs the controller of PodVolumeBackups of a node until the test ends, with a cache as the agent's.
-func startNode(t *testing.T, namespace, node string, backup backupFunc) {
+func startNode(t *testing.T, namespace, node string, run backupFunc) {
 	t.Helper()
 	own := map[string]cache.Config{namespace: {}}
 	repeated := true
@@ -82,15 +85,15 @@ func startNode(t *testing.T, namespace, node string, backup backupFunc) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wakeup := controller.NewWakeup()
+	wakeup := worker.NewWakeup()
 	jobs := transfer.NewPool[transfer.BackupOutcome](1, wakeup.Changed)
-	reconciler := &controller.BackupReconciler{
-		NodeOptions: controller.NodeOptions{
+	reconciler := &backup.Reconciler{
+		NodeOptions: volume.NodeOptions{
 			Client: manager.GetClient(), Reader: manager.GetAPIReader(), Node: node, Namespace: namespace,
-			Announcer:      &controller.Announcer{Recorder: record.NewFakeRecorder(1000), Metrics: counters},
+			Announcer:      &event.Announcer{Recorder: record.NewFakeRecorder(1000), Metrics: counters},
 			RepositoryWait: time.Minute, ProgressInterval: 100 * time.Millisecond, Clock: clock.RealClock{},
 		},
-		Jobs: jobs, Backup: backup,
+		Jobs: jobs, Backup: run,
 	}
 	if err := reconciler.SetupWithManager(manager, wakeup); err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/velero-restic/velero-plugin-for-restic/agent/controller"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/annotate"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumerule"
@@ -103,7 +103,7 @@ func (a *annotated) checkRights() error {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return controller.CheckAnnotateRights(a.t.Context(), agent, "velero")
+	return annotate.CheckRights(a.t.Context(), agent, "velero")
 }
 
 // annotateFolder makes the overlay, and returns its folder.
@@ -129,7 +129,7 @@ func annotateFolder(t *testing.T) string {
 func (a *annotated) start() {
 	a.t.Helper()
 	manager, err := ctrl.NewManager(a.agent, ctrl.Options{
-		Metrics: metricsserver.Options{BindAddress: "0"}, Cache: controller.AnnotateCache("velero"),
+		Metrics: metricsserver.Options{BindAddress: "0"}, Cache: annotate.CacheOptions("velero"),
 	})
 	if err != nil {
 		a.t.Fatal(err)
@@ -138,7 +138,7 @@ func (a *annotated) start() {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	reconciler := &controller.AnnotateReconciler{
+	reconciler := &annotate.Reconciler{
 		Client: manager.GetClient(), Recorder: record.NewFakeRecorder(1000), Metrics: counters, Namespace: "velero",
 	}
 	if err := reconciler.SetupWithManager(manager); err != nil {
