@@ -21,6 +21,7 @@ import (
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/stranded"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/operation"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/survey"
@@ -39,7 +40,7 @@ type Action struct {
 // New returns the action.
 func New(log logrus.FieldLogger, c *cluster.Cluster) *Action {
 	a := &Action{log: log, cluster: c}
-	a.tracker = &operation.Tracker{Cluster: c, Kind: "PodVolumeBackup", Read: a.read, Judge: a.judge}
+	a.tracker = &operation.Tracker{Cluster: c, Kind: "PodVolumeBackup", Read: a.read, Evaluate: a.evaluate}
 	return a
 }
 
@@ -115,12 +116,13 @@ func (a *Action) read(name string) (*operation.Volume, error) {
 	return operation.BackupVolume(&object), nil
 }
 
-func (a *Action) judge(v *operation.Volume) (operation.Verdict, error) {
-	object, isBackup := v.Object.(*resticv1.PodVolumeBackup)
-	if !isBackup {
-		return operation.Verdict{}, fmt.Errorf("judging %T: it is no PodVolumeBackup", v.Object)
+// evaluate returns whether the agent on the node of a PodVolumeBackup can carry it out.
+func (a *Action) evaluate(v *operation.Volume, since time.Time) (stranded.Verdict, error) {
+	object, ok := v.Object.(*resticv1.PodVolumeBackup)
+	if !ok {
+		return stranded.Verdict{}, fmt.Errorf("unexpected type %T, want PodVolumeBackup", v.Object)
 	}
-	return a.tracker.JudgeAgent(object.Spec.Node, object.CreationTimestamp.Time)
+	return a.tracker.EvaluateAgent(object.Spec.Node, since)
 }
 
 // identifiers returns the custom resources of an operation for Velero to collect, and nothing but them: Velero cannot

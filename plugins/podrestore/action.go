@@ -18,7 +18,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/stranded"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/operation"
 )
@@ -26,9 +28,6 @@ import (
 const (
 	// defaultTimeout is Velero's default of itemOperationTimeout (velero v1.18.3, pkg/cmd/server/config/config.go).
 	defaultTimeout = 4 * time.Hour
-	// podGrace is how long a PodVolumeRestore waits for its pod to be created. Velero creates the pod right after this
-	// action, after the actions of other plugins.
-	podGrace = 10 * time.Minute
 )
 
 // Action implements Velero's RestoreItemAction v2.
@@ -41,7 +40,7 @@ type Action struct {
 // New returns the action.
 func New(log logrus.FieldLogger, c *cluster.Cluster) *Action {
 	a := &Action{log: log, cluster: c}
-	a.tracker = &operation.Tracker{Cluster: c, Kind: "PodVolumeRestore", Read: a.read, Judge: a.judge}
+	a.tracker = &operation.Tracker{Cluster: c, Kind: "PodVolumeRestore", Read: a.read, Evaluate: a.evaluate}
 	return a
 }
 
@@ -113,11 +112,11 @@ func (a *Action) AreAdditionalItemsReady([]velero.ResourceIdentifier, *velerov1.
 }
 
 func (a *Action) read(name string) (*operation.Volume, error) {
-	object, err := a.get(name)
-	if err != nil {
+	var object resticv1.PodVolumeRestore
+	if err := a.cluster.Get(a.cluster.Namespace, name, &object); err != nil {
 		return nil, err
 	}
-	return operation.RestoreVolume(object), nil
+	return operation.RestoreVolume(&object), nil
 }
 
 // clean takes out of a pod what an earlier backup or restore of ours put in.
@@ -145,42 +144,27 @@ func timeoutOf(restore *velerov1.Restore) time.Duration {
 	return defaultTimeout
 }
 
-// judge looks at a PodVolumeRestore that no agent has begun with: is there a pod, and an agent where it runs?
-func (a *Action) judge(v *operation.Volume) (operation.Verdict, error) {
-	object, err := a.get(v.Object.GetName())
-	if err != nil {
-		return operation.Verdict{}, err
+// evaluate returns whether a PodVolumeRestore can be carried out: by its pod, and by the agent on the pod's node.
+func (a *Action) evaluate(v *operation.Volume, since time.Time) (stranded.Verdict, error) {
+	restore, ok := v.Object.(*resticv1.PodVolumeRestore)
+	if !ok {
+		return stranded.Verdict{}, fmt.Errorf("unexpected type %T, want PodVolumeRestore", v.Object)
 	}
-	var pod corev1.Pod
-	err = a.cluster.Get(object.Spec.Pod.Namespace, object.Spec.Pod.Name, &pod)
+	reference := restore.Spec.Pod
+	pod := &corev1.Pod{}
+	err := a.cluster.Get(reference.Namespace, reference.Name, pod)
 	if apierrors.IsNotFound(err) {
-		missing := fmt.Sprintf("pod %s/%s does not exist", object.Spec.Pod.Namespace, object.Spec.Pod.Name)
-		if a.cluster.Now().Sub(object.CreationTimestamp.Time) < podGrace {
-			return operation.Verdict{Waiting: missing}, nil
-		}
-		return operation.Verdict{Failed: fmt.Sprintf("%s %s after the restore of its volume was asked for: see why in "+
-			"`velero restore logs`", missing, podGrace)}, nil
+		pod, err = nil, nil
 	}
 	if err != nil {
-		return operation.Verdict{}, fmt.Errorf("reading pod %s/%s: %w",
-			object.Spec.Pod.Namespace, object.Spec.Pod.Name, err)
+		return stranded.Verdict{}, fmt.Errorf("reading pod %s/%s: %w", reference.Namespace, reference.Name, err)
 	}
-	if pod.Spec.NodeName == "" {
-		return operation.Verdict{Waiting: unscheduled(&pod)}, nil
+	verdict := stranded.RestoredPod(restore, pod, since, a.cluster.Now())
+	if verdict.Message != "" {
+		return verdict, nil
 	}
-	since := object.CreationTimestamp.Time
 	if started := pod.Status.StartTime; started != nil && started.After(since) {
 		since = started.Time
 	}
-	return a.tracker.JudgeAgent(pod.Spec.NodeName, since)
-}
-
-// unscheduled says why a pod has no node.
-func unscheduled(pod *corev1.Pod) string {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodScheduled && condition.Message != "" {
-			return "pod has no node: " + condition.Message
-		}
-	}
-	return "pod has no node"
+	return a.tracker.EvaluateAgent(pod.Spec.NodeName, since)
 }

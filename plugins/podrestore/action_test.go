@@ -25,6 +25,7 @@ import (
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/stranded"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster/clustertest"
 )
@@ -324,25 +325,29 @@ func TestProgressOfAPodThatNeverCame(t *testing.T) {
 		out := clustertest.Pod("web")
 		out.Namespace, out.Spec.NodeName, out.Status.StartTime = "copy", node, started
 		out.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Message: "0/3 nodes fit"}}
+		out.Spec.InitContainers = []corev1.Container{{Name: contract.RestoreContainer, Args: []string{"restore-uid"}}}
 		return out
 	}
+	foreign := pod("node-1", at(30*time.Minute))
+	foreign.Spec.InitContainers = nil
 	for name, test := range map[string]struct {
 		age    time.Duration
 		pod    *corev1.Pod
 		failed string
 		says   string
 	}{
-		"a pod that is still to be created": {age: podGrace - time.Second, says: "pod copy/web does not exist"},
-		"a pod that was never created":      {age: podGrace, failed: "pod copy/web does not exist 10m0s after"},
+		"a pod that is still to be created": {age: stranded.PodGrace - time.Second, says: "pod copy/web does not exist yet"},
+		"a pod that was never created":      {age: stranded.PodGrace, failed: "pod copy/web was not created within 10m0s"},
 		"a pod without a node":              {age: 30 * time.Minute, pod: pod("", nil), says: "0/3 nodes fit"},
-		"a pod that has just got its node":  {age: 30 * time.Minute, pod: pod("node-1", at(time.Minute)), says: "no agent"},
-		"a pod on a node without agent":     {age: 30 * time.Minute, pod: pod("node-1", at(3*time.Minute)), failed: "node node-1 has no agent"},
+		"a pod that has just got its node":  {age: 30 * time.Minute, pod: pod("node-1", at(time.Minute)), says: "no restic agent"},
+		"a pod on a node without agent":     {age: 30 * time.Minute, pod: pod("node-1", at(3*time.Minute)), failed: "node node-1 has no restic agent"},
+		"a pod that is not of this restore": {age: 30 * time.Minute, pod: foreign, failed: "pod copy/web does not belong to this restore"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			object := &resticv1.PodVolumeRestore{
 				ObjectMeta: metav1.ObjectMeta{Namespace: clustertest.Velero, Name: "back-1", CreationTimestamp: *at(test.age)},
 				Spec: resticv1.PodVolumeRestoreSpec{
-					Pod: corev1.ObjectReference{Namespace: "copy", Name: "web"}, Volume: "data",
+					Pod: corev1.ObjectReference{Namespace: "copy", Name: "web"}, Volume: "data", RestoreUID: "restore-uid",
 					Timeout: metav1.Duration{Duration: time.Hour},
 				},
 			}

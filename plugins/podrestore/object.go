@@ -213,11 +213,3 @@ func (r *request) object(p plan) *resticv1.PodVolumeRestore {
 		},
 	}
 }
-
-func (a *Action) get(name string) (*resticv1.PodVolumeRestore, error) {
-	var object resticv1.PodVolumeRestore
-	if err := a.cluster.Get(a.cluster.Namespace, name, &object); err != nil {
-		return nil, err
-	}
-	return &object, nil
-}

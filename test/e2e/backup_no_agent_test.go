@@ -29,9 +29,10 @@ func waitAgents(t *testing.T) {
 	kubectl(t, "-n", velero.Namespace, "rollout", "status", "ds/"+contract.DaemonSetName, "--timeout=90s")
 }
 
-// TestBackupWithoutAgent backs up on a node that the agent is kept away from. It is not parallel: there is no agent for anybody.
+// TestBackupWithoutAgent backs up on a node that the agent is kept away from. It is not parallel: there is no agent for
+// anybody.
 func TestBackupWithoutAgent(t *testing.T) {
-	const agentless = 200 * time.Second // two minutes of grace, and what Velero takes to see it
+	const agentless = 200 * time.Second // stranded.AbsentGrace, and the time until Velero's next poll
 	ns := newNamespace(t, "agentless", 0)
 	apply(t, ns.pod("web", "cache", emptyDir("cache")))
 	ns.waitReady("web")
@@ -49,7 +50,7 @@ func TestBackupWithoutAgent(t *testing.T) {
 		t.Errorf("the backup is %s, want PartiallyFailed", backup.Status.Phase)
 	}
 	says := []string{
-		"node " + node + " has no agent", "DaemonSet velero/restic", "kubectl -n velero get pods -l name=restic",
+		"node " + node + " has no restic agent", "DaemonSet velero/restic", "kubectl -n velero get pods -l name=restic",
 	}
 	status := podVolumeBackups(t, "agentless")["web/cache"].Status
 	if status.Phase != resticv1.PhaseFailed {
@@ -60,8 +61,8 @@ func TestBackupWithoutAgent(t *testing.T) {
 	wantContains(t, "velero backup describe --details", details, append(says, "pod agentless/web", "cache: Failed")...)
 }
 
-// TestBackupWithoutPassword backs up while there is no password for a new repository. It is not parallel: there is none for
-// anybody.
+// TestBackupWithoutPassword backs up while there is no password for a new repository. It is not parallel: there is none
+// for anybody.
 func TestBackupWithoutPassword(t *testing.T) {
 	ns := newNamespace(t, "locked", 0)
 	apply(t, ns.pod("web", "cache", emptyDir("cache")))

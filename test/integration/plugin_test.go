@@ -45,8 +45,8 @@ func newVeleroServer(t *testing.T, namespace string) *veleroServer {
 	t.Helper()
 	t.Setenv("KUBECONFIG", shared.kubeconfig)
 	t.Setenv("VELERO_NAMESPACE", namespace)
-	// Velero looks for plugins in its own binary as well as in a folder, and hands its own arguments on: were the binary
-	// this test's, it would start the tests anew. With the folder empty, the plugin is the one that is found.
+	// Velero looks for plugins in its own binary as well as in a folder, and hands its own arguments on: were the
+	// binary this test's, it would start the tests anew. With the folder empty, the plugin is the one that is found.
 	arguments := os.Args
 	os.Args = []string{shared.plugin, "server"}
 	t.Cleanup(func() { os.Args = arguments })
@@ -499,8 +499,8 @@ func TestWarningsReachVelero(t *testing.T) {
 		}
 	}
 	progress, err = v.backupAction("velero.io/restic").Progress(id, s.backup)
-	if err != nil || !progress.Completed || !strings.Contains(progress.Err, "is gone") {
-		t.Errorf("progress is %+v with error %v, want an end that says that the objects are gone", progress, err)
+	if err != nil || !progress.Completed || !strings.Contains(progress.Err, "was deleted") {
+		t.Errorf("progress is %+v with error %v, want an end that says that the objects were deleted", progress, err)
 	}
 }
 

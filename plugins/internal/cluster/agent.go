@@ -5,66 +5,53 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// NodeField is the field of a pod by which the API server selects the pods of a node.
+// NodeField is the field selector for the pods of one node.
 const NodeField = "spec.nodeName"
 
-// AgentState is how our agent on a node is.
-type AgentState int
-
-// The states.
-const (
-	// AgentAbsent has no pod on the node.
-	AgentAbsent AgentState = iota
-	// AgentStarting has a pod on the node that is not ready.
-	AgentStarting
-	// AgentReady is at work.
-	AgentReady
-)
-
-// Agent returns how our agent on the node is, and a sentence for people that says what is wrong and what to look at.
-func (c *Cluster) Agent(node string) (AgentState, string, error) {
+// AgentPods returns the pods of DaemonSet restic on a node.
+func (c *Cluster) AgentPods(node string) ([]corev1.Pod, error) {
 	pods, err := c.podsOn(node, map[string]string{contract.AgentLabelKey: contract.AgentLabelValue})
 	if err != nil {
-		return AgentAbsent, "", fmt.Errorf("listing the agents on node %s: %w", node, err)
+		return nil, fmt.Errorf("listing the agents on node %s: %w", node, err)
 	}
-	look := fmt.Sprintf("look at: kubectl -n %s get pods -l %s=%s -o wide",
-		c.Namespace, contract.AgentLabelKey, contract.AgentLabelValue)
-	state, problem := AgentAbsent, fmt.Sprintf("node %s has no agent: it may have a taint that DaemonSet %s/%s does "+
-		"not tolerate, or be left out by its node selector; %s", node, c.Namespace, contract.DaemonSetName, look)
-	for i := range pods {
-		if ready(&pods[i]) {
-			return AgentReady, "", nil
-		}
-		state = AgentStarting
-		problem = fmt.Sprintf("the agent on node %s, pod %s, is %s and not ready; %s",
-			node, pods[i].Name, pods[i].Status.Phase, look)
-	}
-	return state, problem, nil
+	return pods, nil
 }
 
-// NodeAgentOn says whether Velero's own node-agent runs on the node, as Velero itself finds out
+// LastLeader returns when an agent last renewed the leader's Lease; the zero time if none ever did.
+func (c *Cluster) LastLeader() (time.Time, error) {
+	var lease coordinationv1.Lease
+	err := c.Get(c.Namespace, contract.LeaderLeaseName, &lease)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return time.Time{}, fmt.Errorf("reading Lease %s/%s: %w", c.Namespace, contract.LeaderLeaseName, err)
+	}
+	if lease.Spec.RenewTime == nil {
+		return time.Time{}, nil
+	}
+	return lease.Spec.RenewTime.Time, nil
+}
+
+// NodeAgentOn returns whether Velero's own node-agent runs on the node, by the same test as Velero
 // (velero v1.18.3, pkg/nodeagent/node_agent.go, IsRunningInNode).
 func (c *Cluster) NodeAgentOn(node string) (bool, error) {
 	pods, err := c.podsOn(node, map[string]string{"role": "node-agent"})
 	if err != nil {
 		return false, fmt.Errorf("listing Velero's node-agents on node %s: %w", node, err)
 	}
-	for i := range pods {
-		if pods[i].Status.Phase == corev1.PodRunning {
-			return true, nil
-		}
-	}
-	return false, nil
+	return slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.Status.Phase == corev1.PodRunning }), nil
 }
 
-// podsOn returns the pods of Velero's namespace on the node with these labels.
+// podsOn returns the pods in Velero's namespace that run on the node and have these labels.
 func (c *Cluster) podsOn(node string, labels map[string]string) ([]corev1.Pod, error) {
 	if node == "" {
 		return nil, nil
@@ -75,16 +62,4 @@ func (c *Cluster) podsOn(node string, labels map[string]string) ([]corev1.Pod, e
 			client.MatchingLabels(labels), client.MatchingFields{NodeField: node})
 	})
 	return list.Items, err
-}
-
-func ready(pod *corev1.Pod) bool {
-	if pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
-		return false
-	}
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodReady {
-			return condition.Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package operation reports on the custom resources that an action made for one pod, as one operation of Velero. It
-// keeps nothing: the operation ID names the resources, and their status says the rest, so that a plugin process that
-// Velero starts anew goes on where another one left.
+// Package operation reports the custom resources that an action created for one pod as one operation of Velero. It
+// keeps no state: the operation ID names the resources, and their status has the rest. So a new plugin process
+// continues where the previous one stopped.
 package operation
 
 import (
@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// ID says which pod an operation is about and which custom resources belong to it. Several pods that share a claim
-// share its resource, so that labels alone would not find them all.
+// ID identifies the pod of an operation and the custom resources that belong to it. Pods that share a claim share its
+// custom resource, so labels alone cannot find them all.
 type ID struct {
 	Namespace, Pod string
 	// Objects are the names of the custom resources.
@@ -21,7 +21,8 @@ type ID struct {
 }
 
 // String returns the operation ID: namespace/pod/names. Most names are the owner's, a dash and a digest
-// (contract.BackupVolumeName); of those only the digest is written, since `velero backup describe` prints the ID.
+// (contract.BackupVolumeName); only the digest of such a name is written, because `velero backup describe` prints the
+// ID.
 func (id ID) String(owner string) string {
 	short := make([]string, 0, len(id.Objects))
 	for _, name := range id.Objects {
@@ -33,11 +34,13 @@ func (id ID) String(owner string) string {
 	return id.Namespace + "/" + id.Pod + "/" + strings.Join(short, ",")
 }
 
-// Parse reads what String wrote, for the same owner: the backup's or the restore's name. The error names the ID.
+// Parse reads the result of String for the same owner, which is the name of the backup or restore. The error names the
+// ID.
 func Parse(value, owner string) (ID, error) {
 	parts := strings.Split(value, "/")
 	if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
-		return ID{}, fmt.Errorf("operation ID %q is not namespace/pod/names: it is not this plugin's", value)
+		return ID{}, fmt.Errorf("operation ID %q does not have the form namespace/pod/names, "+
+			"so it does not belong to this plugin", value)
 	}
 	names := strings.Split(parts[2], ",")
 	for i, name := range names {
@@ -48,7 +51,8 @@ func Parse(value, owner string) (ID, error) {
 	return ID{Namespace: parts[0], Pod: parts[1], Objects: names}, nil
 }
 
-// isDigest says whether the text is the 20 hexadecimal digits that end a derived name. No whole name is: it has a dash.
+// isDigest returns whether the text is the digest of a derived name: 20 hexadecimal digits. No complete name matches,
+// because each contains a dash.
 func isDigest(text string) bool {
 	return regexp.MustCompile(`^[0-9a-f]{20}$`).MatchString(text)
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware-tanzu/velero/pkg/plugin/velero"
-	corev1 "k8s.io/api/core/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -22,6 +22,7 @@ import (
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/stranded"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster/clustertest"
 )
@@ -90,8 +91,8 @@ func tracker(c *cluster.Cluster) *Tracker {
 		}
 		return BackupVolume(&out), nil
 	}
-	t.Judge = func(v *Volume) (Verdict, error) {
-		return t.JudgeAgent(clustertest.Node, v.Object.GetCreationTimestamp().Time)
+	t.Evaluate = func(_ *Volume, since time.Time) (stranded.Verdict, error) {
+		return t.EvaluateAgent(clustertest.Node, since)
 	}
 	return t
 }
@@ -124,7 +125,7 @@ func TestProgress(t *testing.T) {
 				Description: "data: Completed, 10.0 MiB; cache: Completed, 3 B, 2 warnings",
 			},
 		},
-		"one is at work and one waits": {
+		"one is in progress and one waits": {
 			objects: []client.Object{
 				object("data", time.Minute, func(o *resticv1.PodVolumeBackup) {
 					phase(resticv1.PhaseInProgress, 512, 2048, "")(o)
@@ -137,7 +138,7 @@ func TestProgress(t *testing.T) {
 				Description: "data: InProgress, 512 B of 2.0 KiB; cache: waiting: repository is not ready: no password",
 			},
 		},
-		"a failure is told at the end, and not before": {
+		"a failure is reported at the end, and not before": {
 			objects: []client.Object{
 				object("data", time.Minute, phase(resticv1.PhaseFailed, 1, 5, "exit code 1")),
 				object("cache", time.Minute, nil),
@@ -146,7 +147,7 @@ func TestProgress(t *testing.T) {
 				NCompleted: 1, NTotal: 5, Description: "data: Failed, exit code 1; cache: waiting: for its agent",
 			},
 		},
-		"every failure is told": {
+		"every failure is reported": {
 			objects: []client.Object{
 				object("data", time.Minute, phase(resticv1.PhaseFailed, 0, 0, "exit code 1")),
 				object("cache", time.Minute, phase(resticv1.PhaseCanceled, 0, 0, "")),
@@ -164,13 +165,13 @@ func TestProgress(t *testing.T) {
 			})},
 			want: velero.OperationProgress{Completed: true, Description: "host: Skipped, it is a hostPath"},
 		},
-		"an object that is gone is an error that names it": {
+		"a deleted object is an error that names it": {
 			ids: []string{"data"},
 			want: velero.OperationProgress{
 				Completed: true,
 				Err: "volume data of pod app/web: " +
-					"PodVolumeBackup velero-ns/data is gone: it was deleted before its volume was done",
-				Description: "PodVolumeBackup velero-ns/data is gone: it was deleted before its volume was done",
+					"PodVolumeBackup velero-ns/data was deleted before its volume was done",
+				Description: "PodVolumeBackup velero-ns/data was deleted before its volume was done",
 			},
 		},
 		"a volume past its deadline ends the operation": {
@@ -178,7 +179,7 @@ func TestProgress(t *testing.T) {
 			want: velero.OperationProgress{
 				Completed: true, NCompleted: 1, NTotal: 2,
 				Err: "volume data of pod app/web: volume data: not done within 1h0m0s (itemOperationTimeout), " +
-					"and told to stop; last seen: data: InProgress, 1 B of 2 B",
+					"so it was canceled; last state: data: InProgress, 1 B of 2 B",
 				Description: "data: InProgress, 1 B of 2 B",
 			},
 		},
@@ -198,23 +199,41 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// lease returns the leader's Lease, last renewed so long ago.
+func lease(ago time.Duration) *coordinationv1.Lease {
+	return &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: clustertest.Velero, Name: contract.LeaderLeaseName},
+		Spec:       coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: clustertest.Now().Add(-ago)}},
+	}
+}
+
 func TestProgressWithoutAgent(t *testing.T) {
+	const absent, starting = "node node-1 has no restic agent", "(pod restic-node-1, phase Running)"
+	notReady, ready := clustertest.Agent("node-1", "False"), clustertest.Agent("node-1", "True")
 	for name, test := range map[string]struct {
 		age    time.Duration
-		agent  *corev1.Pod
-		failed string // part of the message; empty if it must stay New
+		others []client.Object
+		// failed is part of the message; empty if the volume must stay New. While it does, waiting is part of the
+		// operation's description.
+		failed, waiting string
 	}{
-		"no agent, and the grace is not over":   {age: absentGrace - time.Second},
-		"no agent after the grace":              {age: absentGrace, failed: "node node-1 has no agent"},
-		"agent on another node":                 {age: absentGrace, agent: clustertest.Agent("node-2", "True"), failed: "taint"},
-		"agent that starts may take longer":     {age: startingGrace - time.Second, agent: clustertest.Agent("node-1", "False")},
-		"agent that never starts":               {age: startingGrace, agent: clustertest.Agent("node-1", "False"), failed: "pod restic-node-1, is Running and not ready"},
-		"agent that is busy with other volumes": {age: 50 * time.Minute, agent: clustertest.Agent("node-1", "True")},
+		"no agent, within the grace":            {age: stranded.AbsentGrace - time.Second, waiting: "for its agent"},
+		"no agent, after the grace":             {age: stranded.AbsentGrace, failed: absent},
+		"agent on another node":                 {age: stranded.AbsentGrace, others: []client.Object{clustertest.Agent("node-2", "True")}, failed: "taints"},
+		"agent that starts may take longer":     {age: stranded.StartingGrace - time.Second, others: []client.Object{notReady}, waiting: starting},
+		"agent that never starts":               {age: stranded.StartingGrace, others: []client.Object{notReady}, failed: starting},
+		"agent that works on other volumes":     {age: 50 * time.Minute, others: []client.Object{ready}, waiting: "for its agent"},
+		"no agent while one leads":              {age: 50 * time.Minute, others: []client.Object{lease(0)}, waiting: absent},
+		"no agent, the leader has just gone":    {age: 50 * time.Minute, others: []client.Object{lease(stranded.AbsentGrace - time.Second)}, waiting: absent},
+		"no agent, no leader for the grace":     {age: 50 * time.Minute, others: []client.Object{lease(stranded.AbsentGrace)}, failed: absent},
+		"no agent, a leader long ago":           {age: stranded.AbsentGrace, others: []client.Object{lease(time.Hour)}, failed: absent},
+		"agent that starts while another leads": {age: 50 * time.Minute, others: []client.Object{notReady, lease(0)}, waiting: starting},
+		"agent that never starts, no leader":    {age: 50 * time.Minute, others: []client.Object{notReady, lease(stranded.StartingGrace)}, failed: starting},
 	} {
 		t.Run(name, func(t *testing.T) {
-			objects := []client.Object{object("data", test.age, nil)}
-			if test.agent != nil {
-				objects = append(objects, test.agent)
+			objects := append([]client.Object{object("data", test.age, nil)}, test.others...)
+			for _, o := range objects {
+				o.SetResourceVersion("")
 			}
 			c := clustertest.New(t, interceptor.Funcs{}, objects...)
 			progress := tracker(c).Progress(ID{Namespace: "app", Pod: "web", Objects: []string{"data"}})
@@ -223,8 +242,8 @@ func TestProgressWithoutAgent(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.failed == "" {
-				if progress.Completed || after.Status.Phase != "" {
-					t.Errorf("progress is %+v and the phase %q, want both open", progress, after.Status.Phase)
+				if progress.Completed || after.Status.Phase != "" || !strings.Contains(progress.Description, test.waiting) {
+					t.Errorf("progress is %+v and the phase %q, want both open with %q", progress, after.Status.Phase, test.waiting)
 				}
 				return
 			}
@@ -232,10 +251,27 @@ func TestProgressWithoutAgent(t *testing.T) {
 				!strings.Contains(after.Status.Message, test.failed) {
 				t.Errorf("status is %+v, want Failed with %q", after.Status, test.failed)
 			}
-			if !progress.Completed || !strings.Contains(progress.Err, "kubectl -n velero-ns get pods -l name=restic -o wide") {
-				t.Errorf("progress is %+v, want its end with what to look at", progress)
+			if !progress.Completed || !strings.Contains(progress.Err, "kubectl -n velero-ns ") {
+				t.Errorf("progress is %+v, want its end with the next command", progress)
 			}
 		})
+	}
+}
+
+// TestProgressWhenTheLeaseCannotBeRead leaves the decision open if it is unknown whether an agent leads.
+func TestProgressWhenTheLeaseCannotBeRead(t *testing.T) {
+	refuse := interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object,
+		options ...client.GetOption,
+	) error {
+		if key.Name == contract.LeaderLeaseName {
+			return apierrors.NewForbidden(schema.GroupResource{Resource: "leases"}, key.Name, errors.New("no role"))
+		}
+		return c.Get(ctx, key, o, options...)
+	}}
+	c := clustertest.New(t, refuse, object("data", time.Minute*30, nil))
+	progress := tracker(c).Progress(ID{Namespace: "app", Pod: "web", Objects: []string{"data"}})
+	if progress.Completed || !strings.Contains(progress.Description, "no role") {
+		t.Errorf("progress is %+v, want it open with the reason in its description", progress)
 	}
 }
 
@@ -287,7 +323,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-func TestOverdueIsTold(t *testing.T) {
+func TestOverdueIsCanceled(t *testing.T) {
 	c := clustertest.New(t, interceptor.Funcs{},
 		object("data", 2*time.Hour, phase(resticv1.PhaseInProgress, 0, 0, "")))
 	tracker(c).Progress(ID{Namespace: "app", Pod: "web", Objects: []string{"data"}})
@@ -296,14 +332,14 @@ func TestOverdueIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !after.Spec.Cancel {
-		t.Error("spec.cancel is false, want the agent told to stop")
+		t.Error("spec.cancel is false, want a request to stop")
 	}
 }
 
 func TestWait(t *testing.T) {
 	c := clustertest.New(t, interceptor.Funcs{}, object("data", time.Minute, phase(resticv1.PhaseInProgress, 0, 0, "")))
 	_, err := tracker(c).Wait(ID{Namespace: "app", Pod: "web", Objects: []string{"data"}}, 10*time.Millisecond)
-	if err == nil || !strings.Contains(err.Error(), "pod app/web was not taken within 10ms") {
+	if err == nil || !strings.Contains(err.Error(), "pod app/web was not backed up within 10ms") {
 		t.Errorf("error is %v, want one that names the pod and the time", err)
 	}
 	var after resticv1.PodVolumeBackup
@@ -311,7 +347,7 @@ func TestWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !after.Spec.Cancel {
-		t.Error("spec.cancel is false, want the agent told to stop")
+		t.Error("spec.cancel is false, want a request to stop")
 	}
 }
 

@@ -18,24 +18,24 @@ import (
 const (
 	// descriptionMax bounds the description of an operation, in bytes. `velero backup describe` prints it on one line.
 	descriptionMax = 1024
-	// warningMax bounds the one warning that a volume shows there, in bytes.
+	// warningMax bounds the one warning of a volume in that description, in bytes.
 	warningMax = 256
 	// errorMax bounds the error of an operation, in bytes.
 	errorMax = 4096
-	// unitBytes is what the counts of an operation count.
+	// unitBytes is the unit of an operation's progress.
 	unitBytes = "Bytes"
 )
 
-// line is what one custom resource adds to the report on its operation.
+// line is the part of an operation's report that describes one custom resource.
 type line struct {
 	text    string // for the description
 	problem string // why the volume's data is missing, empty if it is not
-	open    bool   // there is more to come
+	open    bool   // the volume is not done
 	volume  *Volume
 }
 
-// describe returns the line of a volume as its status has it. Waiting says what it waits for, where the agent has not
-// said so itself.
+// describe returns the line for a volume, from its status. Waiting is what the volume waits for, for a status that does
+// not say it.
 func describe(v *Volume, waiting string) line {
 	status := v.Status
 	out := line{volume: v, open: !v.done()}
@@ -54,7 +54,7 @@ func describe(v *Volume, waiting string) line {
 			out.text += ", the first: " + bounded(status.Warnings[0], warningMax)
 		}
 	case v.waiting():
-		out.text = fmt.Sprintf("%s: waiting: %s", v.Name, orElse(status.Message, orElse(waiting, "for its agent")))
+		out.text = fmt.Sprintf("%s: %s", v.Name, orElse(status.Waiting(), "waiting: "+orElse(waiting, "for its agent")))
 	default:
 		out.text = fmt.Sprintf("%s: %s, %s of %s",
 			v.Name, status.Phase, size(status.Progress.BytesDone), size(status.Progress.TotalBytes))
@@ -62,7 +62,7 @@ func describe(v *Volume, waiting string) line {
 	return out
 }
 
-// report sums the lines up as Velero wants it.
+// report combines the lines into the progress of the operation.
 func report(id ID, lines []line) velero.OperationProgress {
 	progress := velero.OperationProgress{Completed: true, OperationUnits: unitBytes}
 	var texts, problems []string
@@ -82,7 +82,7 @@ func report(id ID, lines []line) velero.OperationProgress {
 			id.Namespace, id.Pod, strings.Join(problems, "; ")), errorMax)
 	}
 	if !progress.Completed {
-		// An error before the end would be lost: Velero reads it with the last report only.
+		// Velero reads the error only when the operation is complete.
 		progress.Err = ""
 	}
 	return progress
@@ -105,7 +105,7 @@ func count(progress *velero.OperationProgress, v *Volume) {
 	}
 }
 
-// size writes a number of bytes for people, in units of 1024.
+// size formats a number of bytes with binary units, such as 1.5 MiB.
 func size(bytes int64) string {
 	if bytes < 1024 {
 		return fmt.Sprintf("%d B", bytes)
@@ -117,7 +117,7 @@ func size(bytes int64) string {
 	return fmt.Sprintf("%.1f %ciB", value, units[0])
 }
 
-// bounded shortens a text to so many bytes, at the end of a character.
+// bounded shortens a text to at most this many bytes, at the end of a character.
 func bounded(text string, bytes int) string {
 	const more = " …"
 	if len(text) <= bytes {

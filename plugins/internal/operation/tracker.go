@@ -15,42 +15,29 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/stranded"
 	"github.com/velero-restic/velero-plugin-for-restic/plugins/internal/cluster"
 )
 
-const (
-	// absentGrace is how long a volume waits on a node that has no agent pod at all. A DaemonSet's pod stands within
-	// seconds of its node, so two minutes tell a node that will never have one.
-	absentGrace = 2 * time.Minute
-	// startingGrace is how long it waits for an agent whose pod is there and not ready: an image on its way over a
-	// slow line, a rolling update, or a crash loop, which this ends.
-	startingGrace = 10 * time.Minute
-	// pollEvery is how often Wait looks. A hook has the application frozen meanwhile.
-	pollEvery = time.Second
-)
-
-// Verdict is what became clear about a volume that no agent has begun with.
-type Verdict struct {
-	// Failed says why nobody ever will; the volume is failed with it.
-	Failed string
-	// Waiting says what it waits for.
-	Waiting string
-}
+// pollInterval is the time between two reads in Wait. It is short because a backup hook may have frozen the
+// application.
+const pollInterval = time.Second
 
 // Tracker reports on operations. It is safe for concurrent use.
 type Tracker struct {
 	Cluster *cluster.Cluster
 	// Kind is the kind of the custom resources, for messages.
 	Kind string
-	// Read returns the custom resource of this name.
+	// Read returns the custom resource with this name.
 	Read func(name string) (*Volume, error)
-	// Judge looks at a volume that nobody has begun with. It may be nil.
-	Judge func(*Volume) (Verdict, error)
+	// Evaluate returns whether an agent can carry out a volume that none has started. The volume waits since the given
+	// time.
+	Evaluate func(v *Volume, since time.Time) (stranded.Verdict, error)
 }
 
-// Progress reports how far the operation is. Trouble with the API server goes into the description and the operation
-// stays open, since Velero gives an operation up at the first error, and its own deadline bounds the whole. What keeps
-// a volume from ever being done is found here: see Verdict, and the deadline of the volume.
+// Progress reports how far the operation is. An error of the API server is only part of the description, because Velero
+// fails an operation at its first error; Velero's own timeout ends the operation if the error persists. Progress also
+// fails volumes that no agent can carry out while no agent leads, and ends volumes whose timeout has passed.
 func (t *Tracker) Progress(id ID) velero.OperationProgress {
 	lines := make([]line, 0, len(id.Objects))
 	for _, name := range id.Objects {
@@ -59,7 +46,7 @@ func (t *Tracker) Progress(id ID) velero.OperationProgress {
 	return report(id, lines)
 }
 
-// Cancel asks the agents to stop with every volume that is not done. It is right to repeat it.
+// Cancel asks the agents to stop every volume that is not done. It can be repeated.
 func (t *Tracker) Cancel(id ID) error {
 	for _, name := range id.Objects {
 		v, err := t.Read(name)
@@ -76,11 +63,12 @@ func (t *Tracker) Cancel(id ID) error {
 	return nil
 }
 
-// Wait reports like Progress, once the operation is done or the time is over; then it cancels the operation.
+// Wait returns the same as Progress when the operation is done. After the timeout it cancels the operation and returns
+// an error.
 func (t *Tracker) Wait(id ID, timeout time.Duration) (velero.OperationProgress, error) {
 	ctx, stop := context.WithTimeout(t.Cluster.Context, timeout)
 	defer stop()
-	ticker := time.NewTicker(pollEvery)
+	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
 		progress := t.Progress(id)
@@ -93,18 +81,17 @@ func (t *Tracker) Wait(id ID, timeout time.Duration) (velero.OperationProgress, 
 			if err := t.Cancel(id); err != nil {
 				return progress, err
 			}
-			return progress, fmt.Errorf("volume data of pod %s/%s was not taken within %s (itemOperationTimeout): %s",
-				id.Namespace, id.Pod, timeout, progress.Description)
+			return progress, fmt.Errorf("volume data of pod %s/%s was not backed up within %s "+
+				"(itemOperationTimeout): %s", id.Namespace, id.Pod, timeout, progress.Description)
 		}
 	}
 }
 
-// line reads a custom resource, moves it on where nobody else would, and describes it.
+// line reads a custom resource, ends it if nothing else will, and describes it.
 func (t *Tracker) line(name string) line {
 	v, err := t.Read(name)
 	if apierrors.IsNotFound(err) {
-		gone := fmt.Sprintf("%s %s/%s is gone: it was deleted before its volume was done",
-			t.Kind, t.Cluster.Namespace, name)
+		gone := fmt.Sprintf("%s %s/%s was deleted before its volume was done", t.Kind, t.Cluster.Namespace, name)
 		return line{text: gone, problem: gone}
 	}
 	if err != nil {
@@ -113,62 +100,77 @@ func (t *Tracker) line(name string) line {
 	if v.done() {
 		return describe(v, "")
 	}
-	if v.overdue(t.Cluster.Now()) {
+	now := t.Cluster.Now()
+	if v.overdue(now) {
 		return t.overdue(v)
 	}
-	if !v.waiting() || t.Judge == nil || t.age(v) < absentGrace {
+	created := v.Object.GetCreationTimestamp().Time
+	if !v.waiting() || now.Sub(created) < stranded.AbsentGrace {
 		return describe(v, "")
 	}
-	return t.judged(v)
+	return t.evaluate(v, created)
 }
 
-// overdue ends a volume that its agent has not ended in time, as far as this operation goes.
+// overdue ends a volume, as far as this operation is concerned, that its agent has not ended in time.
 func (t *Tracker) overdue(v *Volume) line {
 	out := describe(v, "")
 	out.open = false
-	out.problem = fmt.Sprintf("volume %s: not done within %s (itemOperationTimeout), and told to stop; last seen: %s",
-		v.Name, v.Timeout, out.text)
+	out.problem = fmt.Sprintf("volume %s: not done within %s (itemOperationTimeout), so it was canceled; "+
+		"last state: %s", v.Name, v.Timeout, out.text)
 	if err := t.cancel(v); err != nil {
 		out.problem += "; " + err.Error()
 	}
 	return out
 }
 
-// judged fails a volume that nobody will ever begin with.
-func (t *Tracker) judged(v *Volume) line {
-	verdict, err := t.Judge(v)
+// evaluate describes a volume that waits, and fails it if no agent can carry it out and no agent leads. While an agent
+// leads, it alone fails volumes, because it has seen the agents come and go. So the time before its last renewal of the
+// Lease does not count here.
+func (t *Tracker) evaluate(v *Volume, created time.Time) line {
+	verdict, err := t.Evaluate(v, created)
+	if err == nil && verdict.Failed {
+		verdict, err = t.withoutLeader(v, created)
+	}
+	if err == nil && verdict.Failed {
+		err = t.fail(v, verdict.Message)
+	}
 	if err != nil {
 		return describe(v, err.Error())
 	}
-	if verdict.Failed == "" {
-		return describe(v, verdict.Waiting)
-	}
-	if err := t.fail(v, verdict.Failed); err != nil {
-		return describe(v, err.Error())
-	}
-	return describe(v, "")
+	return describe(v, verdict.Message)
 }
 
-// fail makes a volume Failed, unless somebody has changed it since it was read.
-func (t *Tracker) fail(v *Volume, message string) error {
-	before, isObject := v.Object.DeepCopyObject().(client.Object)
-	if !isObject {
-		return fmt.Errorf("copying %s %s: %T is no object", t.Kind, v.Object.GetName(), v.Object)
+func (t *Tracker) withoutLeader(v *Volume, created time.Time) (stranded.Verdict, error) {
+	led, err := t.Cluster.LastLeader()
+	if err != nil {
+		return stranded.Verdict{}, err
 	}
-	untouched := *v.Status
+	if led.Before(created) {
+		led = created
+	}
+	return t.Evaluate(v, led)
+}
+
+// fail sets the phase Failed, unless the object has changed since it was read.
+func (t *Tracker) fail(v *Volume, message string) error {
+	before, ok := v.Object.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("copying %s %s: %T is not a client.Object", t.Kind, v.Object.GetName(), v.Object)
+	}
+	unchanged := *v.Status
 	now := metav1.NewTime(t.Cluster.Now())
 	v.Status.Phase = resticv1.PhaseFailed
-	v.Status.Message = message
+	v.Status.Reason, v.Status.Message = "", message
 	v.Status.CompletionTimestamp = &now
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := t.Cluster.Client.Status().Patch(t.Cluster.Context, v.Object, patch); err != nil {
-		*v.Status = untouched
+		*v.Status = unchanged
 		return fmt.Errorf("setting %s %s to Failed (%s): %w", t.Kind, v.Object.GetName(), message, err)
 	}
 	return nil
 }
 
-// cancel asks the agent to stop with a volume. A volume that is done or gone stays as it is.
+// cancel asks the agent to stop a volume. It does nothing for a volume that is done or deleted.
 func (t *Tracker) cancel(v *Volume) error {
 	if v.done() || *v.Cancel {
 		return nil
@@ -183,24 +185,12 @@ func (t *Tracker) cancel(v *Volume) error {
 	return nil
 }
 
-func (t *Tracker) age(v *Volume) time.Duration {
-	return t.Cluster.Now().Sub(v.Object.GetCreationTimestamp().Time)
-}
-
-// JudgeAgent is the verdict on a volume on this node that waits for its agent since then.
-func (t *Tracker) JudgeAgent(node string, since time.Time) (Verdict, error) {
-	state, problem, err := t.Cluster.Agent(node)
+// EvaluateAgent returns whether the agent on a node can carry out a volume that waits since the given time.
+func (t *Tracker) EvaluateAgent(node string, since time.Time) (stranded.Verdict, error) {
+	pods, err := t.Cluster.AgentPods(node)
 	if err != nil {
-		return Verdict{}, err
+		return stranded.Verdict{}, err
 	}
-	waited := t.Cluster.Now().Sub(since)
-	switch {
-	case state == cluster.AgentReady:
-		return Verdict{}, nil
-	case state == cluster.AgentAbsent && waited >= absentGrace,
-		state == cluster.AgentStarting && waited >= startingGrace:
-		return Verdict{Failed: problem}, nil
-	default:
-		return Verdict{Waiting: problem}, nil
-	}
+	now := t.Cluster.Now()
+	return stranded.NewAgent(node, pods, stranded.WaitingSince(since), now).Verdict(t.Cluster.Namespace, now), nil
 }

@@ -11,8 +11,8 @@ import (
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
 
-// Volume is one custom resource of an operation: what a PodVolumeBackup and a PodVolumeRestore have in common. Its
-// pointers lead into Object, so that a change to them is a change to it.
+// Volume is one custom resource of an operation: the common part of a PodVolumeBackup and a PodVolumeRestore. Its
+// pointers point into Object, so a change through them changes the object.
 type Volume struct {
 	Object  client.Object
 	Name    string // of the volume in the pod
@@ -38,21 +38,21 @@ func RestoreVolume(object *resticv1.PodVolumeRestore) *Volume {
 	}
 }
 
-// done says whether nothing more is to come. A volume with a reason to skip it is done before anybody has turned that
-// into its phase.
+// done returns whether the volume is in its final state. A volume that must be skipped is done even before the leader
+// has set its phase.
 func (v *Volume) done() bool { return v.Skip != nil || v.Status.Phase.Final() }
 
-// waiting says whether no agent has begun with it.
+// waiting returns whether no agent has started the volume.
 func (v *Volume) waiting() bool {
 	return v.Status.Phase == "" || v.Status.Phase == resticv1.PhaseNew
 }
 
-// overdue says whether its deadline has passed.
+// overdue returns whether the volume's timeout has passed.
 func (v *Volume) overdue(now time.Time) bool {
 	return v.Timeout > 0 && now.After(v.Object.GetCreationTimestamp().Add(v.Timeout))
 }
 
-// updated returns when its status last said something new.
+// updated returns the latest time in the status.
 func (v *Volume) updated() time.Time {
 	var last time.Time
 	for _, at := range []*time.Time{
