@@ -55,9 +55,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		Prepare: func(ctx context.Context) (volume.Plan[transfer.BackupOutcome], error) {
 			return r.prepare(ctx, backup)
 		},
-		Save:    save,
-		Record:  func(outcome transfer.BackupOutcome, _ error) { recordBackup(backup, outcome) },
-		Locked:  func(ctx context.Context, err error) error { return r.ReportLock(ctx, backup.Spec.Repository, err) },
+		Save:   save,
+		Record: func(outcome transfer.BackupOutcome, _ error) { recordBackup(backup, outcome) },
+		Locked: func(ctx context.Context, err error) error { return r.ReportLock(ctx, backup.Spec.Repository, err) },
 	})
 	if err == nil {
 		err = save(ctx)
