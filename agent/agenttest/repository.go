@@ -18,7 +18,8 @@ import (
 func LockedBy(host string) error {
 	return &restic.ExitError{Subcommand: "backup", Code: 11, Message: fmt.Sprintf("unable to create lock in backend: "+
 		"repository is already locked exclusively by PID 7 on %s by root (UID 0, GID 0) lock was created at "+
-		"2000-01-01 00:00:00 (1m0.5s ago) storage ID 0123abcd the `unlock` command can be used to remove stale locks", host)}
+		"2000-01-01 00:00:00 (1m0.5s ago) storage ID 0123abcd the `unlock` command can be used to remove stale "+
+		"locks", host)}
 }
 
 // Repository is the one of setRepository.
