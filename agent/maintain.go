@@ -22,8 +22,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
 )
 
-// maintainOptions say what the Job's pod is to do.
-type maintainOptions struct {
+// maintainTask is what the Job's pod does.
+type maintainTask struct {
 	// repository is the name of the ResticRepository.
 	repository string
 	// operation is one of check, prune, unlock and snapshots.
@@ -43,28 +43,28 @@ var errNotDone = errors.New("the operation has not succeeded")
 
 // maintainCommand is what the leader's Jobs run.
 func maintainCommand(options *Options) *cobra.Command {
-	var asked maintainOptions
+	var task maintainTask
 	command := &cobra.Command{
 		Use:   "maintain",
 		Short: "Check, prune or unlock one repository or list it, and tell the outcome in the termination message",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return maintain(command.Context(), options, asked)
+			return maintain(command.Context(), options, task)
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&asked.repository, "repository", "", "name of the ResticRepository")
-	flags.StringVar(&asked.operation, "operation", "", "check, prune, unlock or snapshots")
-	flags.StringVar(&asked.part, "part", "", "part of the data that a check reads, as n/t; default: none")
-	flags.StringVar(&asked.maxUnused, "max-unused", "", "restic's option of a prune")
-	flags.StringVar(&asked.maxRepackSize, "max-repack-size", "", "restic's option of a prune")
-	flags.StringVar(&asked.host, "host", "", "whose locks an unlock removes: this pod's host name")
-	flags.StringVar(&asked.outcome, "outcome", corev1.TerminationMessagePathDefault, "file for the outcome")
+	flags.StringVar(&task.repository, "repository", "", "name of the ResticRepository")
+	flags.StringVar(&task.operation, "operation", "", "check, prune, unlock or snapshots")
+	flags.StringVar(&task.part, "part", "", "part of the data that a check reads, as n/t; default: none")
+	flags.StringVar(&task.maxUnused, "max-unused", "", "restic's option of a prune")
+	flags.StringVar(&task.maxRepackSize, "max-repack-size", "", "restic's option of a prune")
+	flags.StringVar(&task.host, "host", "", "whose locks an unlock removes: this pod's host name")
+	flags.StringVar(&task.outcome, "outcome", corev1.TerminationMessagePathDefault, "file for the outcome")
 	return command
 }
 
-func maintain(ctx context.Context, options *Options, asked maintainOptions) error {
-	outcome, err := carryOut(ctx, options, asked)
+func maintain(ctx context.Context, options *Options, task maintainTask) error {
+	outcome, err := carryOut(ctx, options, task)
 	if err != nil {
 		outcome = transfer.MaintainOutcome{Result: resticv1.MaintenanceFailed, Message: err.Error()}
 	}
@@ -72,10 +72,10 @@ func maintain(ctx context.Context, options *Options, asked maintainOptions) erro
 	if err != nil {
 		return fmt.Errorf("encoding the outcome: %w", err)
 	}
-	if err := os.WriteFile(asked.outcome, content, 0o600); err != nil {
+	if err := os.WriteFile(task.outcome, content, 0o600); err != nil {
 		return fmt.Errorf("telling the outcome %s: %w", content, err)
 	}
-	ctrl.Log.Info("Done", "operation", asked.operation, "repository", asked.repository, "result", outcome.Result,
+	ctrl.Log.Info("Done", "operation", task.operation, "repository", task.repository, "result", outcome.Result,
 		"message", outcome.Message)
 	if outcome.Result != resticv1.MaintenanceSucceeded {
 		return errNotDone
@@ -83,9 +83,9 @@ func maintain(ctx context.Context, options *Options, asked maintainOptions) erro
 	return nil
 }
 
-func carryOut(ctx context.Context, options *Options, asked maintainOptions) (transfer.MaintainOutcome, error) {
+func carryOut(ctx context.Context, options *Options, task maintainTask) (transfer.MaintainOutcome, error) {
 	var none transfer.MaintainOutcome
-	request, err := asked.request()
+	request, err := task.request()
 	if err != nil {
 		return none, err
 	}
@@ -98,7 +98,7 @@ func carryOut(ctx context.Context, options *Options, asked maintainOptions) (tra
 		return none, fmt.Errorf("preparing to read from the API server: %w", err)
 	}
 	repository := &resticv1.ResticRepository{}
-	key := client.ObjectKey{Namespace: options.Namespace, Name: asked.repository}
+	key := client.ObjectKey{Namespace: options.Namespace, Name: task.repository}
 	if err := reader.Get(ctx, key, repository); err != nil {
 		return none, fmt.Errorf("reading ResticRepository %s: %w", key, err)
 	}
@@ -109,9 +109,9 @@ func carryOut(ctx context.Context, options *Options, asked maintainOptions) (tra
 	if err != nil {
 		return none, err
 	}
-	if asked.host != "" {
+	if task.host != "" {
 		// This pod has been given the name of one that is gone, and nobody else has it.
-		mover.SharedHost = mover.Host != asked.host
+		mover.SharedHost = mover.Host != task.host
 	}
 	request.List = os.Stdout
 	start := time.Now()
@@ -121,7 +121,7 @@ func carryOut(ctx context.Context, options *Options, asked maintainOptions) (tra
 }
 
 // request returns what is asked for, without the repository.
-func (o maintainOptions) request() (transfer.MaintainRequest, error) {
+func (o maintainTask) request() (transfer.MaintainRequest, error) {
 	request := transfer.MaintainRequest{
 		Host: o.host, Prune: restic.PruneOptions{MaxUnused: o.maxUnused, MaxRepackSize: o.maxRepackSize},
 	}

@@ -20,33 +20,33 @@ import (
 
 func TestMaintainRequest(t *testing.T) {
 	cases := map[string]struct {
-		options maintainOptions
+		options maintainTask
 		want    transfer.MaintainRequest
 		says    string
 	}{
 		"a check of a part": {
-			options: maintainOptions{repository: "r", operation: "check", part: "3/20"},
+			options: maintainTask{repository: "r", operation: "check", part: "3/20"},
 			want: transfer.MaintainRequest{
 				Operation: resticv1.OperationCheck, Check: restic.CheckOptions{Part: 3, Parts: 20},
 			},
 		},
 		"a prune with bounds": {
-			options: maintainOptions{repository: "r", operation: "prune", maxUnused: "5%", maxRepackSize: "1G"},
+			options: maintainTask{repository: "r", operation: "prune", maxUnused: "5%", maxRepackSize: "1G"},
 			want: transfer.MaintainRequest{
 				Operation: resticv1.OperationPrune, Prune: restic.PruneOptions{MaxUnused: "5%", MaxRepackSize: "1G"},
 			},
 		},
 		"an unlock": {
-			options: maintainOptions{repository: "r", operation: "unlock", host: "restic-dead1"},
+			options: maintainTask{repository: "r", operation: "unlock", host: "restic-dead1"},
 			want:    transfer.MaintainRequest{Operation: resticv1.OperationUnlock, Host: "restic-dead1"},
 		},
 		"a list of snapshots": {
-			options: maintainOptions{repository: "r", operation: "snapshots"},
+			options: maintainTask{repository: "r", operation: "snapshots"},
 			want:    transfer.MaintainRequest{Operation: resticv1.OperationSnapshots},
 		},
-		"no repository":          {options: maintainOptions{operation: "check"}, says: "--repository"},
-		"no such operation":      {options: maintainOptions{repository: "r", operation: "forget"}, says: "--operation"},
-		"a part of another form": {options: maintainOptions{repository: "r", operation: "check", part: "5%"}, says: "--part"},
+		"no repository":          {options: maintainTask{operation: "check"}, says: "--repository"},
+		"no such operation":      {options: maintainTask{repository: "r", operation: "forget"}, says: "--operation"},
+		"a part of another form": {options: maintainTask{repository: "r", operation: "check", part: "5%"}, says: "--part"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

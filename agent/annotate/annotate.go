@@ -134,11 +134,11 @@ func (r *Reconciler) readRules(ctx context.Context) (*volumerule.Rules, *corev1.
 func (r *Reconciler) input(
 	ctx context.Context, pod *corev1.Pod, rules *volumerule.Rules,
 ) (selection.Input, error) {
-	bare := *pod
-	bare.Annotations = maps.Clone(pod.Annotations)
-	delete(bare.Annotations, contract.AnnotationVolumesToBackup)
+	stripped := *pod
+	stripped.Annotations = maps.Clone(pod.Annotations)
+	delete(stripped.Annotations, contract.AnnotationVolumesToBackup)
 	in := selection.Input{
-		Pod: &bare, Rules: rules, Claims: map[string]*corev1.PersistentVolumeClaim{},
+		Pod: &stripped, Rules: rules, Claims: map[string]*corev1.PersistentVolumeClaim{},
 		Volumes:   map[string]*corev1.PersistentVolume{},
 		NodeAgent: true, // whether Velero would lose the pod without it is not asked here
 	}
@@ -241,12 +241,12 @@ func (r *Reconciler) write(
 // says so. A webhook that gives no code makes it a bad request (Kubernetes v1.36.3,
 // apiserver/pkg/admission/plugin/webhook/errors/statuserror.go, ToStatusErr).
 func (r *Reconciler) recordRefusal(
-	ctx context.Context, pod *corev1.Pod, configMap *corev1.ConfigMap, why error,
+	ctx context.Context, pod *corev1.Pod, configMap *corev1.ConfigMap, cause error,
 ) {
 	r.Metrics.PodAnnotated(metric.AnnotationRefused)
 	message := fmt.Sprintf("Annotation %s of pod %s/%s cannot be written, and is tried again in %s: %v",
-		contract.AnnotationVolumesToBackup, pod.Namespace, pod.Name, refusedInterval, why)
-	if apierrors.IsForbidden(why) {
+		contract.AnnotationVolumesToBackup, pod.Namespace, pod.Name, refusedInterval, cause)
+	if apierrors.IsForbidden(cause) {
 		message += ". The agent needs the rights of examples/component/annotate"
 	}
 	ctrl.LoggerFrom(ctx).Info(message)

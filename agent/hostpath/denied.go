@@ -27,8 +27,8 @@ func (f Finder) Confinement() string {
 		label = ownLabel
 	}
 	// user:role:type:level (selinux(8)). Other security modules have other forms, such as "unconfined".
-	own := label()
-	parts := strings.SplitN(own, ":", 4)
+	selinuxLabel := label()
+	parts := strings.SplitN(selinuxLabel, ":", 4)
 	if len(parts) < 3 {
 		return ""
 	}
@@ -36,7 +36,7 @@ func (f Finder) Confinement() string {
 	case "spc_t", "unconfined_t", "unconfined_service_t":
 		return "" // what privileged containers and processes without bounds have
 	}
-	return fmt.Sprintf(selinuxRemedy, own)
+	return fmt.Sprintf(selinuxRemedy, selinuxLabel)
 }
 
 // ownLabel is what the security module of the node calls this process; empty without one.

@@ -89,17 +89,17 @@ func (f Finder) Find(volume Volume) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("looking for volume %q of pod %s: %w", volume.Name, podName(volume.Pod), f.explain(err))
 	}
-	looked := filepath.Join(f.Root, uid, volumesDir, "*", dir)
+	pattern := filepath.Join(f.Root, uid, volumesDir, "*", dir)
 	switch len(found) {
 	case 0:
 		return "", fmt.Errorf("volume %q of pod %s: %w: there is no %s. Either the kubelet has not mounted it yet, or "+
 			"no container of the pod mounts it, or %s",
-			volume.Name, podName(volume.Pod), ErrNotMounted, looked, rootRemedy)
+			volume.Name, podName(volume.Pod), ErrNotMounted, pattern, rootRemedy)
 	case 1:
 		return f.content(volume, root, found[0])
 	}
 	return "", fmt.Errorf("volume %q of pod %s: %s matches %d directories, which cannot be told apart: %s",
-		volume.Name, podName(volume.Pod), looked, len(found), strings.Join(found, ", "))
+		volume.Name, podName(volume.Pod), pattern, len(found), strings.Join(found, ", "))
 }
 
 // open opens the root. Its error says what to do.

@@ -42,12 +42,12 @@ type holderFinder struct {
 }
 
 // find returns the locks for the status.
-func (j *holderFinder) find(
+func (f *holderFinder) find(
 	ctx context.Context, repository *resticv1.ResticRepository, locks []restic.Lock,
 ) ([]resticv1.RepositoryLock, error) {
-	var judged []resticv1.RepositoryLock
+	var found []resticv1.RepositoryLock
 	for _, lock := range locks {
-		if len(judged) == resticv1.MaxLocks {
+		if len(found) == resticv1.MaxLocks {
 			break
 		}
 		entry := resticv1.RepositoryLock{
@@ -55,34 +55,34 @@ func (j *holderFinder) find(
 			Time: metav1.NewTime(lock.Time.Truncate(time.Second)),
 		}
 		var err error
-		if entry.Holder, entry.Abandoned, err = j.holder(ctx, repository, lock); err != nil {
+		if entry.Holder, entry.Abandoned, err = f.holder(ctx, repository, lock); err != nil {
 			return nil, err
 		}
-		judged = append(judged, entry)
+		found = append(found, entry)
 	}
-	return judged, nil
+	return found, nil
 }
 
 // holder says who holds a lock, and whether it is provably gone. Only a pod of this cluster can be: of other hosts
 // nothing is known here, and they have restic's own rule.
-func (j *holderFinder) holder(
+func (f *holderFinder) holder(
 	ctx context.Context, repository *resticv1.ResticRepository, lock restic.Lock,
 ) (text string, abandoned bool, err error) {
 	pod := &corev1.Pod{}
-	err = j.reader.Get(ctx, client.ObjectKey{Namespace: j.namespace, Name: lock.Hostname}, pod)
+	err = f.reader.Get(ctx, client.ObjectKey{Namespace: f.namespace, Name: lock.Hostname}, pod)
 	if err == nil {
-		text, abandoned = j.podHolder(repository, pod)
+		text, abandoned = f.podHolder(repository, pod)
 		return text, abandoned, nil
 	}
 	// A host name that cannot be that of a pod is a foreign one.
 	if !apierrors.IsNotFound(err) && !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) {
 		return "", false, fmt.Errorf("reading pod %s: %w", lock.Hostname, err)
 	}
-	silent := j.now.Sub(lock.Time) > silentAfter
+	expired := f.now.Sub(lock.Time) > silentAfter
 	if job := jobOfHost(repository, lock.Hostname); job != "" {
-		return fmt.Sprintf("a pod of Job %s, which is gone%s", job, removalText(silent, lock)), silent, nil
+		return fmt.Sprintf("a pod of Job %s, which is gone%s", job, removalText(expired, lock)), expired, nil
 	}
-	node, err := j.nodeOf(ctx, repository, lock)
+	node, err := f.nodeOf(ctx, repository, lock)
 	if err != nil {
 		return "", false, err
 	}
@@ -91,11 +91,11 @@ func (j *holderFinder) holder(
 			"restic; unless it is refreshed, restic takes it for abandoned at %s",
 			lock.Expiry().UTC().Format(time.RFC3339)), false, nil
 	}
-	replaced, err := j.replaced(ctx, node)
+	replaced, err := f.replaced(ctx, node)
 	if err != nil {
 		return "", false, err
 	}
-	gone := silent || replaced
+	gone := expired || replaced
 	return fmt.Sprintf("the agent on node %s, whose pod is gone%s", node, removalText(gone, lock)), gone, nil
 }
 
@@ -108,7 +108,7 @@ func removalText(abandoned bool, lock restic.Lock) string {
 }
 
 // podHolder judges a holder whose pod exists. A container of it that was restarted removes the lock by itself.
-func (j *holderFinder) podHolder(repository *resticv1.ResticRepository, pod *corev1.Pod) (string, bool) {
+func (f *holderFinder) podHolder(repository *resticv1.ResticRepository, pod *corev1.Pod) (string, bool) {
 	job := jobOfHost(repository, pod.Name)
 	over := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 	switch {
@@ -135,11 +135,11 @@ func jobOfHost(repository *resticv1.ResticRepository, host string) string {
 
 // nodeOf returns the node of the agent that had the host name and worked with the repository at the lock's time, as the
 // objects it worked for tell; empty for none. The time keeps it from a pod of another cluster by the same chance name.
-func (j *holderFinder) nodeOf(
+func (f *holderFinder) nodeOf(
 	ctx context.Context, repository *resticv1.ResticRepository, lock restic.Lock,
 ) (string, error) {
 	backups := &resticv1.PodVolumeBackupList{}
-	if err := j.client.List(ctx, backups, client.InNamespace(j.namespace)); err != nil {
+	if err := f.client.List(ctx, backups, client.InNamespace(f.namespace)); err != nil {
 		return "", fmt.Errorf("listing PodVolumeBackups: %w", err)
 	}
 	for i := range backups.Items {
@@ -149,7 +149,7 @@ func (j *holderFinder) nodeOf(
 		}
 	}
 	restores := &resticv1.PodVolumeRestoreList{}
-	if err := j.client.List(ctx, restores, client.InNamespace(j.namespace)); err != nil {
+	if err := f.client.List(ctx, restores, client.InNamespace(f.namespace)); err != nil {
 		return "", fmt.Errorf("listing PodVolumeRestores: %w", err)
 	}
 	for i := range restores.Items {
@@ -174,9 +174,9 @@ func workedAt(operation resticv1.VolumeOperation, lock restic.Lock) bool {
 }
 
 // replaced says whether another agent has been ready on the node for some time.
-func (j *holderFinder) replaced(ctx context.Context, node string) (bool, error) {
+func (f *holderFinder) replaced(ctx context.Context, node string) (bool, error) {
 	pods := &corev1.PodList{}
-	if err := j.reader.List(ctx, pods, client.InNamespace(j.namespace),
+	if err := f.reader.List(ctx, pods, client.InNamespace(f.namespace),
 		client.MatchingLabels{contract.AgentLabelKey: contract.AgentLabelValue}); err != nil {
 		return false, fmt.Errorf("listing the agents: %w", err)
 	}
@@ -186,7 +186,7 @@ func (j *holderFinder) replaced(ctx context.Context, node string) (bool, error) 
 		}
 		for _, condition := range pods.Items[i].Status.Conditions {
 			if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue &&
-				j.now.Sub(condition.LastTransitionTime.Time) > successorAge {
+				f.now.Sub(condition.LastTransitionTime.Time) > successorAge {
 				return true, nil
 			}
 		}

@@ -91,8 +91,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, nil
 	}
 	if seen := repository.Status.LocksTime; seen != nil {
-		if rest := r.interval(repository) - r.Clock.Since(seen.Time); rest > 0 {
-			return ctrl.Result{RequeueAfter: rest}, nil
+		if delay := r.interval(repository) - r.Clock.Since(seen.Time); delay > 0 {
+			return ctrl.Result{RequeueAfter: delay}, nil
 		}
 	}
 	return ctrl.Result{}, submit(r.Jobs, key, repository, r.Locks)
@@ -108,14 +108,14 @@ func (r *Reconciler) interval(repository *resticv1.ResticRepository) time.Durati
 
 func submit(
 	jobs *transfer.Pool[transfer.LocksOutcome], key string, repository *resticv1.ResticRepository,
-	look func(context.Context, transfer.LocksRequest, func(transfer.Progress)) (transfer.LocksOutcome, error),
+	read func(context.Context, transfer.LocksRequest, func(transfer.Progress)) (transfer.LocksOutcome, error),
 ) error {
 	request := transfer.LocksRequest{Repository: transfer.Repository{
 		Location: repository.Spec.BackupStorageLocation, Namespace: repository.Spec.VolumeNamespace,
 	}}
 	return jobs.Submit(key, "", lockTimeout,
 		func(ctx context.Context, report func(transfer.Progress)) (transfer.LocksOutcome, error) {
-			return look(ctx, request, report)
+			return read(ctx, request, report)
 		})
 }
 
@@ -134,8 +134,8 @@ func (r *Reconciler) record(
 			"the locks cannot be looked at: "+state.Err.Error())
 		return r.save(ctx, old, repository)
 	}
-	judge := &holderFinder{client: r.Client, reader: r.Reader, namespace: repository.Namespace, now: now.Time}
-	locks, err := judge.find(ctx, repository, state.Result.Locks)
+	finder := &holderFinder{client: r.Client, reader: r.Reader, namespace: repository.Namespace, now: now.Time}
+	locks, err := finder.find(ctx, repository, state.Result.Locks)
 	if err != nil {
 		return err
 	}

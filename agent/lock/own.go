@@ -69,8 +69,8 @@ func (r *OwnReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ct
 		delete(r.lastRemoval, key)
 		return ctrl.Result{}, nil
 	}
-	if rest := occupied.UnlockRetry - r.Clock.Since(r.lastRemoval[key]); rest > 0 {
-		return ctrl.Result{RequeueAfter: rest}, nil
+	if delay := occupied.UnlockRetry - r.Clock.Since(r.lastRemoval[key]); delay > 0 {
+		return ctrl.Result{RequeueAfter: delay}, nil
 	}
 	if r.lastRemoval == nil {
 		r.lastRemoval = map[string]time.Time{}

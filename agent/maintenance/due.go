@@ -26,7 +26,7 @@ const (
 // due is an operation that is to be done.
 type due struct {
 	operation resticv1.MaintenanceOperation
-	// request is the word that asks for it; empty if it is its time.
+	// request is the requestID that asks for it; empty if it is its time.
 	request string
 	// host is whose locks to remove.
 	host string
@@ -36,7 +36,7 @@ type due struct {
 
 // nextDue returns what is to be done to a repository now, or nil and how long that will be so; 0 is for ever. Of a
 // repository that is read-only nothing is due by time.
-func nextDue(repository *resticv1.ResticRepository, readOnly bool, now time.Time) (next *due, rest time.Duration) {
+func nextDue(repository *resticv1.ResticRepository, readOnly bool, now time.Time) (next *due, delay time.Duration) {
 	var candidates []due
 	if host, since := abandonedHost(repository); host != "" && !readOnly {
 		candidates = append(candidates, due{operation: resticv1.OperationUnlock, host: host, since: since})
@@ -53,11 +53,11 @@ func nextDue(repository *resticv1.ResticRepository, readOnly bool, now time.Time
 		if wait <= 0 {
 			return &candidates[i], 0
 		}
-		if rest == 0 || wait < rest {
-			rest = wait
+		if delay == 0 || wait < delay {
+			delay = wait
 		}
 	}
-	return nil, rest
+	return nil, delay
 }
 
 // dueOperation says when an operation is next to be done; false for never.
@@ -66,9 +66,9 @@ func dueOperation(
 ) (due, bool) {
 	candidate := due{operation: operation}
 	last := lastMaintenance(repository, operation)
-	if word := requestFor(repository.Spec.Requests, operation); word != "" &&
-		word != requestFor(repository.Status.Served, operation) {
-		candidate.request, candidate.since = word, now
+	if requestID := requestIDFor(repository.Spec.Requests, operation); requestID != "" &&
+		requestID != requestIDFor(repository.Status.Served, operation) {
+		candidate.request, candidate.since = requestID, now
 		return candidate, true
 	}
 	if last != nil && last.Result == resticv1.MaintenanceLocked && last.CompletionTime != nil {
@@ -93,7 +93,7 @@ func dueOperation(
 	return candidate, true
 }
 
-func requestFor(requests resticv1.RepositoryRequests, operation resticv1.MaintenanceOperation) string {
+func requestIDFor(requests resticv1.RepositoryRequests, operation resticv1.MaintenanceOperation) string {
 	switch operation {
 	case resticv1.OperationCheck:
 		return requests.Check
@@ -108,19 +108,19 @@ func requestFor(requests resticv1.RepositoryRequests, operation resticv1.Mainten
 }
 
 // markServed notes that the request was taken up.
-func markServed(repository *resticv1.ResticRepository, operation resticv1.MaintenanceOperation, word string) {
-	if word == "" {
+func markServed(repository *resticv1.ResticRepository, operation resticv1.MaintenanceOperation, requestID string) {
+	if requestID == "" {
 		return
 	}
 	switch operation {
 	case resticv1.OperationCheck:
-		repository.Status.Served.Check = word
+		repository.Status.Served.Check = requestID
 	case resticv1.OperationPrune:
-		repository.Status.Served.Prune = word
+		repository.Status.Served.Prune = requestID
 	case resticv1.OperationUnlock:
-		repository.Status.Served.Unlock = word
+		repository.Status.Served.Unlock = requestID
 	case resticv1.OperationSnapshots:
-		repository.Status.Served.Snapshots = word
+		repository.Status.Served.Snapshots = requestID
 	}
 }
 

@@ -32,8 +32,8 @@ func (r *Reconciler) list(
 	if running := runningList(repository); running != nil {
 		return r.observe(ctx, repository, running, settings)
 	}
-	word := repository.Spec.Requests.Snapshots
-	if word == "" || word == repository.Status.Served.Snapshots {
+	requestID := repository.Spec.Requests.Snapshots
+	if requestID == "" || requestID == repository.Status.Served.Snapshots {
 		return ctrl.Result{}, nil
 	}
 	if phase := repository.Status.Phase; phase == "" || phase == resticv1.RepositoryNew {
@@ -48,7 +48,7 @@ func (r *Reconciler) list(
 			return ctrl.Result{RequeueAfter: listInterval}, err
 		}
 	}
-	r.begin(repository, &due{operation: resticv1.OperationSnapshots, request: word})
+	r.begin(repository, &due{operation: resticv1.OperationSnapshots, request: requestID})
 	if cause != "" {
 		entry := runningList(repository)
 		entry.Job = ""

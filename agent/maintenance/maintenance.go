@@ -134,13 +134,13 @@ func (r *Reconciler) maintain(
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	next, rest := nextDue(repository, readOnly, r.Clock.Now())
+	next, delay := nextDue(repository, readOnly, r.Clock.Now())
 	if next == nil {
 		r.setMaintained(repository)
-		if rest == 0 || rest > reviewInterval {
-			rest = reviewInterval
+		if delay == 0 || delay > reviewInterval {
+			delay = reviewInterval
 		}
-		return ctrl.Result{RequeueAfter: rest}, nil
+		return ctrl.Result{RequeueAfter: delay}, nil
 	}
 	wait, err := r.waitReason(ctx, repository, next, settings)
 	if err != nil {

@@ -170,12 +170,12 @@ func (r *Reconciler) outcome(
 		return failure(fmt.Sprintf("%s (Job: %s)", message, reason))
 	}
 	var outcome transfer.MaintainOutcome
-	told := json.Unmarshal([]byte(ended.Message), &outcome) == nil && outcome.Result != ""
+	reported := json.Unmarshal([]byte(ended.Message), &outcome) == nil && outcome.Result != ""
 	const killed = 137 // 128 + SIGKILL
 	switch {
-	case ended.Reason == "OOMKilled", told && outcome.Killed, !told && ended.ExitCode == killed:
+	case ended.Reason == "OOMKilled", reported && outcome.Killed, !reported && ended.ExitCode == killed:
 		return failure(r.memoryMessage(pod))
-	case told:
+	case reported:
 		return outcome
 	case ended.ExitCode == 0:
 		return transfer.MaintainOutcome{Result: resticv1.MaintenanceSucceeded}

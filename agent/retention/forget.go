@@ -94,8 +94,8 @@ func requestsForForgotten(_ context.Context, object client.Object) []reconcile.R
 
 // Reconcile forgets what is to be forgotten in one repository, and removes the objects that asked for it.
 func (r *ForgetReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	asked := &resticv1.PodVolumeBackupList{}
-	if err := r.Client.List(ctx, asked, client.InNamespace(request.Namespace),
+	marked := &resticv1.PodVolumeBackupList{}
+	if err := r.Client.List(ctx, marked, client.InNamespace(request.Namespace),
 		client.MatchingFields{indexForget: request.Name}); err != nil {
 		return ctrl.Result{}, fmt.Errorf("listing what to forget: %w", err)
 	}
@@ -105,22 +105,22 @@ func (r *ForgetReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	case found && state.Phase != transfer.Done:
 		return ctrl.Result{}, nil
 	case found:
-		return r.conclude(ctx, request.NamespacedName, state, asked.Items)
+		return r.conclude(ctx, request.NamespacedName, state, marked.Items)
 	}
 	// A transfer that is still being stopped may yet finish its snapshot.
-	asked.Items = slices.DeleteFunc(asked.Items, func(backup resticv1.PodVolumeBackup) bool {
+	marked.Items = slices.DeleteFunc(marked.Items, func(backup resticv1.PodVolumeBackup) bool {
 		return backup.Status.Phase == resticv1.PhaseInProgress
 	})
-	if len(asked.Items) == 0 {
+	if len(marked.Items) == 0 {
 		return ctrl.Result{}, nil
 	}
-	if busy, err := r.waitWhileOccupied(ctx, request.NamespacedName, asked.Items); err != nil || busy {
+	if busy, err := r.waitWhileOccupied(ctx, request.NamespacedName, marked.Items); err != nil || busy {
 		return ctrl.Result{RequeueAfter: occupiedInterval}, err
 	}
-	if wait := gatherTime - r.Clock.Since(newestUpdate(asked.Items)); wait > 0 {
+	if wait := gatherTime - r.Clock.Since(newestUpdate(marked.Items)); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	return ctrl.Result{}, r.submit(key, asked.Items)
+	return ctrl.Result{}, r.submit(key, marked.Items)
 }
 
 // waitWhileOccupied says whether somebody works on the repository so that nothing can be forgotten now, and tells the

@@ -135,15 +135,15 @@ func (r *OrphanReconciler) state(key string, repository *resticv1.ResticReposito
 		return known
 	}
 	wait := rand.Int64N(int64(min(firstSweep, r.Interval))) //nolint:gosec // spreads load, guards nothing
-	begun := &sweepState{due: r.Clock.Now().Add(time.Duration(wait)), seen: map[string]metav1.Time{}}
+	created := &sweepState{due: r.Clock.Now().Add(time.Duration(wait)), seen: map[string]metav1.Time{}}
 	for _, orphan := range repository.Status.Orphans {
-		begun.seen[orphan.SnapshotID] = orphan.FirstSeen
+		created.seen[orphan.SnapshotID] = orphan.FirstSeen
 	}
 	if r.states == nil {
 		r.states = map[string]*sweepState{}
 	}
-	r.states[key] = begun
-	return begun
+	r.states[key] = created
+	return created
 }
 
 // conclude saves what a sweep has found, tells of it, and sets the time of the next one.
@@ -216,14 +216,14 @@ func (r *OrphanReconciler) save(ctx context.Context, old, repository *resticv1.R
 func (r *OrphanReconciler) recordEvents(old, repository *resticv1.ResticRepository, outcome *SweepOutcome) {
 	if outcome.New > 0 {
 		newest := outcome.Orphans[len(outcome.Orphans)-1]
-		fate := fmt.Sprintf("they are removed %s after they were first reported, unless the backup comes back", r.Grace)
+		action := fmt.Sprintf("they are removed %s after they were first reported, unless the backup comes back", r.Grace)
 		if outcome.ReadOnly {
-			fate = "they stay, since the storage location is read-only"
+			action = "they stay, since the storage location is read-only"
 		}
 		r.Recorder.Event(repository, corev1.EventTypeWarning, resticv1.ReasonOrphansFound, event.Clip(fmt.Sprintf(
 			"%d snapshots are of backups that no longer exist, %d of them newly found, such as %.8s of backup %s, "+
 				"volume %s of pod %s: %s", len(outcome.Orphans), outcome.New, newest.SnapshotID, newest.Backup,
-			newest.Volume, newest.Pod, fate)))
+			newest.Volume, newest.Pod, action)))
 	}
 	if outcome.Swept > 0 {
 		r.Recorder.Event(repository, corev1.EventTypeNormal, resticv1.ReasonOrphansSwept, fmt.Sprintf(

@@ -102,7 +102,7 @@ type owners struct {
 	objects sets.Set[string]
 }
 
-func (k *owners) own(snapshot transfer.OwnSnapshot) bool {
+func (k *owners) keep(snapshot transfer.OwnSnapshot) bool {
 	return k.backups.Has(snapshot.Backup) || k.uids.Has(snapshot.BackupUID) || k.objects.Has(snapshot.PodVolumeBackup)
 }
 
@@ -145,7 +145,7 @@ func (r *OrphanReconciler) orphans(
 	r.mu.Unlock()
 	now := metav1.NewTime(r.Clock.Now()).Rfc3339Copy()
 	for _, snapshot := range snapshots {
-		if kept.own(snapshot) {
+		if kept.keep(snapshot) {
 			continue
 		}
 		since, known := seen[snapshot.ID]

@@ -29,24 +29,24 @@ const (
 // checkUnread looks once at all ConfigMaps of Velero's namespace. One that looks meant for the plugin, and that nobody
 // reads since its labels are others, gets an Event: without rules a backup has nothing to say about them.
 func (w *Watch) checkUnread(ctx context.Context) error {
-	told := map[string]string{}
+	reported := map[string]string{}
 	for next, more := "", true; more; more = next != "" {
 		var list corev1.ConfigMapList
 		if err := w.Reader.List(ctx, &list, client.InNamespace(w.Namespace), client.Limit(unreadPage),
 			client.Continue(next)); err != nil {
 			// The next look is not to tell again what this one has told, nor what it has not come to.
-			kept := map[string]string{}
-			maps.Copy(kept, w.reportedUnread)
-			maps.Copy(kept, told)
-			w.reportedUnread = kept
+			merged := map[string]string{}
+			maps.Copy(merged, w.reportedUnread)
+			maps.Copy(merged, reported)
+			w.reportedUnread = merged
 			return fmt.Errorf("listing all ConfigMaps: %w", err)
 		}
 		next = list.Continue
 		for i := range list.Items {
-			w.recordEvent(&list.Items[i], unreadReason(&list.Items[i]), w.reportedUnread, told)
+			w.recordEvent(&list.Items[i], unreadReason(&list.Items[i]), w.reportedUnread, reported)
 		}
 	}
-	w.reportedUnread = told
+	w.reportedUnread = reported
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (w *Watch) check(ctx context.Context) error {
 	used, _ := pluginconfig.Choose(list.Items)
 	_, problem := volumerule.Parse(used)
 	w.Metrics.RulesValid(problem == nil)
-	told := map[string]string{}
+	reported := map[string]string{}
 	for i := range list.Items {
 		configMap := &list.Items[i]
 		message := ""
@@ -85,17 +85,17 @@ func (w *Watch) check(ctx context.Context) error {
 		case problem != nil:
 			message = "Nothing is selected by rules, and backups are PartiallyFailed: " + problem.Error()
 		}
-		w.recordEvent(configMap, message, w.reported, told)
+		w.recordEvent(configMap, message, w.reported, reported)
 	}
-	w.reported = told
+	w.reported = reported
 	return nil
 }
 
 // recordEvent puts an Event on a ConfigMap that has something wrong, unless that was said of this version of it before.
 // What is said is noted by the ConfigMap's name.
-func (w *Watch) recordEvent(configMap *corev1.ConfigMap, message string, before, told map[string]string) {
+func (w *Watch) recordEvent(configMap *corev1.ConfigMap, message string, before, reported map[string]string) {
 	key := strings.Join([]string{configMap.Name, string(configMap.UID), configMap.ResourceVersion, message}, "/")
-	told[configMap.Name] = key
+	reported[configMap.Name] = key
 	if message != "" && before[configMap.Name] != key {
 		w.Recorder.Event(configMap, corev1.EventTypeWarning, resticv1.ReasonBadConfiguration, event.Clip(message))
 	}

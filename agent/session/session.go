@@ -307,16 +307,16 @@ const filesDir = "files"
 // sftpOption has restic start the agent in place of ssh. restic splits the command at white space outside of quotes,
 // and knows no way to write a quote within them (restic v0.19.1, internal/backend/shell_split.go).
 func (o *Opener) sftpOption(server repository.SFTPServer, files, errorsTo string) string {
-	words := []string{
+	arguments := []string{
 		o.Program, SFTPSubcommand, "--host=" + server.Host, "--port=" + server.Port, "--user=" + server.User,
 		"--identity=" + filepath.Join(files, repository.KeySSHPrivateKey),
 		"--known-hosts=" + filepath.Join(files, repository.KeyKnownHosts),
 		"--errors-to=" + errorsTo,
 	}
-	for i, word := range words {
-		words[i] = `"` + word + `"`
+	for i, argument := range arguments {
+		arguments[i] = `"` + argument + `"`
 	}
-	return "sftp.command=" + strings.Join(words, " ")
+	return "sftp.command=" + strings.Join(arguments, " ")
 }
 
 func environment(access repository.Access, dir string) []string {

@@ -41,18 +41,18 @@ type Server struct {
 	Timeout time.Duration
 }
 
-// Pipe connects the streams with the server's subsystem sftp, until the input ends, the server does, or asked does.
-// Once connected, it is no error that asked ends. Its errors say what is wrong and what to do, and hold no secret.
-func (s Server) Pipe(asked context.Context, in io.Reader, out io.Writer) error {
+// Pipe connects the streams with the server's subsystem sftp, until the input ends, the server does, or parent does.
+// Once connected, it is no error that parent ends. Its errors say what is wrong and what to do, and hold no secret.
+func (s Server) Pipe(parent context.Context, in io.Reader, out io.Writer) error {
 	config, err := s.config()
 	if err != nil {
 		return err
 	}
-	client, err := s.connect(asked, config)
+	client, err := s.connect(parent, config)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(asked)
+	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	// Closing the connection ends everything that waits for it.
 	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
@@ -61,7 +61,7 @@ func (s Server) Pipe(asked context.Context, in io.Reader, out io.Writer) error {
 
 	err = s.transfer(client, in, out)
 	_ = client.Close() // whatever there was to say has been said
-	if asked.Err() != nil {
+	if parent.Err() != nil {
 		return nil
 	}
 	if cause := context.Cause(ctx); cause != nil {

@@ -161,7 +161,7 @@ type operationObject interface {
 
 // finish gives an operation its final phase if nobody else will.
 func (s *Monitor) finish(
-	ctx context.Context, operation operationObject, why func(context.Context) (string, error),
+	ctx context.Context, operation operationObject, evaluate func(context.Context) (string, error),
 ) error {
 	status := operation.VolumeStatus()
 	if status.Phase.Final() || operation.GetDeletionTimestamp() != nil {
@@ -175,7 +175,7 @@ func (s *Monitor) finish(
 		volume.Finish(status, resticv1.PhaseSkipped, skip.Message, s.Clock)
 		return s.save(ctx, old, operation)
 	}
-	reason, err := why(ctx)
+	reason, err := evaluate(ctx)
 	if err != nil || reason == "" {
 		return err
 	}

@@ -23,7 +23,7 @@ func (m Markers) Ensure(volume hostpath.Volume, restoreUID, reason string) error
 	if err != nil {
 		return err
 	}
-	told, err := hostpath.Marked(dir, restoreUID)
+	marked, err := hostpath.Marked(dir, restoreUID)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (m Markers) Ensure(volume hostpath.Volume, restoreUID, reason string) error
 	} else {
 		err = hostpath.WriteFailed(dir, restoreUID, reason)
 	}
-	if err == nil && !told.IsZero() && time.Since(told).Abs() > lookTime {
+	if err == nil && !marked.IsZero() && time.Since(marked).Abs() > helperPollTime {
 		// The helper has been told, and is still there: it cannot look into the volume. It may have started when the
 		// root had its restored mode already, as that of a second pod of the same claim does.
 		err = reveal(dir)
@@ -40,9 +40,9 @@ func (m Markers) Ensure(volume hostpath.Volume, restoreUID, reason string) error
 	return err
 }
 
-// lookTime is how long the helper, which looks twice a second, and the kubelet, which tells of its end, are given
+// helperPollTime is how long the helper, which looks twice a second, and the kubelet, which tells of its end, are given
 // before the volume is opened to them. By then the pod's own containers may run, and must not meet it open.
-const lookTime = 3 * time.Second
+const helperPollTime = 3 * time.Second
 
 // reveal lets every user reach the markers for as long as it takes the helper to look.
 func reveal(dir string) error {
@@ -50,7 +50,7 @@ func reveal(dir string) error {
 	if err != nil || restoreMode == nil {
 		return err
 	}
-	time.Sleep(sightTime)
+	time.Sleep(helperOpenTime)
 	return restoreMode()
 }
 

@@ -57,9 +57,9 @@ func (m *Mover) Restore(ctx context.Context, request RestoreRequest, report func
 	return outcome, m.explain(&outcome.Warnings, err)
 }
 
-// sightTime is what the helper gets to see the folder of the markers before the volume's root becomes what it was: it
-// looks twice a second, as a user whom that root may shut out.
-const sightTime = 1200 * time.Millisecond
+// helperOpenTime is how long the helper has to open the folder of the markers before the agent restores the volume's
+// root: it looks twice a second, as a user whom that root may shut out.
+const helperOpenTime = 1200 * time.Millisecond
 
 func restore(
 	ctx context.Context, repository *session.Session, dir string, request RestoreRequest,
@@ -75,8 +75,8 @@ func restore(
 			err = errors.Join(err, restoreMode())
 		}
 	}()
-	sight := time.NewTimer(sightTime)
-	defer sight.Stop()
+	helperOpened := time.NewTimer(helperOpenTime)
+	defer helperOpened.Stop()
 	snapshot, err := find(ctx, repository, request)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func restore(
 		}
 	}
 	select {
-	case <-sight.C:
+	case <-helperOpened.C:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

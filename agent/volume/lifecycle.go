@@ -139,8 +139,8 @@ func (l *Lifecycle[R]) start(
 			"during each: `kubectl describe` its pod, of DaemonSet restic, for the reason", status.Attempts))
 		return ctrl.Result{}, nil
 	}
-	if rest := l.restBeforeRetry(status); rest > 0 {
-		return ctrl.Result{RequeueAfter: rest}, nil
+	if delay := l.retryDelay(status); delay > 0 {
+		return ctrl.Result{RequeueAfter: delay}, nil
 	}
 	next, err := do.Prepare(ctx)
 	switch {
@@ -198,7 +198,7 @@ func (l *Lifecycle[R]) Wait(status *resticv1.VolumeStatus, message string) {
 		status.Phase = resticv1.PhaseNew
 	}
 	status.Message = message
-	l.beat(status)
+	l.updateHeartbeat(status)
 }
 
 func (l *Lifecycle[R]) observe(status *resticv1.VolumeStatus, phase transfer.Phase, progress transfer.Progress) {
@@ -213,7 +213,7 @@ func (l *Lifecycle[R]) observe(status *resticv1.VolumeStatus, phase transfer.Pha
 		status.Progress = moved
 		status.HeartbeatTimestamp = l.now()
 	}
-	l.beat(status)
+	l.updateHeartbeat(status)
 }
 
 // complete writes a job's outcome into the status. The job is kept until that is saved: it is the only one who knows.
@@ -249,7 +249,7 @@ func (l *Lifecycle[R]) complete(
 	}
 	l.Jobs.Remove(key)
 	if status.Phase == resticv1.PhaseNew {
-		return ctrl.Result{RequeueAfter: max(l.restBeforeRetry(status), WaitInterval)}, nil
+		return ctrl.Result{RequeueAfter: max(l.retryDelay(status), WaitInterval)}, nil
 	}
 	return ctrl.Result{}, nil
 }
@@ -276,15 +276,15 @@ func transient(err error) bool {
 	return errors.Is(err, restic.ErrKilled) || errors.Is(err, restic.ErrCanceled)
 }
 
-// restBeforeRetry spaces the attempts of an operation: the more there were, the longer. The heartbeat is that of the
+// retryDelay spaces the attempts of an operation: the more there were, the longer. The heartbeat is that of the
 // last attempt's end.
-func (l *Lifecycle[R]) restBeforeRetry(status *resticv1.VolumeStatus) time.Duration {
-	begun := status.Attempts > 0 || status.StartTimestamp != nil
-	if !begun || status.Phase != resticv1.PhaseNew || status.HeartbeatTimestamp == nil {
+func (l *Lifecycle[R]) retryDelay(status *resticv1.VolumeStatus) time.Duration {
+	started := status.Attempts > 0 || status.StartTimestamp != nil
+	if !started || status.Phase != resticv1.PhaseNew || status.HeartbeatTimestamp == nil {
 		return 0
 	}
-	rest := time.Duration(max(status.Attempts, 1)) * WaitInterval
-	return max(0, rest-l.Clock.Since(status.HeartbeatTimestamp.Time))
+	delay := time.Duration(max(status.Attempts, 1)) * WaitInterval
+	return max(0, delay-l.Clock.Since(status.HeartbeatTimestamp.Time))
 }
 
 func Finish(status *resticv1.VolumeStatus, phase resticv1.VolumePhase, message string, clock clock.PassiveClock) {
@@ -292,8 +292,8 @@ func Finish(status *resticv1.VolumeStatus, phase resticv1.VolumePhase, message s
 	status.Phase, status.Message, status.CompletionTimestamp = phase, message, &now
 }
 
-// beat renews the heartbeat when it is due, so that a status that says nothing new is not written each time.
-func (l *Lifecycle[R]) beat(status *resticv1.VolumeStatus) {
+// updateHeartbeat renews the heartbeat when it is due, so that a status that says nothing new is not written each time.
+func (l *Lifecycle[R]) updateHeartbeat(status *resticv1.VolumeStatus) {
 	if last := status.HeartbeatTimestamp; last == nil || l.Clock.Since(last.Time) >= HeartbeatInterval {
 		status.HeartbeatTimestamp = l.now()
 	}

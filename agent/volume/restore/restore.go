@@ -116,7 +116,7 @@ func (r *Reconciler) reconcile(
 		return ctrl.Result{}, nil
 	case helper.terminated():
 		r.lifecycle().Drop(key, volume.ErrEnded())
-		if twin, err := r.completeFromSibling(ctx, restore, helper); err != nil || twin != nil {
+		if sibling, err := r.completeFromSibling(ctx, restore, helper); err != nil || sibling != nil {
 			return ctrl.Result{}, err
 		}
 		volume.Finish(&restore.Status.VolumeStatus, resticv1.PhaseFailed, fmt.Sprintf("init container %s of pod %s/%s "+
@@ -246,14 +246,14 @@ func (r *Reconciler) prepare(
 		return next, err
 	}
 	if next.Exclusive = claimKey(restore); next.Exclusive != "" {
-		twin, err := r.siblingRestore(ctx, r.Client, restore, client.MatchingFields{indexClaim: next.Exclusive})
+		sibling, err := r.siblingRestore(ctx, r.Client, restore, client.MatchingFields{indexClaim: next.Exclusive})
 		if err != nil {
 			return next, err
 		}
-		if twin != nil {
-			// Nothing of this one runs: an attempt that an agent was killed in must not make the twin wait in turn.
+		if sibling != nil {
+			// Nothing of this one runs: an attempt that an agent was killed in must not make the sibling wait in turn.
 			restore.Status.Attempts = 0
-			return planAfterSibling(restore, twin), nil
+			return planAfterSibling(restore, sibling), nil
 		}
 		next.Confirm = func(ctx context.Context) (string, time.Duration, error) {
 			return r.yieldToSibling(ctx, restore)

@@ -50,23 +50,23 @@ func (r *Reconciler) siblingRestore(
 	return atWork, nil
 }
 
-// completeFromSibling completes the restore for a pod whose init container has ended well by the marker of a twin: they
-// share the claim, and so the marker. It returns that twin, or nil if there is none.
+// completeFromSibling completes the restore for a pod whose init container has ended well by the marker of a sibling: they
+// share the claim, and so the marker. It returns that sibling, or nil if there is none.
 func (r *Reconciler) completeFromSibling(
 	ctx context.Context, restore *resticv1.PodVolumeRestore, helper helper,
 ) (*resticv1.PodVolumeRestore, error) {
 	if claimKey(restore) == "" || helper.state.Terminated.ExitCode != 0 {
 		return nil, nil
 	}
-	// From the API server: the twin may be another node's, and its marker is quicker than this node's cache.
-	twin, err := r.siblingRestore(ctx, r.Reader, restore, sameRestore(restore))
-	if err != nil || twin == nil || twin.Status.Phase != resticv1.PhaseCompleted {
+	// From the API server: the sibling may be another node's, and its marker is quicker than this node's cache.
+	sibling, err := r.siblingRestore(ctx, r.Reader, restore, sameRestore(restore))
+	if err != nil || sibling == nil || sibling.Status.Phase != resticv1.PhaseCompleted {
 		return nil, err
 	}
 	restore.Status.Node = r.Node
-	recordRestore(restore, transfer.RestoreOutcome{SnapshotID: twin.Status.SnapshotID})
+	recordRestore(restore, transfer.RestoreOutcome{SnapshotID: sibling.Status.SnapshotID})
 	volume.Finish(&restore.Status.VolumeStatus, resticv1.PhaseCompleted, "", r.Clock)
-	return twin, nil
+	return sibling, nil
 }
 
 func sameRestore(restore *resticv1.PodVolumeRestore) client.MatchingLabels {
@@ -78,26 +78,26 @@ func sameRestore(restore *resticv1.PodVolumeRestore) client.MatchingLabels {
 func (r *Reconciler) yieldToSibling(
 	ctx context.Context, restore *resticv1.PodVolumeRestore,
 ) (wait string, retry time.Duration, err error) {
-	twin, err := r.siblingRestore(ctx, r.Reader, restore, sameRestore(restore))
-	if err != nil || twin == nil {
+	sibling, err := r.siblingRestore(ctx, r.Reader, restore, sameRestore(restore))
+	if err != nil || sibling == nil {
 		return "", 0, err
 	}
 	retry = volume.WaitInterval
-	if restore.Name < twin.Name {
+	if restore.Name < sibling.Name {
 		retry = time.Second
 	}
-	wait = fmt.Sprintf("waiting: claim %s is being restored with pod %s", restore.Spec.PVC, twin.Spec.Pod.Name)
+	wait = fmt.Sprintf("waiting: claim %s is being restored with pod %s", restore.Spec.PVC, sibling.Spec.Pod.Name)
 	return wait, retry, nil
 }
 
-// planAfterSibling waits for the twin, or takes over what it has restored.
-func planAfterSibling(restore, twin *resticv1.PodVolumeRestore) volume.Plan[transfer.RestoreOutcome] {
-	if twin.Status.Phase != resticv1.PhaseCompleted {
+// planAfterSibling waits for the sibling, or takes over what it has restored.
+func planAfterSibling(restore, sibling *resticv1.PodVolumeRestore) volume.Plan[transfer.RestoreOutcome] {
+	if sibling.Status.Phase != resticv1.PhaseCompleted {
 		return volume.Plan[transfer.RestoreOutcome]{
-			Wait: fmt.Sprintf("waiting: claim %s is being restored with pod %s", restore.Spec.PVC, twin.Spec.Pod.Name),
+			Wait: fmt.Sprintf("waiting: claim %s is being restored with pod %s", restore.Spec.PVC, sibling.Spec.Pod.Name),
 		}
 	}
-	outcome := transfer.RestoreOutcome{SnapshotID: twin.Status.SnapshotID}
+	outcome := transfer.RestoreOutcome{SnapshotID: sibling.Status.SnapshotID}
 	return volume.Plan[transfer.RestoreOutcome]{
 		Work: func(context.Context, func(transfer.Progress)) (transfer.RestoreOutcome, error) { return outcome, nil },
 	}
