@@ -67,8 +67,8 @@ func TestMaintainRequest(t *testing.T) {
 	}
 }
 
-// TestMaintainTellsItsOutcome runs the subcommand with what it cannot do: the Job's message says so.
-func TestMaintainTellsItsOutcome(t *testing.T) {
+// TestMaintainWritesOutcome runs the subcommand with what it cannot do: the Job's message says so.
+func TestMaintainWritesOutcome(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "termination-log")
 	command := maintainCommand(valid(t))
 	command.SetArgs([]string{"--repository=r", "--operation=defragment", "--outcome=" + file})

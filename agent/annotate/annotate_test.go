@@ -254,8 +254,8 @@ func podNow(w *agenttest.World, object *corev1.Pod) *corev1.Pod {
 	return found
 }
 
-// TestAnnotateGoesByOneConfigMap has rules change under a reconciler that has read them.
-func TestAnnotateGoesByOneConfigMap(t *testing.T) {
+// TestAnnotateUsesOneConfigMap has rules change under a reconciler that has read them.
+func TestAnnotateUsesOneConfigMap(t *testing.T) {
 	w := agenttest.New(t, append(boundStorage(), agenttest.Pod("web"))...)
 	second := rulesConfigMap("b", claimsOnly)
 	w.Create(second)

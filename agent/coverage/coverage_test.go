@@ -20,8 +20,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/event"
 )
 
-// TestTroubleIsTold follows what cannot be read through some minutes.
-func TestTroubleIsTold(t *testing.T) {
+// TestErrorsAreReported follows what cannot be read through some minutes.
+func TestErrorsAreReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		recorder := record.NewFakeRecorder(10)
 		set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: "restic"}}

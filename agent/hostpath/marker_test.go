@@ -198,7 +198,7 @@ func TestMarkersInAHostileVolume(t *testing.T) {
 	}
 }
 
-func TestMarkersRefuseAStrangeUID(t *testing.T) {
+func TestMarkersRefuseInvalidUID(t *testing.T) {
 	volume := t.TempDir()
 	for _, uid := range []string{"", ".", "..", "../../etc/passwd", "a/b"} {
 		for name, err := range map[string]error{

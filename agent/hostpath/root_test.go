@@ -156,7 +156,7 @@ func TestRootAttributesOfALink(t *testing.T) {
 	}
 }
 
-func TestApplyRootAttributesTellsAllThatWasRefused(t *testing.T) {
+func TestApplyRootAttributesReportsEachRefusal(t *testing.T) {
 	dir := t.TempDir()
 	tags := map[string]string{contract.TagRootMode: "0711", contract.TagRootXattrs: base64.StdEncoding.EncodeToString(
 		[]byte(`{"nonsense.a":"AQ==","nonsense.b":"AQ=="}`))}

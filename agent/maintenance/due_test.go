@@ -183,7 +183,7 @@ func TestRepositoriesOfTheSameAgeAreSpread(t *testing.T) {
 	}
 }
 
-func TestRemember(t *testing.T) {
+func TestAddToHistory(t *testing.T) {
 	now := time.Now()
 	repository := aged(now, 0)
 	for i := range 20 {

@@ -42,7 +42,7 @@ func (m *maintained) wantListFailed(word, says string) {
 	}
 }
 
-func TestListIsInNobodysWay(t *testing.T) {
+func TestListBlocksNothing(t *testing.T) {
 	busy := agenttest.PodVolumeBackup(agenttest.BackupName, "data")
 	busy.Status.Phase = resticv1.PhaseInProgress
 	agenttest.InBubbles(t, map[string]func(*testing.T){

@@ -76,7 +76,7 @@ func TestCoverage(t *testing.T) {
 	}
 }
 
-func TestCoverageIsOnlyTheLeaders(t *testing.T) {
+func TestCoverageOnlyFromLeader(t *testing.T) {
 	c, registry := newCoverage(t)
 	var term, next *metric.Term
 	steps := []struct {

@@ -269,7 +269,7 @@ func TestOrphansStay(t *testing.T) {
 	}})
 }
 
-func TestOrphansAreTold(t *testing.T) {
+func TestOrphansAreReported(t *testing.T) {
 	agenttest.InBubbles(t, map[string]func(*testing.T){
 		"a failure is an event, and tried again soon": func(t *testing.T) {
 			o := newOrphans(t)

@@ -23,7 +23,7 @@ func rulesOf(name, content string) *corev1.ConfigMap {
 	return configMap
 }
 
-func TestRuleWatch(t *testing.T) {
+func TestWatch(t *testing.T) {
 	const good = "rules: [{name: all, action: include}]"
 	w := agenttest.New(t)
 	watch := &Watch{Reader: w.Client, Recorder: w.Recorder, Metrics: w.Metrics, Namespace: agenttest.Velero}
@@ -81,8 +81,8 @@ func TestRuleWatch(t *testing.T) {
 	}
 }
 
-// TestRuleWatchTellsOfWhatNobodyReads: with labels that are nearly right there are no rules, and no backup can say so.
-func TestRuleWatchTellsOfWhatNobodyReads(t *testing.T) {
+// TestWatchReportsUnreadConfigMaps: with labels that are nearly right there are no rules, and no backup can say so.
+func TestWatchReportsUnreadConfigMaps(t *testing.T) {
 	const good = "rules: [{name: all, action: include}]"
 	const marker, plugin = contract.LabelPluginConfig, contract.LabelPluginName
 	for sentence, test := range map[string]struct {
@@ -183,8 +183,8 @@ func (p pages) List(ctx context.Context, list client.ObjectList, options ...clie
 	return nil
 }
 
-// TestRuleWatchLooksAtAllPages sees that none is left out, and that they come in pages.
-func TestRuleWatchLooksAtAllPages(t *testing.T) {
+// TestWatchReadsAllPages sees that none is left out, and that they come in pages.
+func TestWatchReadsAllPages(t *testing.T) {
 	w := agenttest.New(t)
 	for _, name := range []string{"a", "b", "c"} {
 		configMap := rulesOf(name, "rules: []")

@@ -29,9 +29,9 @@ func TestProbeToRestore(t *testing.T) {
 	}
 }
 
-// TestProbeOfSpoilt opens what is left when two clusters make a repository at the same moment: the keys of both, and
+// TestProbeOfDamagedRepository opens what is left when two clusters make a repository at the same moment: the keys of both, and
 // the configuration of the one that was later.
-func TestProbeOfSpoilt(t *testing.T) {
+func TestProbeOfDamagedRepository(t *testing.T) {
 	t.Parallel()
 	s, other := newSite(t), newSite(t)
 	made := s.probe()
@@ -51,7 +51,7 @@ func TestProbeOfSpoilt(t *testing.T) {
 	wantNotUsable(t, err, filepath.Join(s.bucket, "shop"), made.ID[:8], "from a copy of the bucket")
 }
 
-func TestSnapshotsTellTheirCluster(t *testing.T) {
+func TestSnapshotsNameTheirCluster(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.Cluster = "cluster-1"

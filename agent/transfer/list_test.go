@@ -15,7 +15,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/snapshotlist"
 )
 
-func TestListBesideALock(t *testing.T) {
+func TestListWithLock(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	if _, err := s.Probe(t.Context(), transfer.ProbeRequest{Repository: shop()}, nil); err != nil {

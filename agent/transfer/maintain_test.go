@@ -141,7 +141,7 @@ func TestMaintain(t *testing.T) {
 	}
 }
 
-func TestLocksOfTheDead(t *testing.T) {
+func TestLocksOfGoneHolders(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	if _, err := s.Probe(t.Context(), transfer.ProbeRequest{Repository: shop()}, nil); err != nil {

@@ -30,7 +30,7 @@ func summary(files string) string {
 	return `{"message_type":"summary","total_files_processed":` + files + `,"snapshot_id":"` + snapshotID() + `"}`
 }
 
-func TestBackupOfWhatCannotBeRead(t *testing.T) {
+func TestBackupOfUnreadableFiles(t *testing.T) {
 	t.Parallel()
 	incomplete := func(files string) restictest.Reply {
 		return restictest.Reply{
@@ -72,7 +72,7 @@ func TestBackupOfWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-func TestForgetBesideALock(t *testing.T) {
+func TestForgetWithLock(t *testing.T) {
 	t.Parallel()
 	locked := restictest.Reply{Err: &restic.ExitError{Subcommand: "forget", Code: 11}}
 	listed := restictest.Reply{Lines: []string{

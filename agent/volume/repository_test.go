@@ -13,8 +13,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/repository"
 )
 
-// TestRepositoryFor asks for a repository whose object is lost: only a backup may have it made in the storage, too.
-func TestRepositoryFor(t *testing.T) {
+// TestEnsureRepository asks for a repository whose object is lost: only a backup may have it made in the storage, too.
+func TestEnsureRepository(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := agenttest.New(t)
 		for step, openOnly := range []bool{true, true, false, true} {

@@ -18,7 +18,7 @@ import (
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
 
-func TestBackupBesideOthers(t *testing.T) {
+func TestBackupWaitsForRepository(t *testing.T) {
 	agenttest.InBubbles(t, map[string]func(*testing.T){
 		"waits for a Job that has the repository for itself": func(t *testing.T) {
 			b := newBackups(t, agenttest.PodVolumeBackup(agenttest.BackupName, "data"))

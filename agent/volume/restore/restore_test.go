@@ -308,7 +308,7 @@ func TestRestoreFails(t *testing.T) {
 	})
 }
 
-func TestRestoreIsNotThisNodes(t *testing.T) {
+func TestRestoreOnOtherNode(t *testing.T) {
 	ofAnotherRestore := agenttest.RestoredPod("web", agenttest.Running())
 	ofAnotherRestore.Spec.InitContainers[0].Args = []string{"another-uid"}
 	skipped := agenttest.PodVolumeRestore(agenttest.RestoreName, "web")
