@@ -11,8 +11,8 @@ import (
 // operatorHead stands before the groups of the rules, which make up the spec of the object as they are.
 const operatorHead = `# SPDX-License-Identifier: Apache-2.0
 #
-# Made from %s by make generate: change that. It must be an object that spec.ruleSelector and
-# spec.ruleNamespaceSelector of your Prometheus select: many installations ask for a label such as release.
+# Generated from %s by make generate: change that file. spec.ruleSelector and
+# spec.ruleNamespaceSelector of your Prometheus must match it: many installations require a label such as release.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
