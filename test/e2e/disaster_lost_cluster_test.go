@@ -108,7 +108,7 @@ func TestRestoreAfterLosingCluster(t *testing.T) {
 	needsNode(t)
 	t.Parallel()
 	first := startDisasterCluster(t, "before")
-	firstDesk := newDesk(t, first.node)
+	firstDesk := newWorkspace(t, first.node)
 	if err := firstDesk.Install(t.Context(), t.Output()); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestRestoreAfterLosingCluster(t *testing.T) {
 	first.remove()
 
 	second := startDisasterCluster(t, "after")
-	another := page.Another{Desk: newDesk(t, second.node), Out: t.Output()}
+	another := page.OtherCluster{Workspace: newWorkspace(t, second.node), Out: t.Output()}
 	if err := another.Install(t.Context(), firstDesk); err != nil {
 		t.Fatal(err)
 	}

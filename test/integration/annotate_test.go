@@ -43,8 +43,8 @@ type annotated struct {
 	t     *testing.T
 	admin client.Client
 	// agent is the agent's own configuration, with the rights of its service account.
-	agent *rest.Config
-	desk  *page.Desk
+	agent     *rest.Config
+	workspace *page.Workspace
 }
 
 func newAnnotated(t *testing.T) *annotated {
@@ -66,7 +66,7 @@ func newAnnotated(t *testing.T) *annotated {
 	if err := os.WriteFile(file, kubeconfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := &annotated{t: t, agent: rest.CopyConfig(api.Config), desk: newDesk(t, file)}
+	a := &annotated{t: t, agent: rest.CopyConfig(api.Config), workspace: newWorkspace(t, file)}
 	a.agent.Impersonate = rest.ImpersonationConfig{
 		UserName: "system:serviceaccount:velero:velero-restic",
 		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:velero", "system:authenticated"},
@@ -91,7 +91,7 @@ func (a *annotated) create(objects ...client.Object) {
 
 func (a *annotated) kubectl(args string) {
 	a.t.Helper()
-	if output, err := a.desk.Run(a.t.Context(), "kubectl "+args); err != nil {
+	if output, err := a.workspace.Run(a.t.Context(), "kubectl "+args); err != nil {
 		a.t.Fatalf("kubectl %s: %v: %s", args, err, output)
 	}
 }

@@ -14,13 +14,13 @@ func TestCoverageNeedsNoMoreThanItsRoles(t *testing.T) {
 	namespace := agentNamespace(t)
 	claimOfPod(t, namespace, "web")
 	user := "somebody-" + namespace
-	desk := newDesk(t, shared.kubeconfig)
+	workspace := newWorkspace(t, shared.kubeconfig)
 	for _, arguments := range []string{
 		"apply -f examples/cli/roles.yaml",
 		"-n " + namespace + " create rolebinding viewer --clusterrole=velero-restic-viewer --user=" + user,
 		"create clusterrolebinding " + user + " --clusterrole=velero-restic-coverage --user=" + user,
 	} {
-		if output, err := desk.Run(t.Context(), "kubectl "+arguments); err != nil {
+		if output, err := workspace.Run(t.Context(), "kubectl "+arguments); err != nil {
 			t.Fatalf("kubectl %s: %v: %s", arguments, err, output)
 		}
 	}

@@ -98,8 +98,8 @@ func (a *annotated) checkConfined(pod *corev1.Pod) {
 // TestRightsAreGivenOnce renders the component on the base, and looks for rights of the agents that are there twice, or
 // for one namespace besides all.
 func TestRightsAreGivenOnce(t *testing.T) {
-	desk := newDesk(t, shared.kubeconfig)
-	manifests, err := desk.Run(t.Context(), "kubectl kustomize "+annotateFolder(t))
+	workspace := newWorkspace(t, shared.kubeconfig)
+	manifests, err := workspace.Run(t.Context(), "kubectl kustomize "+annotateFolder(t))
 	if err != nil {
 		t.Fatalf("%v: %s", err, manifests)
 	}

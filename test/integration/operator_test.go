@@ -13,10 +13,10 @@ import (
 func TestOperator(t *testing.T) {
 	definitions := filepath.Join(pinned(t, "operator", "github.com/prometheus-operator/prometheus-operator"),
 		"example", "prometheus-operator-crd")
-	desk, _ := platformServer(t,
+	workspace, _ := platformServer(t,
 		filepath.Join(definitions, "monitoring.coreos.com_podmonitors.yaml"),
 		filepath.Join(definitions, "monitoring.coreos.com_prometheusrules.yaml"))
-	output, err := desk.Run(t.Context(), `kubectl create namespace velero
+	output, err := workspace.Run(t.Context(), `kubectl create namespace velero
 kubectl apply --validate=strict -k examples/prometheus/operator
 kubectl -n velero get podmonitor velero-restic -o jsonpath='{.spec.podMetricsEndpoints[0].honorLabels}'`)
 	if err != nil {

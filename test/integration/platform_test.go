@@ -33,15 +33,15 @@ func pinned(t *testing.T, folder, module string) string {
 	return path
 }
 
-// openshiftServer is an API server for one test, with OpenShift's SecurityContextConstraints, and a desk at it.
-func openshiftServer(t *testing.T) (*page.Desk, client.Client) {
+// openshiftServer is an API server for one test, with OpenShift's SecurityContextConstraints, and a workspace at it.
+func openshiftServer(t *testing.T) (*page.Workspace, client.Client) {
 	t.Helper()
 	return platformServer(t, filepath.Join(pinned(t, "openshift", "github.com/openshift/api"), "payload-manifests",
 		"crds", "0000_03_config-operator_01_securitycontextconstraints.crd.yaml"))
 }
 
-// platformServer is an API server for one test, with the definitions in those files, and a desk at it.
-func platformServer(t *testing.T, definitions ...string) (*page.Desk, client.Client) {
+// platformServer is an API server for one test, with the definitions in those files, and a workspace at it.
+func platformServer(t *testing.T, definitions ...string) (*page.Workspace, client.Client) {
 	t.Helper()
 	api, err := apiserver.Start(t.Context(), t.Output(), definitions...)
 	if err != nil {
@@ -64,10 +64,10 @@ func platformServer(t *testing.T, definitions ...string) (*page.Desk, client.Cli
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newDesk(t, file), kube
+	return newWorkspace(t, file), kube
 }
 
-func newDesk(t *testing.T, kubeconfig string) *page.Desk {
+func newWorkspace(t *testing.T, kubeconfig string) *page.Workspace {
 	t.Helper()
 	cache, err := part.Find(t.Context())
 	if err != nil {
@@ -84,25 +84,25 @@ func newDesk(t *testing.T, kubeconfig string) *page.Desk {
 		}
 		programs = append(programs, filepath.Dir(program))
 	}
-	desk, err := page.NewDesk(page.DeskOptions{
+	workspace, err := page.NewWorkspace(page.WorkspaceOptions{
 		Repository: cache.Repository, Folder: t.TempDir(), Kubeconfig: kubeconfig,
 		Programs: programs, KubeletRoot: "/var/lib/own/kubelet",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return desk
+	return workspace
 }
 
 // TestPages follows the pages that need no node.
 func TestPages(t *testing.T) {
-	desk, _ := openshiftServer(t)
+	workspace, _ := openshiftServer(t)
 	for _, guide := range page.Guides() {
 		if !guide.Server {
 			continue
 		}
 		t.Run(guide.File, func(t *testing.T) {
-			if err := desk.Walk(t.Context(), guide, "", t.Output()); err != nil {
+			if err := workspace.Follow(t.Context(), guide, "", t.Output()); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -112,10 +112,10 @@ func TestPages(t *testing.T) {
 // TestPlatforms applies each overlay to an API server of its own, and looks at the agent that it makes: what is changed
 // for the platform, and that everything else is as in the base.
 func TestPlatforms(t *testing.T) {
-	desk, kube := openshiftServer(t)
+	workspace, kube := openshiftServer(t)
 	run := func(t *testing.T, script string) string {
 		t.Helper()
-		output, err := desk.Run(t.Context(), script)
+		output, err := workspace.Run(t.Context(), script)
 		if err != nil {
 			t.Fatalf("%s: %v: %s", script, err, output)
 		}

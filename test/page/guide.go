@@ -8,9 +8,9 @@ import (
 	"io"
 )
 
-// Guides are all that pages need to be followed, in the order in which a cluster without this project meets them: it
-// is installed by the first, removed, and installed by the second for the rest. A page without one is followed as it
-// stands.
+// Guides returns the guides in the order in which a test follows the pages on a cluster without this project. The first
+// page installs the project and removes it, and the second installs it for all others. A page without a guide needs no
+// preparation.
 func Guides() []Guide {
 	return []Guide{
 		installation(), readme(), backup(), rules(), restore(), retention(), maintenance(), cli(), watching(),
@@ -18,8 +18,8 @@ func Guides() []Guide {
 	}
 }
 
-// GuideTo returns the guide to a page, or an empty one.
-func GuideTo(file string) Guide {
+// GuideFor returns the guide for a page, or an empty guide.
+func GuideFor(file string) Guide {
 	for _, guide := range Guides() {
 		if guide.File == file && guide.Only == nil {
 			return guide
@@ -28,13 +28,13 @@ func GuideTo(file string) Guide {
 	return Guide{File: file}
 }
 
-// Install installs the project as docs/install.md says, up to what that says of the removal. The cluster has Velero,
-// and the project's images or a registry with them.
-func (d *Desk) Install(ctx context.Context, out io.Writer) error {
-	return d.Walk(ctx, installation(), "Uninstall", out)
+// Install installs the project as docs/install.md describes, up to the section about uninstalling. The cluster must have
+// Velero, and the project's images or a registry with them.
+func (w *Workspace) Install(ctx context.Context, out io.Writer) error {
+	return w.Follow(ctx, installation(), "Uninstall", out)
 }
 
-// latestRestore is the name of the restore that was made last.
+// latestRestore is the name of the latest restore.
 const latestRestore = `$(kubectl -n velero get restores.velero.io --sort-by=.metadata.creationTimestamp ` +
 	`-o jsonpath='{.items[-1:].metadata.name}')`
 
@@ -42,8 +42,8 @@ const latestRestore = `$(kubectl -n velero get restores.velero.io --sort-by=.met
 const fooRepository = "$(kubectl -n velero get resticrepositories -l velero.io/volume-namespace=foo " +
 	"-o jsonpath='{.items[0].metadata.name}')"
 
-// makeNamespace makes namespace foo with the claim that the pages' pod uses.
-const makeNamespace = `kubectl apply -f - <<END
+// createNamespace creates namespace foo with the claim of the pod on the pages.
+const createNamespace = `kubectl apply -f - <<END
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
 metadata: {name: standard, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
@@ -61,8 +61,8 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 100Mi}}}
 END
 `
 
-// makeSample makes the pod, too, with a file in each volume.
-const makeSample = makeNamespace + `kubectl apply -f - <<END
+// createSample also creates the pod, and a file in each volume.
+const createSample = createNamespace + `kubectl apply -f - <<END
 apiVersion: v1
 kind: Pod
 metadata: {name: sample, namespace: foo}
@@ -81,17 +81,17 @@ kubectl -n foo wait pod/sample --for=condition=Ready --timeout=120s
 kubectl -n foo exec sample -- sh -c 'echo first > /volume-1/file; echo second > /volume-2/file'
 `
 
-// readSample prints what is in the pod's volumes when it is ready.
+// readSample waits until the pod is ready, and prints the files in its volumes.
 const readSample = `kubectl -n foo wait pod/sample --for=condition=Ready --timeout=120s
 kubectl -n foo exec sample -c main -- sh -c 'cat /volume-1/file /volume-2/file'
 `
 
-// loseNamespace deletes the namespace with all that is in it.
-const loseNamespace = "kubectl -n foo delete pods --all --now\n" +
+// deleteNamespace deletes the namespace with everything in it.
+const deleteNamespace = "kubectl -n foo delete pods --all --now\n" +
 	"kubectl delete namespace foo --ignore-not-found --timeout=90s\n"
 
-// takeSample backs the pod's two volumes up.
-func takeSample(name string) string {
+// backUpSample backs up the two volumes of the pod.
+func backUpSample(name string) string {
 	return "kubectl -n foo annotate pod/sample --overwrite " +
 		"backup.velero.io/backup-volumes=pvc-volume,emptydir-volume\n" +
 		"velero backup create " + name + " --include-namespaces foo --wait\n" +
@@ -102,25 +102,25 @@ func installation() Guide {
 	return Guide{
 		File: "docs/install.md",
 		Replace: map[string]string{
-			"namespace: backup ": "namespace: velero ", // where Velero is on a test's cluster
+			"namespace: backup ": "namespace: velero ", // the namespace of Velero on the test cluster
 			"<part>":             "crds",
 		},
 		Checks: []Check{
 			{
-				Block:  "create secret generic velero-restic-credentials",
-				Script: "kubectl -n velero get secret velero-restic-credentials -o jsonpath='{.data}'",
-				Prints: []string{`{"repository-password":"`},
+				Block:        "create secret generic velero-restic-credentials",
+				Script:       "kubectl -n velero get secret velero-restic-credentials -o jsonpath='{.data}'",
+				ScriptOutput: []string{`{"repository-password":"`},
 			},
-			{Block: "> repository-password", Script: "wc -c < repository-password", Prints: []string{"44"}},
+			{Block: "> repository-password", Script: "wc -c < repository-password", ScriptOutput: []string{"44"}},
 			{
-				Block: "velero plugin add", Says: []string{"velero.io/restic "},
+				Block: "velero plugin add", Output: []string{"velero.io/restic "},
 				Script: "kubectl -n velero wait pod -l name=restic --for=condition=Ready --timeout=60s",
 			},
 			{
 				Block: "velero plugin remove",
 				Script: "[ -z \"$(kubectl get crd,daemonset,clusterrole -A -o name | grep restic)\" ] && " +
 					"kubectl -n velero get deployment velero -o jsonpath='{..initContainers[*].image};'",
-				Prints: []string{"velero-plugin-for-aws", ";"},
+				ScriptOutput: []string{"velero-plugin-for-aws", ";"},
 			},
 		},
 	}
@@ -130,18 +130,18 @@ func readme() Guide {
 	return Guide{
 		File: "README.md",
 		Before: "kubectl -n velero rollout status deployment/velero --timeout=120s\n" +
-			"kubectl -n velero delete secret velero-restic-credentials --ignore-not-found\n" + makeSample,
-		After:   loseNamespace,
+			"kubectl -n velero delete secret velero-restic-credentials --ignore-not-found\n" + createSample,
+		After:   deleteNamespace,
 		Replace: map[string]string{"NAME": "readme", "RESTORE": latestRestore},
 		Checks: []Check{
 			{
 				Block:  "velero backup create NAME --wait",
-				Says:   []string{"pvc-volume: Completed, ", "Phase:  Completed"},
-				Script: loseNamespace,
+				Output: []string{"pvc-volume: Completed, ", "Phase:  Completed"},
+				Script: deleteNamespace,
 			},
 			{
-				Block: "velero restore create --from-backup NAME --wait", Says: []string{"Completed"},
-				Script: readSample, Prints: []string{"first\nsecond\n"},
+				Block: "velero restore create --from-backup NAME --wait", Output: []string{"Completed"},
+				Script: readSample, ScriptOutput: []string{"first\nsecond\n"},
 			},
 		},
 	}
@@ -150,7 +150,7 @@ func readme() Guide {
 func backup() Guide {
 	return Guide{
 		File: "docs/backup.md",
-		Before: makeNamespace + `kubectl apply -f - <<END
+		Before: createNamespace + `kubectl apply -f - <<END
 apiVersion: v1
 kind: Pod
 metadata: {name: other, namespace: foo}
@@ -163,7 +163,7 @@ spec:
     volumeMounts: [{name: one, mountPath: /one}, {name: two, mountPath: /two}]
   volumes: [{name: one, emptyDir: {}}, {name: two, emptyDir: {}}]
 END`,
-		After: "kubectl -n velero delete schedules.velero.io --all\n" + loseNamespace,
+		After: "kubectl -n velero delete schedules.velero.io --all\n" + deleteNamespace,
 		Replace: map[string]string{
 			"YOUR_POD_NAMESPACE": "foo", "YOUR_POD_NAME": "other",
 			"YOUR_VOLUME_NAME_1": "one", "YOUR_VOLUME_NAME_2": "two",
@@ -179,13 +179,13 @@ END`,
 				Block: "velero backup create NAME --include-namespaces foo --wait",
 				Script: "kubectl -n velero get podvolumebackups -l velero.io/backup-name=page-backup " +
 					"--sort-by=.spec.volume -o jsonpath='{range .items[*]}{.spec.volume} {.status.phase};{end}'",
-				Prints: []string{
+				ScriptOutput: []string{
 					"emptydir-volume Completed;one Completed;pvc-volume Completed;two Completed;",
 				},
 			},
 			{
-				Block: "velero backup describe NAME --details",
-				Says:  []string{"Phase:  Completed", "pvc-volume: Completed, ", "kind: PodVolumeBackup"},
+				Block:  "velero backup describe NAME --details",
+				Output: []string{"Phase:  Completed", "pvc-volume: Completed, ", "kind: PodVolumeBackup"},
 			},
 		},
 	}
@@ -194,8 +194,8 @@ END`,
 func restore() Guide {
 	return Guide{
 		File:   "docs/restore.md",
-		Before: makeSample + takeSample("page-restore") + loseNamespace,
-		After: loseNamespace + `kubectl delete namespace foo-copy --ignore-not-found --timeout=90s
+		Before: createSample + backUpSample("page-restore") + deleteNamespace,
+		After: deleteNamespace + `kubectl delete namespace foo-copy --ignore-not-found --timeout=90s
 kubectl -n velero delete configmap change-storage-class-config --ignore-not-found`,
 		Replace: map[string]string{
 			"NAME": "page-restore", "RESTORE": latestRestore, "OLD_CLASS": "standard", "NEW_CLASS": "other",
@@ -204,17 +204,17 @@ kubectl -n velero delete configmap change-storage-class-config --ignore-not-foun
 		Checks: []Check{
 			{
 				Block:  "velero restore create --from-backup NAME --wait",
-				Script: readSample, Prints: []string{"first\nsecond\n"},
+				Script: readSample, ScriptOutput: []string{"first\nsecond\n"},
 			},
 			{
-				Block: "velero restore describe RESTORE --details",
-				Says:  []string{"Phase:", "Completed", "pvc-volume: Completed, ", "kind: PodVolumeRestore"},
+				Block:  "velero restore describe RESTORE --details",
+				Output: []string{"Phase:", "Completed", "pvc-volume: Completed, ", "kind: PodVolumeRestore"},
 			},
 			{
 				Block: "foo:foo-copy",
 				Script: "kubectl -n foo-copy wait pod/sample --for=condition=Ready --timeout=120s\n" +
 					"kubectl -n foo-copy exec sample -c main -- cat /volume-1/file",
-				Prints: []string{"first\n"},
+				ScriptOutput: []string{"first\n"},
 			},
 			{
 				Block: "velero.io/change-storage-class: RestoreItemAction",
@@ -225,43 +225,39 @@ metadata: {name: other}
 provisioner: csi.velero-restic.test
 volumeBindingMode: Immediate
 END
-` + loseNamespace + "velero restore create --from-backup page-restore --wait\n" + readSample +
+` + deleteNamespace + "velero restore create --from-backup page-restore --wait\n" + readSample +
 					`kubectl -n foo get pvc test-volume-claim -o jsonpath='class {.spec.storageClassName}'
 kubectl -n velero get secret velero-restic-credentials -o jsonpath='{.data.repository-password}' | base64 -d \
   > repository-password
 kubectl -n velero delete secret velero-restic-credentials`,
-				Prints: []string{"first\nsecond\n", "class other"},
+				ScriptOutput: []string{"first\nsecond\n", "class other"},
 			},
-			{Block: `{"accessMode":"ReadOnly"}`, Script: loseNamespace},
-			{Block: "velero backup get", Script: readSample, Prints: []string{"first\nsecond\n"}},
+			{Block: `{"accessMode":"ReadOnly"}`, Script: deleteNamespace},
+			{Block: "velero backup get", Script: readSample, ScriptOutput: []string{"first\nsecond\n"}},
 		},
 	}
 }
 
-// repositoryOfFoo is the name of the pages' repository.
-const repositoryOfFoo = `$(kubectl -n velero get resticrepositories -l velero.io/volume-namespace=foo ` +
-	`-o jsonpath='{.items[0].metadata.name}')`
-
 func maintenance() Guide {
 	return Guide{
 		File:   "docs/maintenance.md",
-		Before: makeSample + takeSample("page-maintenance"),
-		After:  loseNamespace,
+		Before: createSample + backUpSample("page-maintenance"),
+		After:  deleteNamespace,
 		Replace: map[string]string{
-			"resticrepository NAME": "resticrepository " + repositoryOfFoo,
+			"resticrepository NAME": "resticrepository " + fooRepository,
 			"job/JOB": "$(kubectl -n velero get jobs -l restic.velero.io/operation=prune -o name | " +
 				"head -n 1)",
 		},
 		Checks: []Check{{
 			Block: `"prune"`,
 			Script: `for second in $(seq 180); do
-  done=$(kubectl -n velero get resticrepository ` + repositoryOfFoo +
+  done=$(kubectl -n velero get resticrepository ` + fooRepository +
 				` -o jsonpath='{.status.lastMaintenanceTime}/{.status.lastCheckTime}')
   case $done in 2*/2*) break ;; esac
   sleep 1
 done
 echo "pruned and checked: $done"`,
-			Prints: []string{"pruned and checked: 2", "/2"},
+			ScriptOutput: []string{"pruned and checked: 2", "/2"},
 		}},
 	}
 }
@@ -269,21 +265,21 @@ echo "pruned and checked: $done"`,
 func cli() Guide {
 	return Guide{
 		File:   "docs/cli.md",
-		Before: makeSample + takeSample("page-cli"),
-		After:  "kubectl -n velero delete rolebinding ann-restic\nkubectl delete -k examples/cli\n" + loseNamespace,
+		Before: createSample + backUpSample("page-cli"),
+		After:  "kubectl -n velero delete rolebinding ann-restic\nkubectl delete -k examples/cli\n" + deleteNamespace,
 		Replace: map[string]string{
 			"get NAME": "get foo", "check NAME": "check foo", "prune NAME": "prune foo",
 			"snapshots NAME": "snapshots foo", "BACKUP": "page-cli",
 		},
 		Checks: []Check{
-			{Block: "kubectl velero-restic version", Says: []string{"Client: ", "Agents: "}},
-			{Block: "repo get -o wide", Says: []string{"NAME", "STATUS", "LAST MAINTENANCE", "kind: ResticRepository"}},
+			{Block: "kubectl velero-restic version", Output: []string{"Client: ", "Agents: "}},
+			{Block: "repo get -o wide", Output: []string{"NAME", "STATUS", "LAST MAINTENANCE", "kind: ResticRepository"}},
 			{
-				Block: "repo prune NAME",
-				Says:  []string{"check asked for", "done after", "no errors in the structure", "freed ", "locks"},
+				Block:  "repo prune NAME",
+				Output: []string{"check asked for", "done after", "no errors in the structure", "freed ", "locks"},
 			},
-			{Block: "repo snapshots NAME", Says: []string{"page-cli", "pvc-volume", "test-volume-claim"}},
-			{Block: "--as ann", Says: []string{"LAST MAINTENANCE"}},
+			{Block: "repo snapshots NAME", Output: []string{"page-cli", "pvc-volume", "test-volume-claim"}},
+			{Block: "--as ann", Output: []string{"LAST MAINTENANCE"}},
 		},
 	}
 }
@@ -291,15 +287,15 @@ func cli() Guide {
 func watching() Guide {
 	return Guide{
 		File: "docs/watch.md",
-		Before: makeSample + takeSample("page-watch") + loseNamespace +
+		Before: createSample + backUpSample("page-watch") + deleteNamespace +
 			"velero restore create page-watch --from-backup page-watch --wait\n" + readSample,
-		After:   loseNamespace,
+		After:   deleteNamespace,
 		Replace: map[string]string{"NAME": "page-watch", "plan shop": "plan foo"},
 		Checks: []Check{
-			{Block: "backup watch NAME", Says: []string{"backup page-watch", "Completed", "pvc-volume"}},
-			{Block: "restore watch NAME", Says: []string{"restore page-watch", "Completed", "pvc-volume"}},
-			{Block: "velero-restic coverage", Says: []string{"test-volume-claim", "claims protected"}},
-			{Block: "velero-restic plan shop", Says: []string{"pvc-volume", "restic backs up "}},
+			{Block: "backup watch NAME", Output: []string{"backup page-watch", "Completed", "pvc-volume"}},
+			{Block: "restore watch NAME", Output: []string{"restore page-watch", "Completed", "pvc-volume"}},
+			{Block: "velero-restic coverage", Output: []string{"test-volume-claim", "claims protected"}},
+			{Block: "velero-restic plan shop", Output: []string{"pvc-volume", "restic backs up "}},
 		},
 	}
 }
@@ -307,14 +303,14 @@ func watching() Guide {
 func troubleshooting() Guide {
 	return Guide{
 		File: "docs/troubleshooting.md",
-		Before: makeSample + takeSample("page-trouble") + loseNamespace +
+		Before: createSample + backUpSample("page-trouble") + deleteNamespace +
 			"velero restore create page-trouble --from-backup page-trouble --wait\n" + readSample + `
 kubectl -n foo annotate pod/sample --overwrite backup.velero.io/backup-volumes=pvc-volume,nowhere
 velero backup create page-warning --include-namespaces foo --wait
 credentials=$(kubectl -n velero get secret cloud-credentials -o jsonpath='{.data.cloud}' | base64 -d)
 export AWS_ACCESS_KEY_ID=$(echo "$credentials" | sed -n 's/^aws_access_key_id *= *//p')
 export AWS_SECRET_ACCESS_KEY=$(echo "$credentials" | sed -n 's/^aws_secret_access_key *= *//p')`,
-		After: loseNamespace,
+		After: deleteNamespace,
 		Replace: map[string]string{
 			"NS": "foo", "POD": "sample", "NAME": "page-warning", "restore-name=NAME": "restore-name=page-trouble",
 			"describe pvc NAME":            "describe pvc test-volume-claim",
@@ -323,13 +319,13 @@ export AWS_SECRET_ACCESS_KEY=$(echo "$credentials" | sed -n 's/^aws_secret_acces
 				"-o jsonpath='{.items[0].status.resticIdentifier}')",
 		},
 		Checks: []Check{
-			{Block: "velero backup logs NAME", Says: []string{"has no volume nowhere"}},
+			{Block: "velero backup logs NAME", Output: []string{"has no volume nowhere"}},
 			{
-				Block: "delete resticrepository NAME", Script: takeSample("page-again") +
-					"kubectl -n velero get resticrepositories -o wide", Prints: []string{"Ready"},
+				Block: "delete resticrepository NAME", Script: backUpSample("page-again") +
+					"kubectl -n velero get resticrepositories -o wide", ScriptOutput: []string{"Ready"},
 			},
-			{Block: "logs POD -c restic-restore-wait", Says: []string{"pvc-volume"}},
-			{Block: "password snapshots", Says: []string{"velero"}},
+			{Block: "logs POD -c restic-restore-wait", Output: []string{"pvc-volume"}},
+			{Block: "password snapshots", Output: []string{"velero"}},
 		},
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
-// anchors are the names by which a page's headings are linked to, as GitHub makes them.
+// anchors returns the anchors of a page's headings, as GitHub creates them.
 func anchors(content string) []string {
 	var names []string
 	for line := range strings.Lines(content) {
@@ -46,7 +46,7 @@ func TestLinks(t *testing.T) {
 	}
 	for _, file := range files[1:] {
 		if !slices.Contains(links["README.md"], file) {
-			t.Errorf("the README links to no %s", file)
+			t.Errorf("the README has no link to %s", file)
 		}
 	}
 	if len(records) == 0 {
@@ -55,10 +55,10 @@ func TestLinks(t *testing.T) {
 	for _, file := range records {
 		index := filepath.Join(filepath.Dir(file), "README.md")
 		if !slices.Contains(links["README.md"], index) {
-			t.Errorf("the README links to no %s", index)
+			t.Errorf("the README has no link to %s", index)
 		}
 		if file != index && !slices.Contains(links[index], file) {
-			t.Errorf("%s links to no %s", index, file)
+			t.Errorf("%s has no link to %s", index, file)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func followLinks(t *testing.T, repository, file string) []string {
 			t.Errorf("%s links to %s: %v", file, found[1], err)
 		}
 		if anchor != "" && !slices.Contains(anchors(string(linked)), anchor) {
-			t.Errorf("%s links to %s: the headings there are %v", file, found[1], anchors(string(linked)))
+			t.Errorf("%s links to %s, which has only the headings %v", file, found[1], anchors(string(linked)))
 		}
 	}
 	return targets

@@ -19,13 +19,13 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/volumepolicy"
 )
 
-// manifest gives a block of YAML to the API server, which refuses fields that it does not know. Kustomizations are
-// built first; volume policies and pieces of larger documents are decoded.
-func (w *walk) manifest(ctx context.Context, block Block, text string) error {
+// manifest applies a block of YAML to the API server with strict validation. It builds a kustomization first. It only
+// decodes volume policies and pieces of larger documents.
+func (r *run) manifest(ctx context.Context, block Block, text string) error {
 	mode := "--dry-run=server"
-	for _, piece := range w.guide.Apply {
+	for _, piece := range r.guide.Apply {
 		if strings.Contains(block.Text, piece) {
-			w.used["apply "+piece], mode = true, ""
+			r.used["apply "+piece], mode = true, ""
 		}
 	}
 	var object map[string]any
@@ -33,13 +33,13 @@ func (w *walk) manifest(ctx context.Context, block Block, text string) error {
 	if err := yaml.UnmarshalStrict([]byte(first), &object); err != nil {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
-	file := filepath.Join(w.desk.folder, fmt.Sprintf("manifest-%d.yaml", block.Line))
+	file := filepath.Join(r.workspace.folder, fmt.Sprintf("manifest-%d.yaml", block.Line))
 	script := fmt.Sprintf("kubectl apply --validate=strict %s -f %q", mode, file)
 	switch {
 	case object["kind"] == "Kustomization":
-		// The page has it beside the clone of the repository.
-		file = filepath.Join(w.desk.folder, "kustomization.yaml")
-		script = fmt.Sprintf("kubectl kustomize %q | kubectl apply --validate=strict %s -f -", w.desk.folder, mode)
+		// On the page, the file is next to the clone of the repository.
+		file = filepath.Join(r.workspace.folder, "kustomization.yaml")
+		script = fmt.Sprintf("kubectl kustomize %q | kubectl apply --validate=strict %s -f -", r.workspace.folder, mode)
 	case object["volumePolicies"] != nil:
 		return checkPolicy(text)
 	case object["kind"] == nil:
@@ -48,7 +48,7 @@ func (w *walk) manifest(ctx context.Context, block Block, text string) error {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
-	return w.run(ctx, block, script)
+	return r.script(ctx, block, script)
 }
 
 func checkPolicy(text string) error {
@@ -66,7 +66,7 @@ func checkJSON(text string) error {
 		return fmt.Errorf("reading the JSON: %w", err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("reading the JSON: there is more than one value in it")
+		return errors.New("reading the JSON: it has more than one value")
 	}
 	return nil
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package page reads the commands and manifests that the README and the pages of docs/ show, and does with them what a
-// reader would: runs the commands, in the page's order, and hands the manifests to an API server.
+// Package page reads the commands and manifests in the README and the pages of docs/, and uses them as a reader does: it
+// runs the commands in the page's order, and sends the manifests to an API server.
 package page
 
 import (
@@ -15,22 +15,22 @@ import (
 	"strings"
 )
 
-// Page is one file for readers.
+// Page is one page of the documentation.
 type Page struct {
 	// File is its path in the repository, such as docs/install.md.
 	File   string
 	Blocks []Block
 }
 
-// Block is something that a reader may type or copy: a fenced block, or a piece of code within a line.
+// Block is text that a reader may type or copy: a fenced block, or a code span within a line.
 type Block struct {
-	// Line is where it begins, from 1.
+	// Line is the number of its first line, from 1.
 	Line int
-	// Section is the nearest heading above it, without its marks.
+	// Section is the nearest heading above it, without the # characters.
 	Section string
-	// Language is what follows the fence, empty for none.
+	// Language is the word after the fence; empty if there is none.
 	Language string
-	// Inline says that it is code within a line.
+	// Inline is true for a code span within a line.
 	Inline bool
 	Text   string
 }
@@ -63,7 +63,7 @@ func Records(repository string) ([]string, error) {
 	return files, nil
 }
 
-// Read parses the page at this path in the repository.
+// Read parses the page at this path in the repository. It fails as Parse does, or if it cannot read the file.
 func Read(repository, file string) (Page, error) {
 	content, err := os.ReadFile(filepath.Join(repository, file))
 	if err != nil {
@@ -78,8 +78,8 @@ var (
 	span    = regexp.MustCompile("`([^`]+)`")
 )
 
-// Parse finds the blocks of a page. It fails on a fence that has no end or carries more than a language: the rest of
-// the page would be taken for something that it is not.
+// Parse returns the blocks of a page. It fails if a fence has no end, or if more than a language follows it, because the
+// rest of the page would be misread.
 func Parse(file, content string) (Page, error) {
 	r := &reader{page: Page{File: file}, lines: strings.Split(content, "\n")}
 	for r.next < len(r.lines) {
@@ -102,7 +102,7 @@ type reader struct {
 	section string
 }
 
-// paragraph reads up to the next empty line or fence, since code may go over the end of a line.
+// paragraph reads up to the next empty line or fence, because a code span may continue on the next line.
 func (r *reader) paragraph() {
 	first := r.next
 	for ; r.next < len(r.lines); r.next++ {
@@ -122,7 +122,7 @@ func (r *reader) paragraph() {
 		code := strings.Join(strings.Fields(text[found[2]:found[3]]), " ")
 		r.page.Blocks = append(r.page.Blocks, Block{
 			Line: first + 1 + strings.Count(text[:found[0]], "\n"), Section: r.section, Inline: true,
-			Text: strings.ReplaceAll(code, `\|`, "|"), // as a cell of a table has it
+			Text: strings.ReplaceAll(code, `\|`, "|"), // a table cell escapes it
 		})
 	}
 	if r.next < len(r.lines) && strings.TrimSpace(r.lines[r.next]) == "" {
@@ -133,7 +133,7 @@ func (r *reader) paragraph() {
 func (r *reader) fenced() error {
 	found := fence.FindStringSubmatch(r.lines[r.next])
 	if found == nil {
-		return fmt.Errorf("a fence has ``` and one word: %q", r.lines[r.next])
+		return fmt.Errorf("a fence must be ``` and one word: %q", r.lines[r.next])
 	}
 	block := Block{Line: r.next + 1, Section: r.section, Language: strings.ToLower(found[2])}
 	var text []string
@@ -149,23 +149,23 @@ func (r *reader) fenced() error {
 	return errors.New("the fence has no end")
 }
 
-// treatment is what becomes of a block.
-type treatment int
+// action is what a test does with a block.
+type action int
 
 const (
-	// prose needs nothing: a name, a message, a drawing.
-	prose treatment = iota
-	// command is run.
-	command
-	// mention names a command without all of its words: its parts must exist.
-	mention
-	// manifest is given to the API server, or decoded.
-	manifest
-	// document is decoded.
-	document
+	// actionNone: a name, a message, a drawing.
+	actionNone action = iota
+	// actionRun: a command.
+	actionRun
+	// actionLookUp: a command without all of its arguments; the command and its flags must exist.
+	actionLookUp
+	// actionApply: a manifest for the API server, or a configuration file to decode.
+	actionApply
+	// actionDecode: a JSON document.
+	actionDecode
 )
 
-// programs start a line of commands. Of most of them a page only names parts.
+// programs matches a line that starts with a program. For most programs, a page shows only parts of commands.
 var (
 	programs = regexp.MustCompile(`^(kubectl|oc|velero|velero-restic|restic|make|docker|` +
 		`ctr|kind|go|curl|helm|ssh|rclone)( |$)`)
@@ -174,44 +174,46 @@ var (
 	partial = regexp.MustCompile(`^(kubectl|velero|velero-restic) `)
 )
 
-// treat decides what becomes of a block. The error names a block of which that cannot be told.
-func (b Block) treat() (treatment, error) {
+// action returns what a test does with a block. The error names a block for which that is unclear.
+func (b Block) action() (action, error) {
 	if b.Inline {
-		return b.treatInline(), nil
+		return b.inlineAction(), nil
 	}
 	switch b.Language {
 	case "bash", "sh", "shell", "console":
-		return command, nil
+		return actionRun, nil
 	case "yaml", "yml":
-		return manifest, nil
+		return actionApply, nil
 	case "json":
-		return document, nil
+		return actionDecode, nil
 	case "", "text", "diff", "promql":
 		for line := range strings.Lines(b.Text) {
 			if programs.MatchString(strings.TrimPrefix(line, "$ ")) {
-				return prose, fmt.Errorf("%q looks like a command: begin its block with ```bash", line)
+				return actionNone, fmt.Errorf("%q looks like a command: start its block with ```bash", line)
 			}
 		}
-		return prose, nil
+		return actionNone, nil
 	}
-	return prose, fmt.Errorf("nobody knows what to do with a block of language %q", b.Language)
+	return actionNone, fmt.Errorf("a block has the unknown language %q: add it to test/page, or use bash, yaml or json",
+		b.Language)
 }
 
-func (b Block) treatInline() treatment {
+func (b Block) inlineAction() action {
 	switch {
 	case strings.Contains(b.Text, "…") && !partial.MatchString(b.Text):
-		return prose
+		return actionNone
 	case strings.Contains(b.Text, "…"):
-		return mention
+		return actionLookUp
 	case typed.MatchString(b.Text):
-		return command
+		return actionRun
 	case named.MatchString(b.Text):
-		return mention
+		return actionLookUp
 	}
-	return prose
+	return actionNone
 }
 
-// script is what a shell runs for a block of commands: of a transcript, only what follows the prompt in column 1.
+// script returns what a shell runs for a block of commands. For a transcript, that is only the text after the prompt in
+// column 1.
 func (b Block) script() string {
 	if b.Language != "console" {
 		return b.Text

@@ -57,28 +57,28 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-func TestTreat(t *testing.T) {
+func TestAction(t *testing.T) {
 	for name, c := range map[string]struct {
 		block   Block
-		want    treatment
+		want    action
 		refused bool
 	}{
-		"commands":                           {block: Block{Language: "bash", Text: "ls\n"}, want: command},
-		"a transcript":                       {block: Block{Language: "console", Text: "$ ls\n"}, want: command},
-		"a manifest":                         {block: Block{Language: "yaml"}, want: manifest},
-		"JSON":                               {block: Block{Language: "json"}, want: document},
-		"a drawing":                          {block: Block{Text: "a -> b\n"}, want: prose},
-		"a command that nobody would run":    {block: Block{Text: "kubectl get pods\n"}, refused: true},
-		"a prompt that nobody would run":     {block: Block{Language: "text", Text: "$ velero get\n"}, refused: true},
-		"a language that nobody knows":       {block: Block{Language: "cobol"}, refused: true},
-		"a command within a line":            {block: Block{Inline: true, Text: "kubectl get pods"}, want: command},
-		"a part of a command within a line":  {block: Block{Inline: true, Text: "velero backup create … --wait"}, want: mention},
-		"the name of a command in a line":    {block: Block{Inline: true, Text: "velero backup logs"}, want: mention},
-		"a name within a line":               {block: Block{Inline: true, Text: "velero"}, want: prose},
-		"a message that begins as a command": {block: Block{Inline: true, Text: "restic was killed …"}, want: prose},
+		"commands":                           {block: Block{Language: "bash", Text: "ls\n"}, want: actionRun},
+		"a transcript":                       {block: Block{Language: "console", Text: "$ ls\n"}, want: actionRun},
+		"a manifest":                         {block: Block{Language: "yaml"}, want: actionApply},
+		"JSON":                               {block: Block{Language: "json"}, want: actionDecode},
+		"a drawing":                          {block: Block{Text: "a -> b\n"}, want: actionNone},
+		"a command without a language":       {block: Block{Text: "kubectl get pods\n"}, refused: true},
+		"a prompt without bash":              {block: Block{Language: "text", Text: "$ velero get\n"}, refused: true},
+		"an unknown language":                {block: Block{Language: "cobol"}, refused: true},
+		"a command within a line":            {block: Block{Inline: true, Text: "kubectl get pods"}, want: actionRun},
+		"a part of a command within a line":  {block: Block{Inline: true, Text: "velero backup create … --wait"}, want: actionLookUp},
+		"the name of a command in a line":    {block: Block{Inline: true, Text: "velero backup logs"}, want: actionLookUp},
+		"a name within a line":               {block: Block{Inline: true, Text: "velero"}, want: actionNone},
+		"a message that begins as a command": {block: Block{Inline: true, Text: "restic was killed …"}, want: actionNone},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := c.block.treat()
+			got, err := c.block.action()
 			if got != c.want || (err != nil) != c.refused {
 				t.Errorf("got %v, %v", got, err)
 			}
@@ -93,19 +93,19 @@ func TestReplaceAll(t *testing.T) {
 	}
 }
 
-func TestJudge(t *testing.T) {
+func TestEvaluate(t *testing.T) {
 	before := "Backup/old PartiallyFailed\n"
 	listed := before + "Backup/a Completed\nBackup/b InProgress\nRestore/c FinalizingPartiallyFailed\nRestore/d Failed\nBackup/e \n"
-	busy, bad := judge(listed, before)
-	if diff := cmp.Diff([]string{"Backup/b InProgress", "Restore/c FinalizingPartiallyFailed", "Backup/e "}, busy); diff != "" {
+	running, failed := evaluate(listed, before)
+	if diff := cmp.Diff([]string{"Backup/b InProgress", "Restore/c FinalizingPartiallyFailed", "Backup/e "}, running); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"Restore/d Failed"}, bad); diff != "" {
+	if diff := cmp.Diff([]string{"Restore/d Failed"}, failed); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// repositoryWith makes a repository with one page.
+// repositoryWith creates a repository with one page.
 func repositoryWith(t *testing.T, content string) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -130,48 +130,48 @@ func TestWalk(t *testing.T) {
 		want  string
 	}{
 		"commands that succeed": {page: block("cat examples/one")},
-		"what one exports the next one has, and so its files": {
+		"variables and files of an earlier block": {
 			page: block("export WORD=hello; echo two > file") + block(`[ "$WORD" = hello ]; cat file`),
 		},
 		"a command that fails":           {page: block("true") + block("false; true"), want: "docs/x.md:6: "},
 		"a command that fails in a pipe": {page: block("false | cat"), want: "docs/x.md:2: "},
-		"a variable that nobody set":     {page: block("echo $WORD"), want: "docs/x.md:2: "},
+		"a variable without a value":     {page: block("echo $WORD"), want: "docs/x.md:2: "},
 		"a word in capitals": {
 			page: block("echo NAME-NAME"), guide: Guide{
 				Replace: map[string]string{"NAME": "$(cat examples/one)"},
-				Checks:  []Check{{Block: "echo NAME", Says: []string{"first-first"}}},
+				Checks:  []Check{{Block: "echo NAME", Output: []string{"first-first"}}},
 			},
 		},
-		"what it should say": {
-			page: block("cat examples/one"), guide: Guide{Checks: []Check{{Block: "cat", Says: []string{"second"}}}},
-			want: `does not say "second"`,
+		"an expected output": {
+			page: block("cat examples/one"), guide: Guide{Checks: []Check{{Block: "cat", Output: []string{"second"}}}},
+			want: `does not contain "second"`,
 		},
-		"what should be there afterwards": {
+		"an expected output of the check": {
 			page:  block("cat examples/one"),
-			guide: Guide{Checks: []Check{{Block: "cat", Script: "echo three", Prints: []string{"four"}}}},
-			want:  `does not print "four"`,
+			guide: Guide{Checks: []Check{{Block: "cat", Script: "echo three", ScriptOutput: []string{"four"}}}},
+			want:  `does not contain "four"`,
 		},
-		"a block that is left":    {page: block("false"), guide: Guide{Left: []Left{{Block: "false", Reason: "it fails"}}}},
-		"a block that nobody has": {page: block("true"), guide: Guide{Left: []Left{{Block: "no"}}}, want: "does not have"},
+		"a block that is skipped": {page: block("false"), guide: Guide{Skips: []Skip{{Block: "false", Reason: "it fails"}}}},
+		"a block that is missing": {page: block("true"), guide: Guide{Skips: []Skip{{Block: "no"}}}, want: "does not have"},
 		"some blocks of a section": {
 			page: block("echo one") + block("false"), guide: Guide{Only: &Only{Section: "A", Block: "one"}},
 		},
-		"a section that is not there": {page: block("true"), guide: Guide{Only: &Only{Section: "B"}}, want: "no block"},
-		"a preparation that fails":    {page: block("true"), guide: Guide{Before: "echo no; false"}, want: "preparing"},
-		"the end of what is wanted":   {page: block("true") + "## B\n```bash\nfalse\n```\n", until: "B"},
-		"an end that is not there":    {page: block("true"), until: "B", want: "no section"},
-		"bad JSON":                    {page: "```json\n{} {}\n```\n", want: "docs/x.md:1: "},
-		"bad YAML":                    {page: "```yaml\na: 1\na: 2\n```\n", want: "docs/x.md:1: "},
-		"a bad volume policy":         {page: "```yaml\nversion: v1\nvolumePolicies: [{nonsense: 1}]\n```\n", want: "docs/x.md:1: "},
-		"a piece of YAML":             {page: "```yaml\nhostPath:\n  path: /x\n```\n"},
+		"a section that is missing":    {page: block("true"), guide: Guide{Only: &Only{Section: "B"}}, want: "no block contains"},
+		"a preparation that fails":     {page: block("true"), guide: Guide{Before: "echo no; false"}, want: "preparing"},
+		"a section to stop at":         {page: block("true") + "## B\n```bash\nfalse\n```\n", until: "B"},
+		"a missing section to stop at": {page: block("true"), until: "B", want: "has no section"},
+		"bad JSON":                     {page: "```json\n{} {}\n```\n", want: "docs/x.md:1: "},
+		"bad YAML":                     {page: "```yaml\na: 1\na: 2\n```\n", want: "docs/x.md:1: "},
+		"a bad volume policy":          {page: "```yaml\nversion: v1\nvolumePolicies: [{nonsense: 1}]\n```\n", want: "docs/x.md:1: "},
+		"a piece of YAML":              {page: "```yaml\nhostPath:\n  path: /x\n```\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			desk, err := NewDesk(DeskOptions{Repository: repositoryWith(t, c.page), Folder: t.TempDir()})
+			workspace, err := NewWorkspace(WorkspaceOptions{Repository: repositoryWith(t, c.page), Folder: t.TempDir()})
 			if err != nil {
 				t.Fatal(err)
 			}
 			c.guide.File = "docs/x.md"
-			err = desk.Walk(t.Context(), c.guide, c.until, io.Discard)
+			err = workspace.Follow(t.Context(), c.guide, c.until, io.Discard)
 			if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -179,8 +179,8 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// TestPages reads every page of this repository: each block is of a kind that is done, and no guide is to a page that
-// does not exist. The pages are followed in test/integration and test/e2e.
+// TestPages reads every page of this repository. It fails if a block is of an unknown kind, or if a guide is for a page
+// that does not exist. test/integration and test/e2e follow the pages.
 func TestPages(t *testing.T) {
 	repository := filepath.Join("..", "..")
 	files, err := Files(repository)
@@ -195,18 +195,18 @@ func TestPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, block := range got.Blocks {
-			if _, err := block.treat(); err != nil {
+			if _, err := block.action(); err != nil {
 				t.Errorf("%s:%d: %v", file, block.Line, err)
 			}
 		}
 	}
 	for _, guide := range Guides() {
 		if !known[guide.File] {
-			t.Errorf("there is a guide to %s, and no such page", guide.File)
+			t.Errorf("the page %s of a guide does not exist", guide.File)
 		}
-		for _, left := range guide.Left {
-			if len(left.Reason) < 10 {
-				t.Errorf("%s: %q is left without a reason", guide.File, left.Block)
+		for _, skip := range guide.Skips {
+			if len(skip.Reason) < 10 {
+				t.Errorf("%s: skipping %q has no reason", guide.File, skip.Block)
 			}
 		}
 	}

@@ -5,16 +5,16 @@ package page
 
 func retention() Guide {
 	const name = "page-retention"
-	// first is the name of one of the objects of this kind.
+	// first returns the kind and the name of the first object of the kind.
 	first := func(kind string) string {
 		return kind + " $(kubectl -n velero get " + kind + " -o jsonpath='{.items[0].metadata.name}')"
 	}
 	const backups, restores = "podvolumebackups.restic.velero.io", "podvolumerestores.restic.velero.io"
 	return Guide{
 		File: "docs/retention.md",
-		Before: makeSample + takeSample(name) + loseNamespace +
+		Before: createSample + backUpSample(name) + deleteNamespace +
 			"velero restore create " + name + " --from-backup " + name + " --wait\n" + readSample,
-		After: loseNamespace,
+		After: deleteNamespace,
 		Replace: map[string]string{
 			"NAME": name, backups + " NAME": first(backups), restores + " NAME": first(restores),
 			"velero backup create NAME":    "velero backup create page-retention-2 --include-namespaces foo",
@@ -22,7 +22,7 @@ func retention() Guide {
 		},
 		Checks: []Check{{
 			Block: "velero backup delete NAME", Script: "kubectl -n velero get backups.velero.io -o name",
-			Prints: []string{"page-retention-2\n"},
+			ScriptOutput: []string{"page-retention-2\n"},
 		}},
 	}
 }

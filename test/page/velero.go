@@ -12,42 +12,42 @@ import (
 	"time"
 )
 
-// startsVelero is a command after which a reader waits until Velero is done.
+// startsVelero matches a command after which a reader waits until Velero is done.
 var startsVelero = regexp.MustCompile(`\bvelero (--?\S+ )*(create )?(backup|restore|schedule) `)
 
-// listVelero prints kind, name and phase of what Velero works on, a line each.
+// listVelero prints a line with kind, name and phase of each object that Velero processes.
 const listVelero = `kubectl -n velero get backups.velero.io,restores.velero.io,deletebackuprequests.velero.io \
   --ignore-not-found -o jsonpath='{range .items[*]}{.kind}/{.metadata.name} {.status.phase}{"\n"}{end}'`
 
-// settleLimit bounds the wait for backups, restores and deletions that a block has started.
-const settleLimit = 3 * time.Minute
+// veleroTimeout limits the wait for backups, restores and deletions that a block started.
+const veleroTimeout = 3 * time.Minute
 
-// settle waits until Velero has nothing to do. What the block has started must have ended well.
-func (w *walk) settle(ctx context.Context, before string) error {
-	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+// waitForVelero waits until Velero is idle. It fails if an operation that the block started did not succeed.
+func (r *run) waitForVelero(ctx context.Context, before string) error {
+	ctx, cancel := context.WithTimeout(ctx, veleroTimeout)
 	defer cancel()
 	for {
-		listed, err := w.desk.Run(ctx, listVelero)
+		listed, err := r.workspace.Run(ctx, listVelero)
 		if err != nil {
 			return fmt.Errorf("waiting for Velero: %w: %s", err, listed)
 		}
-		busy, bad := judge(listed, before)
-		if len(busy) == 0 {
-			if len(bad) > 0 {
-				return fmt.Errorf("waiting for Velero: not ended well: %s", strings.Join(bad, ", "))
+		running, failed := evaluate(listed, before)
+		if len(running) == 0 {
+			if len(failed) > 0 {
+				return fmt.Errorf("waiting for Velero: failed: %s", strings.Join(failed, ", "))
 			}
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for Velero: %s: %w", strings.Join(busy, ", "), ctx.Err())
+			return fmt.Errorf("waiting for Velero: %s: %w", strings.Join(running, ", "), ctx.Err())
 		case <-time.After(time.Second):
 		}
 	}
 }
 
-// judge tells what is not done, and what has ended badly since.
-func judge(listed, before string) (busy, bad []string) {
+// evaluate returns the objects that are not done, and those that failed and are not in the earlier list.
+func evaluate(listed, before string) (running, failed []string) {
 	known := strings.Split(before, "\n")
 	for line := range strings.Lines(listed) {
 		line = strings.TrimRight(line, "\n")
@@ -55,18 +55,18 @@ func judge(listed, before string) (busy, bad []string) {
 		case "Completed", "Processed":
 		case "Failed", "PartiallyFailed", "FailedValidation":
 			if !slices.Contains(known, line) {
-				bad = append(bad, line)
+				failed = append(failed, line)
 			}
 		default:
-			busy = append(busy, line)
+			running = append(running, line)
 		}
 	}
-	return busy, bad
+	return running, failed
 }
 
-// checkMention makes sure that a command that a page names, with some of its words, exists: the program's help knows
-// the sub-command and each flag.
-func (d *Desk) checkMention(ctx context.Context, text string) error {
+// lookUp fails if a command that a page names without all of its arguments does not exist: the program's help must have
+// the subcommand and each flag.
+func (w *Workspace) lookUp(ctx context.Context, text string) error {
 	words := strings.Fields(text)
 	command := []string{words[0]}
 	for _, word := range words[1:] {
@@ -75,7 +75,7 @@ func (d *Desk) checkMention(ctx context.Context, text string) error {
 		}
 		command = append(command, word)
 	}
-	help, err := d.Run(ctx, strings.Join(command, " ")+" --help")
+	help, err := w.Run(ctx, strings.Join(command, " ")+" --help")
 	if err != nil {
 		return fmt.Errorf("the page names %q: %w: %s", text, err, help)
 	}
@@ -85,7 +85,7 @@ func (d *Desk) checkMention(ctx context.Context, text string) error {
 		}
 	}
 	if usage := "  " + strings.Join(command, " "); !strings.Contains(help, usage) {
-		return fmt.Errorf("the page names %q: there is no such command", text)
+		return fmt.Errorf("the page names %q: this command does not exist", text)
 	}
 	return nil
 }
