@@ -28,8 +28,8 @@ func GuideFor(file string) Guide {
 	return Guide{File: file}
 }
 
-// Install installs the project as docs/install.md describes, up to the section about uninstalling. The cluster must have
-// Velero, and the project's images or a registry with them.
+// Install installs the project as docs/install.md describes, up to the section about uninstalling. The cluster must
+// have Velero, and the project's images or a registry with them.
 func (w *Workspace) Install(ctx context.Context, out io.Writer) error {
 	return w.Follow(ctx, installation(), "Uninstall", out)
 }

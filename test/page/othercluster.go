@@ -27,8 +27,8 @@ type OtherCluster struct {
 // otherClusterSection is the heading of that section.
 const otherClusterSection = "Restore in another cluster"
 
-// Install prepares the new cluster. It creates the password from the copy in the old workspace, installs this project as
-// docs/install.md describes, without creating a password, and then sets the location to read-only.
+// Install prepares the new cluster. It creates the password from the copy in the old workspace, installs this project
+// as docs/install.md describes, without creating a password, and then sets the location to read-only.
 func (o OtherCluster) Install(ctx context.Context, old *Workspace) error {
 	copied, err := os.ReadFile(filepath.Join(old.Folder(), PasswordFile))
 	if err != nil {

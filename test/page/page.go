@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package page reads the commands and manifests in the README and the pages of docs/, and uses them as a reader does: it
-// runs the commands in the page's order, and sends the manifests to an API server.
+// Package page reads the commands and manifests in the README and the pages of docs/, and uses them as a reader does:
+// it runs the commands in the page's order, and sends the manifests to an API server.
 package page
 
 import (
@@ -78,8 +78,8 @@ var (
 	span    = regexp.MustCompile("`([^`]+)`")
 )
 
-// Parse returns the blocks of a page. It fails if a fence has no end, or if more than a language follows it, because the
-// rest of the page would be misread.
+// Parse returns the blocks of a page. It fails if a fence has no end, or if more than a language follows it, because
+// the rest of the page would be misread.
 func Parse(file, content string) (Page, error) {
 	r := &reader{page: Page{File: file}, lines: strings.Split(content, "\n")}
 	for r.next < len(r.lines) {

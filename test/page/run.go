@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// Guide describes how a test follows a page: the preparation, the values for words in capitals, and the expected output.
-// All scripts are bash, and run in the workspace.
+// Guide describes how a test follows a page: the preparation, the values for words in capitals, and the expected
+// output. All scripts are bash, and run in the workspace.
 type Guide struct {
 	// File is the page's path in the repository.
 	File string
@@ -68,9 +68,9 @@ type Skip struct {
 	Instead string
 }
 
-// Follow follows a page from its beginning, up to a section if until is not empty. It prints each block to out, and stops
-// at the first block that fails. The error starts with page:line. It also fails if the guide names a block that the page
-// does not have, unless it ends before the end of the page.
+// Follow follows a page from its beginning, up to a section if until is not empty. It prints each block to out, and
+// stops at the first block that fails. The error starts with page:line. It also fails if the guide names a block that
+// the page does not have, unless it ends before the end of the page.
 func (w *Workspace) Follow(ctx context.Context, guide Guide, until string, out io.Writer) error {
 	p, err := Read(w.repository, guide.File)
 	if err != nil {
@@ -158,8 +158,8 @@ func (r *run) block(ctx context.Context, block Block) error {
 // plainBase matches the base, but not one of its parts.
 var plainBase = regexp.MustCompile(`(?m)examples/base(\s|$)`)
 
-// replaceAll replaces each key with its value in one pass, so it never replaces text within a value. It does not replace a
-// key that is a word within a longer word.
+// replaceAll replaces each key with its value in one pass, so it never replaces text within a value. It does not
+// replace a key that is a word within a longer word.
 func replaceAll(text string, replace map[string]string) string {
 	keys := make([]string, 0, len(replace))
 	for key := range replace {

@@ -39,8 +39,8 @@ type WorkspaceOptions struct {
 	KubeletRoot string
 }
 
-// fakePrograms replace programs that a test cannot have or must not run. oc runs kubectl, except for `oc adm policy`, which
-// creates the same RoleBinding as OpenShift's client. make only prints its commands.
+// fakePrograms replace programs that a test cannot have or must not run. oc runs kubectl, except for `oc adm policy`,
+// which creates the same RoleBinding as OpenShift's client. make only prints its commands.
 func fakePrograms(repository string) map[string]string {
 	return map[string]string{
 		"oc": `#!/bin/bash
@@ -116,8 +116,8 @@ func (w *Workspace) Folder() string { return filepath.Join(w.folder, home) }
 const blockTimeout = 4 * time.Minute
 
 // Run runs a script in bash, and returns its standard output and standard error. The script ends at the first command
-// that fails. The next script gets the variables that this one exports. Every prompt gets the answer yes. It fails if the
-// script fails or takes too long.
+// that fails. The next script gets the variables that this one exports. Every prompt gets the answer yes. It fails if
+// the script fails or takes too long.
 func (w *Workspace) Run(ctx context.Context, script string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
 	defer cancel()
