@@ -22,8 +22,8 @@ type Guide struct {
 	Server bool
 	// Before creates what the page assumes, and After removes what the page leaves.
 	Before, After string
-	// Replace maps a word or a piece of text on the page to the value that a reader would use. The value may be a command
-	// substitution $(…) of the shell.
+	// Replace maps a word or a piece of text on the page to the value that a reader would use. The value may be a
+	// command substitution $(…) of the shell.
 	Replace map[string]string
 	// Checks run after blocks.
 	Checks []Check

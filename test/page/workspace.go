@@ -34,8 +34,9 @@ type WorkspaceOptions struct {
 	Kubeconfig string
 	// Programs are directories with kubectl and, if pages use it, velero. They come before PATH.
 	Programs []string
-	// KubeletRoot is the kubelet's root directory if it is not /var/lib/kubelet. The workspace then replaces examples/base
-	// in commands with examples/kubelet-root, and sets this directory in that overlay, as docs/platforms.md describes.
+	// KubeletRoot is the kubelet's root directory if it is not /var/lib/kubelet. The workspace then replaces
+	// examples/base in commands with examples/kubelet-root, and sets this directory in that overlay, as
+	// docs/platforms.md describes.
 	KubeletRoot string
 }
 
