@@ -98,14 +98,14 @@ func startPrometheus(t *testing.T) *prometheus.Server {
 	}
 	config, err := prometheus.Configure(string(content), prometheus.Setting{
 		Targets: targets, Interval: "1s", Rules: []string{
-			filepath.Join(suite.repository, prometheus.RulesFile), filepath.Join(suite.repository, prometheus.OldRulesFile),
+			filepath.Join(suite.repository, prometheus.RulesFile), filepath.Join(suite.repository, prometheus.WatcherRulesFile),
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	node := get[corev1.Node](t, "node", suite.node.NodeName())
-	place := prometheus.Place{
+	place := prometheus.ServerOptions{
 		Namespace: filepath.Join(suite.node.State(), "netns"), Address: node.Status.Addresses[0].Address + ":9090",
 		Folder: t.TempDir(),
 	}

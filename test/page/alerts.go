@@ -23,7 +23,7 @@ func alerts() Guide {
 		},
 		Skips: []Skip{{
 			Block:   "kubectl apply -k examples/prometheus/operator",
-			Reason:  "the cluster has no Prometheus operator; test/integration applies it to a server that has the kinds",
+			Reason:  "the cluster has no Prometheus operator; test/integration applies it to a server with the kinds",
 			Instead: "kubectl kustomize examples/prometheus/operator",
 		}},
 	}

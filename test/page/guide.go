@@ -273,7 +273,10 @@ func cli() Guide {
 		},
 		Checks: []Check{
 			{Block: "kubectl velero-restic version", Output: []string{"Client: ", "Agents: "}},
-			{Block: "repo get -o wide", Output: []string{"NAME", "STATUS", "LAST MAINTENANCE", "kind: ResticRepository"}},
+			{
+				Block:  "repo get -o wide",
+				Output: []string{"NAME", "STATUS", "LAST MAINTENANCE", "kind: ResticRepository"},
+			},
 			{
 				Block:  "repo prune NAME",
 				Output: []string{"check asked for", "done after", "no errors in the structure", "freed ", "locks"},

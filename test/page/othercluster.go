@@ -42,7 +42,7 @@ func (o OtherCluster) Install(ctx context.Context, old *Workspace) error {
 	}
 	guide := installation()
 	const password = "create secret generic velero-restic-credentials"
-	guide.Skips = append(guide.Skips, Skip{Block: password, Reason: "docs/restore.md omits this step for another cluster"})
+	guide.Skips = append(guide.Skips, Skip{Block: password, Reason: "docs/restore.md omits this step"})
 	guide.Checks = slices.DeleteFunc(guide.Checks, func(c Check) bool { return strings.Contains(c.Block, password) })
 	if err := o.Workspace.Follow(ctx, guide, "Uninstall", o.Out); err != nil {
 		return err

@@ -64,7 +64,9 @@ END`,
 				Block: "oc adm policy add-scc-to-user privileged -z velero-restic -n velero\n",
 				Script: "kubectl -n velero get rolebinding system:openshift:scc:privileged " +
 					"-o jsonpath='{.roleRef.name} {.subjects}'",
-				ScriptOutput: []string{"system:openshift:scc:privileged ", `"name":"velero-restic","namespace":"velero"`},
+				ScriptOutput: []string{
+					"system:openshift:scc:privileged ", `"name":"velero-restic","namespace":"velero"`,
+				},
 			},
 			agent(privilegedPatch, usual, open),
 			agent("oc apply -k examples/openshift-scc", usual, asInBase, `"seLinuxOptions":{"type":"spc_t"}`),

@@ -102,7 +102,8 @@ func (r *run) blocks(ctx context.Context, until string) error {
 	case until != "":
 		return fmt.Errorf("%s has no section %q", r.guide.File, until)
 	case done == 0 && r.guide.Only != nil:
-		return fmt.Errorf("%s, section %q: no block contains %q", r.guide.File, r.guide.Only.Section, r.guide.Only.Block)
+		only := r.guide.Only
+		return fmt.Errorf("%s, section %q: no block contains %q", r.guide.File, only.Section, only.Block)
 	}
 	return r.unused()
 }

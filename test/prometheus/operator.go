@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// operatorHead stands before the groups of the rules, which make up the spec of the object as they are.
+// operatorHead comes before the groups of the rules. The unchanged groups are the spec of the object.
 const operatorHead = `# SPDX-License-Identifier: Apache-2.0
 #
 # Generated from %s by make generate: change that file. spec.ruleSelector and
@@ -23,12 +23,13 @@ metadata:
 spec:
 `
 
-// Operator returns the PrometheusRule of the Prometheus operator that has the groups of a rule file, comments included.
+// Operator returns a PrometheusRule for the Prometheus operator with the groups of a rule file, including comments. It
+// fails if the rules have no groups.
 func Operator(rules string) (string, error) {
 	const groups = "\ngroups:\n"
 	begin := strings.Index(rules, groups)
 	if begin < 0 {
-		return "", fmt.Errorf("making a PrometheusRule: the rules have no line %q", strings.TrimSpace(groups))
+		return "", fmt.Errorf("generating a PrometheusRule: the rules have no line %q", strings.TrimSpace(groups))
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, operatorHead, RulesFile)

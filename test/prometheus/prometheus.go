@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package prometheus is for trying the metrics, and the alert rules and scrape configurations in examples/prometheus,
-// on a real Prometheus: Debian's.
+// Package prometheus runs a real Prometheus, Debian's, for tests of the metrics and of the alert rules and scrape
+// configurations in examples/prometheus.
 package prometheus
 
 import (
@@ -17,22 +17,22 @@ import (
 
 // Paths in the repository.
 const (
-	// Examples is the folder with everything for users.
+	// Examples is the directory with all files for users.
 	Examples = "examples/prometheus"
-	// RulesFile has the alert rules, and OperatorFile the same for the Prometheus operator.
+	// RulesFile has the alert rules. OperatorFile has the same rules for the Prometheus operator.
 	RulesFile    = Examples + "/alerts.yaml"
 	OperatorFile = Examples + "/operator/prometheusrule.yaml"
-	// OldRulesFile has what users of velero-pvc-watcher alert on.
-	OldRulesFile = Examples + "/velero-pvc-watcher.yaml"
-	// ScrapeFile is a whole configuration of a Prometheus.
+	// WatcherRulesFile has the alert for users of velero-pvc-watcher.
+	WatcherRulesFile = Examples + "/velero-pvc-watcher.yaml"
+	// ScrapeFile is a complete configuration of Prometheus.
 	ScrapeFile = Examples + "/prometheus.yml"
 )
 
-// Programs are the paths of a Prometheus.
+// Programs are the paths of the programs prometheus and promtool.
 type Programs struct{ Server, Tool string }
 
-// Find returns the programs of Debian's package, which is not installed but unpacked into the cache: installing it
-// would start a server, at once and at every boot.
+// Find returns the programs of Debian's package. It unpacks the package into the cache instead of installing it,
+// because the installation would start a server, immediately and at every boot.
 func Find(ctx context.Context, cache part.Cache, out io.Writer) (Programs, error) {
 	root, err := host.Unpack(ctx, out, filepath.Join(cache.Root, "debian"), "prometheus")
 	if err != nil {

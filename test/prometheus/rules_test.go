@@ -20,10 +20,10 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/prometheus"
 )
 
-// repository is the folder of go.mod.
+// repository is the directory of go.mod.
 const repository = "../.."
 
-// ruleFile is what Prometheus and its operator both read, as far as it matters here.
+// ruleFile has the fields of a rule file that the tests need. Prometheus and its operator both read this format.
 type ruleFile struct {
 	Groups []struct {
 		Name  string `json:"name"`
@@ -37,7 +37,7 @@ type ruleFile struct {
 	} `json:"groups"`
 }
 
-// alertTest is a case of promtool's.
+// alertTest is a test case of promtool.
 type alertTest struct {
 	Name           string `json:"alertname"`
 	ExpectedAlerts []any  `json:"exp_alerts"`
@@ -67,7 +67,7 @@ func parse[T any](t *testing.T, path string) T {
 	return parsed
 }
 
-// promtool runs it in the folder of the examples.
+// promtool runs promtool in the directory of the examples.
 func promtool(t *testing.T, args ...string) string {
 	t.Helper()
 	cache, err := part.Find(t.Context())
@@ -87,13 +87,13 @@ func promtool(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// TestAlertRules has each rule fire, and not fire, as examples/prometheus/alerts.test.yaml says.
+// TestAlertRules runs the cases of examples/prometheus/alerts.test.yaml, in which each rule fires and does not fire.
 func TestAlertRules(t *testing.T) {
 	promtool(t, "check", "rules", "--lint-fatal", "alerts.yaml", "velero-pvc-watcher.yaml")
 	promtool(t, "test", "rules", "alerts.test.yaml")
 }
 
-// TestScrapeConfiguration is about its form, and what of it names the agents; test/e2e scrapes with it.
+// TestScrapeConfiguration validates the configuration, and its selection of the agents. test/e2e scrapes with it.
 func TestScrapeConfiguration(t *testing.T) {
 	content := read(t, prometheus.ScrapeFile)
 	rules, err := filepath.Abs(filepath.Join(repository, prometheus.RulesFile))
@@ -137,11 +137,11 @@ func TestScrapeConfiguration(t *testing.T) {
 	if discovery.Role != "pod" || discovery.Selectors[0].Role != "pod" ||
 		!cmp.Equal(discovery.Namespaces.Names, []string{agent.Namespace}) ||
 		!chosen.Matches(labels.Set(agent.Spec.Template.Labels)) {
-		t.Errorf("it does not find the agents' pods: %+v", discovery)
+		t.Errorf("the configuration does not select the pods of the agents: %+v", discovery)
 	}
 }
 
-// TestEachRuleIsTested makes sure that no rule is added without a case in which it fires, and one in which it does not.
+// TestEachRuleIsTested fails if a rule has no case in which it fires, or none in which it does not.
 func TestEachRuleIsTested(t *testing.T) {
 	fires, silent := map[string]bool{}, map[string]bool{}
 	for _, test := range parse[testFile](t, prometheus.Examples+"/alerts.test.yaml").Tests {
@@ -153,11 +153,11 @@ func TestEachRuleIsTested(t *testing.T) {
 			}
 		}
 	}
-	for _, file := range []string{prometheus.RulesFile, prometheus.OldRulesFile} {
+	for _, file := range []string{prometheus.RulesFile, prometheus.WatcherRulesFile} {
 		for _, group := range parse[ruleFile](t, file).Groups {
 			for _, rule := range group.Rules {
 				if !fires[rule.Alert] || !silent[rule.Alert] {
-					t.Errorf("%s: %s: fires in a test: %t, does not in a test: %t; want both", file, rule.Alert,
+					t.Errorf("%s: %s: a case in which it fires: %t, a case in which it does not: %t; want both", file, rule.Alert,
 						fires[rule.Alert], silent[rule.Alert])
 				}
 			}
@@ -165,16 +165,16 @@ func TestEachRuleIsTested(t *testing.T) {
 	}
 }
 
-// heading is one of docs/alerts.md, with the anchor that it gets on the page: lower case, and - for spaces.
+// heading matches a heading of docs/alerts.md. Its anchor is the heading in lower case, with - for each space.
 var heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
 
-// TestEachAlertTellsWhatToDo wants a severity, a summary, a description, and a section of docs/alerts.md.
+// TestEachAlertTellsWhatToDo fails if an alert has no severity, summary, description, or section in docs/alerts.md.
 func TestEachAlertTellsWhatToDo(t *testing.T) {
 	sections := map[string]bool{}
 	for _, found := range heading.FindAllStringSubmatch(read(t, "docs/alerts.md"), -1) {
 		sections[strings.ReplaceAll(strings.ToLower(found[1]), " ", "-")] = true
 	}
-	for _, file := range []string{prometheus.RulesFile, prometheus.OldRulesFile} {
+	for _, file := range []string{prometheus.RulesFile, prometheus.WatcherRulesFile} {
 		for _, group := range parse[ruleFile](t, file).Groups {
 			for _, rule := range group.Rules {
 				if !regexp.MustCompile("^(info|warning|critical)$").MatchString(rule.Labels["severity"]) {
@@ -192,19 +192,19 @@ func TestEachAlertTellsWhatToDo(t *testing.T) {
 	}
 }
 
-// TestOperatorHasTheSameRules fails when the rules were changed and make generate was not run.
+// TestOperatorHasTheSameRules fails if the rules have changed and `make generate` has not run.
 func TestOperatorHasTheSameRules(t *testing.T) {
 	want, err := prometheus.Operator(read(t, prometheus.RulesFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, read(t, prometheus.OperatorFile)); diff != "" {
-		t.Errorf("%s is not made from %s (-want +got):\n%s", prometheus.OperatorFile, prometheus.RulesFile, diff)
+		t.Errorf("%s is not generated from %s (-want +got):\n%s", prometheus.OperatorFile, prometheus.RulesFile, diff)
 	}
 	object := parse[struct {
 		Spec ruleFile `json:"spec"`
 	}](t, prometheus.OperatorFile)
 	if diff := cmp.Diff(parse[ruleFile](t, prometheus.RulesFile), object.Spec); diff != "" {
-		t.Errorf("the two have other rules (-plain +operator):\n%s", diff)
+		t.Errorf("the two files have different rules (-plain +operator):\n%s", diff)
 	}
 }

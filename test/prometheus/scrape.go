@@ -13,22 +13,22 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// discovery is the key in a job's configuration by which Prometheus asks Kubernetes for pods. Debian's has been built
-// without it.
+// discovery is the key for the discovery of pods in the configuration of a job. Debian builds Prometheus without
+// Kubernetes service discovery.
 const discovery = "kubernetes_sd_configs"
 
-// Setting is what a test changes in the configuration for users.
+// Setting has the values that a test changes in the configuration for users.
 type Setting struct {
-	// Targets is the file in which the agents are listed, see Targets.
+	// Targets is the path of a file with the output of the function Targets.
 	Targets string
 	// Rules are the paths of rule files.
 	Rules []string
-	// Interval is how often to scrape and to evaluate rules, such as 1s.
+	// Interval is the interval for scraping and for evaluating rules, such as 1s.
 	Interval string
 }
 
-// Configure returns the configuration for users with those settings. All that it says of the job stays as it is, but
-// for the discovery of pods, in whose place a file is read.
+// Configure returns the configuration for users with the settings of the test. It keeps everything in the job, but
+// replaces the discovery of pods with a file. It fails if the content is not such a configuration.
 func Configure(content string, setting Setting) (string, error) {
 	var config map[string]any
 	if err := yaml.Unmarshal([]byte(content), &config); err != nil {
@@ -49,8 +49,8 @@ func Configure(content string, setting Setting) (string, error) {
 	return string(changed), err
 }
 
-// Targets lists what Prometheus' discovery of pods finds: a target for each port of each container, with the labels
-// that the jobs for users choose by (Prometheus v2.42, discovery/kubernetes/pod.go).
+// Targets returns what Prometheus' discovery of pods finds, as JSON: a target for each port of each container, with the
+// labels that the jobs for users select by (Prometheus v2.42, discovery/kubernetes/pod.go).
 func Targets(pods []corev1.Pod) (string, error) {
 	type target struct {
 		Targets []string          `json:"targets"`

@@ -10,22 +10,23 @@ import (
 	"strings"
 )
 
-// The size of a character, and of the frame around the picture, in pixels.
+// The size of a character, and of the margin around the image, in pixels.
 const (
 	fontSize    = 14
-	charWidth   = 8.43 // of the usual monospaced fonts: 0.602 of the size
+	charWidth   = 8.43 // 0.602 of the font size, as in common monospaced fonts
 	lineHeight  = 19
 	frameMargin = 14
 )
 
-// look is how a piece of text is shown.
-type look struct {
+// style is the style of a piece of text.
+type style struct {
 	color       string
 	bold, faint bool
 }
 
-// SVG draws a screen as Styled returns it, so many columns wide. What it is of, is told to those who cannot see it.
-func SVG(styled string, columns int, what string) string {
+// SVG draws a screen, as Styled returns it, with the given number of columns. The title describes the image for screen
+// readers.
+func SVG(styled string, columns int, title string) string {
 	lines := strings.Split(styled, "\n")
 	width := int(float64(columns)*charWidth) + 2*frameMargin
 	height := len(lines)*lineHeight + 2*frameMargin
@@ -34,8 +35,8 @@ func SVG(styled string, columns int, what string) string {
 <title>%s</title>
 <rect width="100%%" height="100%%" rx="8" fill="#1e1e1e"/>
 <g font-family="ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace" font-size="%d" fill="#d4d4d4">
-`, width, height, width, height, escape(what), fontSize)
-	current := look{}
+`, width, height, width, height, escape(title), fontSize)
+	current := style{}
 	for number, line := range lines {
 		y := frameMargin + number*lineHeight + fontSize
 		var text string
@@ -48,13 +49,13 @@ func SVG(styled string, columns int, what string) string {
 
 func escape(text string) string {
 	var out strings.Builder
-	_ = xml.EscapeText(&out, []byte(text)) // a Builder takes everything
+	_ = xml.EscapeText(&out, []byte(text)) // writing to a Builder never fails
 	return out.String()
 }
 
-// spans draws a line that begins in a look, and returns the look in which it ends. Each piece says how wide it is, so
-// that columns stay columns in every font.
-func spans(line string, current look) (string, look) {
+// spans draws a line that starts in a style, and returns the style at its end. Each span has its width, so that columns
+// are aligned in every font.
+func spans(line string, current style) (string, style) {
 	var out strings.Builder
 	for line != "" {
 		text, rest, found := strings.Cut(line, "\x1b[")
@@ -71,42 +72,42 @@ func spans(line string, current look) (string, look) {
 	return out.String(), current
 }
 
-func (l look) attributes() string {
+func (s style) attributes() string {
 	text := ""
-	if l.color != "" {
-		text += ` fill="` + l.color + `"`
+	if s.color != "" {
+		text += ` fill="` + s.color + `"`
 	}
-	if l.bold {
+	if s.bold {
 		text += ` font-weight="bold"`
 	}
-	if l.faint {
+	if s.faint {
 		text += ` opacity="0.6"`
 	}
 	return text
 }
 
-// after returns the look after the parameters of an SGR sequence. Those that the program does not use are passed over.
-func (l look) after(parameters string) look {
+// after returns the style after the parameters of an SGR sequence. It ignores parameters that the program does not use.
+func (s style) after(parameters string) style {
 	colors := [...]string{"#1e1e1e", "#f14c4c", "#23d18b", "#e5c07b", "#3b8eea", "#d670d6", "#29b8db", "#e5e5e5"}
 	for parameter := range strings.SplitSeq(parameters, ";") {
 		code, err := strconv.Atoi(parameter)
 		if err != nil {
-			code = 0 // an empty one counts as 0
+			code = 0 // an empty parameter means 0
 		}
 		switch {
 		case code == 0:
-			l = look{}
+			s = style{}
 		case code == 1:
-			l.bold = true
+			s.bold = true
 		case code == 2:
-			l.faint = true
+			s.faint = true
 		case code == 22:
-			l.bold, l.faint = false, false
+			s.bold, s.faint = false, false
 		case code >= 30 && code <= 37:
-			l.color = colors[code-30]
+			s.color = colors[code-30]
 		case code == 39:
-			l.color = ""
+			s.color = ""
 		}
 	}
-	return l
+	return s
 }

@@ -32,7 +32,7 @@ func TestSVG(t *testing.T) {
 		`a "picture"`, "$ watch <b>\n", "backup b  Completed, faint\n", "\ntwo\nlines.",
 	} {
 		if !strings.Contains(texts.String(), want) {
-			t.Errorf("the picture does not say %q, but %q", want, texts.String())
+			t.Errorf("the image does not contain %q, but %q", want, texts.String())
 		}
 	}
 	for _, want := range []string{
@@ -40,7 +40,7 @@ func TestSVG(t *testing.T) {
 		`fill="#f14c4c" font-weight="bold">lines<`, `textLength="8.4">.<`,
 	} {
 		if !strings.Contains(svg, want) {
-			t.Errorf("the picture has no %s:\n%s", want, svg)
+			t.Errorf("the image does not contain %s:\n%s", want, svg)
 		}
 	}
 }

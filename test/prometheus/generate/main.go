@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Command generate writes the alert rules for the Prometheus operator. It is run in the folder of the repository.
+// Command generate writes the alert rules for the Prometheus operator. Run it in the root directory of the repository.
 package main
 
 import (
