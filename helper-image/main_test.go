@@ -58,11 +58,28 @@ func TestRun(t *testing.T) {
 			wantCode:  2,
 			want:      "cannot be the name of a file",
 		},
+		"an empty restore UID": {arguments: []string{""}, wantCode: 2, want: "cannot be the name of a file"},
+		"a restore UID in a folder": {
+			arguments: []string{"a/b"},
+			wantCode:  2,
+			want:      "cannot be the name of a file",
+		},
+		"a hidden restore UID": {
+			arguments: []string{".hidden"},
+			wantCode:  2,
+			want:      "cannot be the name of a file",
+		},
 		"a deadline in the past": {
 			arguments: []string{"--timeout", "-1s", restoreUID},
 			wantCode:  2,
 			want:      "--timeout -1s",
 		},
+		"a deadline of zero": {
+			arguments: []string{"--timeout", "0s", restoreUID},
+			wantCode:  2,
+			want:      "--timeout 0s",
+		},
+		"a question for help": {arguments: []string{"--help"}},
 		"a flag that does not exist": {arguments: []string{"--tiemout", "1h", restoreUID}, wantCode: 2, want: "tiemout"},
 		"being told to end": {
 			files:     map[string]string{"data/file": ""},

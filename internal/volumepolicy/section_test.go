@@ -28,7 +28,11 @@ func TestSections(t *testing.T) {
 		"namespaces":             {"namespacedFilterPolicies: [{namespaces: [a, b*], resourceFilters: [{kinds: [pods]}, {}]}]", Sections{Filtered: true, namespaces: []string{"a", "b*"}}},
 		"kinds of the cluster":   {"clusterScopedFilterPolicy: {resourceFilters: [{kinds: [nodes]}]}", Sections{Filtered: true}},
 		"volumes":                {"clusterScopedFilterPolicy: {resourceFilters: [{kinds: [PersistentVolume]}]}", Sections{Filtered: true, VolumesFiltered: true}},
-		"contents of snapshots":  {"clusterScopedFilterPolicy: {resourceFilters: [{kinds: [volumesnapshotcontents.snapshot.storage.k8s.io]}]}", Sections{Filtered: true, VolumesFiltered: true}},
+		"volumes before other kinds": {
+			"clusterScopedFilterPolicy: {resourceFilters: [{kinds: [pv]}, {kinds: [nodes]}]}",
+			Sections{Filtered: true, VolumesFiltered: true},
+		},
+		"contents of snapshots": {"clusterScopedFilterPolicy: {resourceFilters: [{kinds: [volumesnapshotcontents.snapshot.storage.k8s.io]}]}", Sections{Filtered: true, VolumesFiltered: true}},
 		"selectors and names": {
 			"namespacedFilterPolicies: [{namespaces: [a], resourceFilters: [{kinds: [pods], names: [b*], " +
 				"labelSelector: {matchExpressions: [{key: x, operator: In, values: [y]}]}}]}]",
@@ -88,9 +92,23 @@ func TestSectionsAreRefused(t *testing.T) {
 		"a kind twice": {
 			"namespacedFilterPolicies: [{namespaces: [a], resourceFilters: [{kinds: [pods]}, {kinds: [pods]}]}]", "pods is there twice",
 		},
+		"two for the rest, with another between": {
+			"namespacedFilterPolicies: [{namespaces: [a], resourceFilters: [{}, {kinds: [pods]}, {kinds: ['*']}]}]", "resourceFilters[2]",
+		},
 		"two for the rest": {"namespacedFilterPolicies: [{namespaces: [a], resourceFilters: [{}, {kinds: ['*']}]}]", "resourceFilters[1]"},
 		"names for the rest": {
 			"namespacedFilterPolicies: [{namespaces: [a], resourceFilters: [{names: [b]}]}]", "may have no names",
+		},
+		"two kinds of selectors, one by expressions": {
+			"clusterScopedFilterPolicy: {resourceFilters: [{kinds: [pv], labelSelector: {matchExpressions: " +
+				"[{key: a, operator: Exists}]}, orLabelSelectors: [{matchLabels: {c: d}}]}]}", "exclude each other",
+		},
+		"a selector with a label that is none": {
+			"clusterScopedFilterPolicy: {resourceFilters: [{kinds: [pv], labelSelector: {matchLabels: {a: 'b c'}}}]}", "b c",
+		},
+		"one of several selectors that is none": {
+			"clusterScopedFilterPolicy: {resourceFilters: [{kinds: [pv], orLabelSelectors: " +
+				"[{matchExpressions: [{key: a, operator: Is}]}]}]}", "Is",
 		},
 		"two kinds of selectors": {
 			"clusterScopedFilterPolicy: {resourceFilters: [{kinds: [pv], labelSelector: {matchLabels: {a: b}}, " +

@@ -71,6 +71,8 @@ func TestConditions(t *testing.T) {
 		"overlapping parts":          {"namespaces: ['sho*hop']", false, false},
 		"a star before another end":  {"namespaces: ['*sho']", false, false},
 		"another namespace":          {"namespaces: [shops]", false, false},
+		"another begin":              {"namespaces: ['kube-*']", false, false},
+		"another middle":             {"namespaces: ['s*x*p']", false, false},
 		"labels of the pod":          {"podSelector: {matchLabels: {tier: front}}", true, true},
 		"other labels of the pod":    {"podSelector: {matchExpressions: [{key: tier, operator: DoesNotExist}]}", false, false},
 		"labels of the claim":        {"claimSelector: {matchLabels: {keep: 'yes'}}", true, false},
@@ -108,6 +110,40 @@ func TestConditions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestConditionsOfAnUnboundClaim: as long as there is no volume, the claim alone has a size and a class.
+func TestConditionsOfAnUnboundClaim(t *testing.T) {
+	waiting := claimed()
+	waiting.PV = nil
+	waiting.Claim.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("5Gi")}
+	sizeless := claimed()
+	sizeless.PV, sizeless.Claim.Spec.Resources.Requests = nil, nil
+	classless := claimed()
+	classless.Claim.Spec.StorageClassName, classless.PV.Spec.StorageClassName = nil, "slow"
+	nothing := claimed()
+	nothing.Claim.Spec.StorageClassName, nothing.PV = nil, nil
+	for sentence, test := range map[string]struct {
+		volume    volumerule.Volume
+		condition string
+		want      bool
+	}{
+		"the requested size is enough":        {waiting, "size: {atLeast: 5Gi}", true},
+		"the requested size is not enough":    {waiting, "size: {atLeast: 6Gi}", false},
+		"a size that nobody requested":        {sizeless, "size: {atMost: 6Gi}", false},
+		"the class of the volume":             {classless, "storageClasses: [slow]", true},
+		"another class than the volume's":     {classless, "storageClasses: [fast]", false},
+		"neither a class nor a volume":        {nothing, "storageClasses: [fast]", false},
+		"neither a class nor a volume, but *": {nothing, "storageClasses: ['*']", true},
+	} {
+		rules, err := parse(t, volumerule.KeyRules, "rules: [{name: r, action: include, "+test.condition+"}]")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, got := rules.Match(test.volume); got != test.want {
+			t.Errorf("%s: %s is met: %t, want %t", sentence, test.condition, got, test.want)
+		}
 	}
 }
 
@@ -170,8 +206,10 @@ func TestOwners(t *testing.T) {
 		"a ReplicaSet of another":             {"ReplicaSet", "web-" + hash, "5b", "{kind: Deployment}", false},
 		"a CronJob":                           {"Job", "nightly-29412345", "", "{kind: CronJob}", true},
 		"a CronJob by its name":               {"Job", "nightly-29412345", "", "{kind: CronJob, names: [nightly]}", true},
+		"a Job that ends in eight letters":    {"Job", "load-warehouse", "", "{kind: CronJob}", false},
 		"a Job named by the second":           {"Job", "migrate-1772900000", "", "{kind: CronJob}", false},
 		"a Job named by the day":              {"Job", "migrate-20260315", "", "{kind: CronJob}", false},
+		"a Job named by a longer number":      {"Job", "migrate-99999999999", "", "{kind: CronJob}", false},
 		"a Job named by day and time":         {"Job", "load-202603151200", "", "{kind: CronJob}", false},
 		"another CronJob":                     {"Job", "nightly-ledger-29412345", "", "{kind: CronJob, names: [nightly]}", false},
 		"a CronJob whose name has a number":   {"Job", "nightly-2-29412345", "", "{kind: CronJob, names: [nightly-2]}", true},
@@ -254,6 +292,7 @@ func TestParseRefuses(t *testing.T) {
 		"a bad selector":                    {"rules: [{name: a, action: include, podSelector: {matchExpressions: [{key: x, operator: Is}]}}]", []string{"podSelector"}},
 		"a type that is none":               {"rules: [{name: a, action: include, volumeTypes: [hostPath]}]", []string{"volumeTypes", `"hostPath"`}},
 		"no size":                           {"rules: [{name: a, action: include, size: {}}]", []string{"size: give it"}},
+		"a negative size":                   {"rules: [{name: a, action: include, size: {atLeast: -1Gi}}]", []string{"size.atLeast", `"-1Gi"`}},
 		"a bad size":                        {"rules: [{name: a, action: include, size: {atMost: big}}]", []string{"size.atMost", `"big"`}},
 		"sizes in wrong order":              {"rules: [{name: a, action: include, size: {atLeast: 2Gi, atMost: 1Gi}}]", []string{"atLeast 2Gi is above"}},
 		"a type that was":                   {"rules: [{name: a, action: include, volumeTypes: [quobyte]}]", []string{"volumeTypes", `"quobyte"`}},
