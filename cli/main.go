@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Command velero-restic is for the people who use restic with Velero: it shows repositories and what is protected, asks
-// the cluster for checks and prunes, and follows backups and restores. It is also the kubectl plugin
+// Command velero-restic is the command line for restic with Velero: it shows repositories and which claims are
+// protected, requests checks and prunes, and follows backups and restores. It is also the kubectl plugin
 // kubectl-velero_restic.
 package main
 
@@ -26,13 +26,13 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
-// defaultNamespace is Velero's own default (velero v1.18.3, pkg/apis/velero/v1/constants.go, DefaultNamespace).
+// defaultNamespace is Velero's default (velero v1.18.3, pkg/apis/velero/v1/constants.go, DefaultNamespace).
 const defaultNamespace = "velero"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second signal ends the process at once
-	// What the libraries have to say is in the errors that commands return.
+	context.AfterFunc(ctx, stop) // a second signal kills the process
+	// Libraries must not log to the terminal; commands return their errors.
 	klog.SetOutput(io.Discard)
 	klog.LogToStderr(false)
 	ctrl.SetLogger(klog.Background())
@@ -51,15 +51,15 @@ func main() {
 	os.Exit(int(code))
 }
 
-// call is how the program was started.
+// call is how the user called the program.
 type call struct {
 	// name is what the user typed.
 	name string
-	// completes says that kubectl asks for the rest of a command line, and not for a command.
+	// completes is true if kubectl requests completion.
 	completes bool
 }
 
-// calledBy tells from the program's path how it was started. kubectl finds it by the names kubectl-velero_restic and
+// calledBy parses the program's path. kubectl finds plugins by the names kubectl-velero_restic and
 // kubectl_complete-velero_restic (kubectl v1.36, pkg/cmd/plugin.go and pkg/util/completion).
 func calledBy(path string) call {
 	name := strings.TrimSuffix(filepath.Base(path), ".exe")
@@ -74,8 +74,8 @@ func calledBy(path string) call {
 	return call{name: "kubectl " + strings.ReplaceAll(plugin, "_", "-"), completes: completes}
 }
 
-// screen looks at what a stream goes to. https://no-color.org is honored; Windows' older consoles show escape
-// sequences as they are.
+// screen returns the capabilities of a stream. It honors https://no-color.org. Older consoles of Windows print escape
+// sequences as text.
 func screen(out *os.File) command.Screen {
 	descriptor := int(out.Fd())
 	terminal := term.IsTerminal(descriptor)

@@ -14,19 +14,18 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/watch"
 )
 
-// newRoot wires the commands.
+// newRoot creates the root command with all subcommands.
 func newRoot(env *command.Environment) *cobra.Command {
 	root := &cobra.Command{
 		Use:   command.Program,
-		Short: "See and look after what restic for Velero does",
-		Long: `See and look after what restic for Velero does: repositories, what is protected, backups and restores on
-their way.
+		Short: "Show and manage restic for Velero",
+		Long: `Show and manage restic for Velero: repositories, protected claims, and running backups and restores.
 
-The cluster and the user are those of kubectl. Besides the flags below, every other flag of kubectl that chooses them
-works as well, such as --server, --token or --as.
+The program uses the cluster and the user of kubectl. It accepts the flags below, and all other flags of kubectl that
+select a cluster or a user, such as --server, --token or --as.
 
-Exit codes: 0 done and well; 1 it could not be done; 2 wrong usage; 3 done, and the answer is bad, such as damage;
-4 a deadline has passed; 130 stopped by Ctrl-C.`,
+Exit codes: 0 success; 1 failure; 2 wrong usage; 3 success with a bad result, such as damage; 4 --timeout has passed;
+130 stopped by Ctrl-C.`,
 	}
 	env.AddFlags(root)
 	return command.Group(root, repository.Command(env), coverage.Command(env), plan.Command(env), watch.Backup(env),

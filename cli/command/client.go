@@ -17,7 +17,7 @@ import (
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
 
-// NewScheme returns the kinds that the commands know: Kubernetes' own, Velero's and ours.
+// NewScheme returns the kinds of Kubernetes, Velero and this project.
 func NewScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -30,8 +30,8 @@ func NewScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// newClient knows the kinds' resources by itself, so that a command costs one request where discovery would cost
-// several, and a kind that is not installed is told from one that the user may not discover.
+// newClient creates a client without discovery. This saves requests, and a missing kind gives another error than
+// missing permission to discover it.
 func newClient(config *rest.Config) (client.WithWatch, error) {
 	scheme, err := NewScheme()
 	if err != nil {
@@ -40,13 +40,13 @@ func newClient(config *rest.Config) (client.WithWatch, error) {
 	return client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: mapper(scheme)})
 }
 
-// clusterScoped are the kinds without a namespace that commands may want.
+// clusterScoped are the cluster-scoped kinds that commands use.
 func clusterScoped() sets.Set[string] {
 	return sets.New("Namespace", "Node", "PersistentVolume", "StorageClass", "CSIDriver", "ClusterRole",
 		"ClusterRoleBinding", "SelfSubjectAccessReview", "SelfSubjectReview")
 }
 
-// mapper names the resources of all kinds by Kubernetes' rule.
+// mapper maps all kinds to resources by the naming convention of Kubernetes.
 func mapper(scheme *runtime.Scheme) meta.RESTMapper {
 	cluster, m := clusterScoped(), meta.NewDefaultRESTMapper(nil)
 	for kind := range scheme.AllKnownTypes() {

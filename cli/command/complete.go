@@ -18,18 +18,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// completePatience bounds how long a person who has pressed Tab is kept waiting.
+// completionTimeout limits how long completion takes after the user presses Tab.
 const completionTimeout = 3 * time.Second
 
-// CompleteNames completes the names of the objects of a kind in Velero's namespace, for the first argument or for all
-// of them. Where the API server has no answer, there is nothing to offer.
+// CompleteNames completes the names of the objects of a kind in Velero's namespace, for the first argument, or for all
+// arguments if multiple. It offers nothing if the API server does not answer.
 func (e *Environment) CompleteNames(multiple bool, newList func() client.ObjectList) cobra.CompletionFunc {
 	return completeArguments(multiple, func(ctx context.Context) ([]string, error) {
 		return e.Names(ctx, newList(), client.InNamespace(e.Namespace()))
 	})
 }
 
-// CompleteNamespaces completes the names of all namespaces in the same way.
+// CompleteNamespaces completes the names of namespaces in the same way.
 func (e *Environment) CompleteNamespaces(multiple bool) cobra.CompletionFunc {
 	return completeArguments(multiple, e.namespaces)
 }
@@ -47,7 +47,7 @@ func (e *Environment) contexts(context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(raw.Contexts)), nil
 }
 
-// Names returns the names of the objects of a list's kind.
+// Names returns the names of all objects of the list's kind.
 func (e *Environment) Names(
 	ctx context.Context, list client.ObjectList, options ...client.ListOption,
 ) ([]string, error) {
@@ -61,7 +61,7 @@ func (e *Environment) Names(
 	return NamesIn(list)
 }
 
-// NamesIn returns the names of a list's objects, in its order.
+// NamesIn returns the names of the objects in a list, in the list's order.
 func NamesIn(list client.ObjectList) ([]string, error) {
 	var names []string
 	err := meta.EachListItem(list, func(object runtime.Object) error {
@@ -76,7 +76,7 @@ func NamesIn(list client.ObjectList) ([]string, error) {
 	return names, nil
 }
 
-// completeArguments offers names for the first argument or for all of them, each once.
+// completeArguments offers names for the first argument, or for all arguments if multiple. It offers each name once.
 func completeArguments(multiple bool, names func(context.Context) ([]string, error)) cobra.CompletionFunc {
 	offer := completeFlag(names)
 	return func(command *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
@@ -88,7 +88,7 @@ func completeArguments(multiple bool, names func(context.Context) ([]string, err
 	}
 }
 
-// completeFlag offers names for the value of a flag, whatever the arguments are.
+// completeFlag offers names as the value of a flag.
 func completeFlag(names func(context.Context) ([]string, error)) cobra.CompletionFunc {
 	return func(command *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(command.Context(), completionTimeout)

@@ -34,7 +34,7 @@ contexts:
 current-context: desk
 `
 
-// completed is what Tab offers on a command line of a program whose commands take ConfigMaps and namespaces.
+// completed returns what completion offers for a program whose commands take ConfigMaps and namespaces.
 func completed(t *testing.T, funcs interceptor.Funcs, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config")
@@ -72,14 +72,14 @@ func TestCompletion(t *testing.T) {
 		args []string
 		want string
 	}{
-		"names in Velero's namespace":              {[]string{"one", ""}, "a\nb\n:4\n"},
-		"in the one that was chosen":               {[]string{"one", "-n", "shop", ""}, "c\n:4\n"},
-		"for the first argument alone":             {[]string{"one", "a", ""}, ":4\n"},
-		"for each argument, once":                  {[]string{"some", "a", ""}, "b\n:4\n"},
-		"namespaces":                               {[]string{"in", ""}, "shop\nvelero\n:4\n"},
-		"a flag's namespace":                       {[]string{"one", "-n", ""}, "shop\nvelero\n:4\n"},
-		"a flag's namespace that is argument, too": {[]string{"in", "shop", "--namespace", ""}, "shop\nvelero\n:4\n"},
-		"a flag's context":                         {[]string{"one", "--context", ""}, "desk\nproduction\n:4\n"},
+		"names in Velero's namespace":          {[]string{"one", ""}, "a\nb\n:4\n"},
+		"names in the namespace of -n":         {[]string{"one", "-n", "shop", ""}, "c\n:4\n"},
+		"only the first argument":              {[]string{"one", "a", ""}, ":4\n"},
+		"each argument, without repetition":    {[]string{"some", "a", ""}, "b\n:4\n"},
+		"namespaces":                           {[]string{"in", ""}, "shop\nvelero\n:4\n"},
+		"namespaces for -n":                    {[]string{"one", "-n", ""}, "shop\nvelero\n:4\n"},
+		"a namespace that is also an argument": {[]string{"in", "shop", "--namespace", ""}, "shop\nvelero\n:4\n"},
+		"contexts for --context":               {[]string{"one", "--context", ""}, "desk\nproduction\n:4\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, completed(t, interceptor.Funcs{}, test.args...)); diff != "" {
@@ -89,7 +89,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-func TestCompletionDoesNotWait(t *testing.T) {
+func TestCompletionTimesOut(t *testing.T) {
 	silent := interceptor.Funcs{List: func(ctx context.Context, _ client.WithWatch, _ client.ObjectList,
 		_ ...client.ListOption,
 	) error {
@@ -98,9 +98,9 @@ func TestCompletionDoesNotWait(t *testing.T) {
 	}}
 	for _, args := range [][]string{{"one", ""}, {"in", ""}, {"one", "-n", ""}} {
 		synctest.Test(t, func(t *testing.T) {
-			toComplete := time.Now()
-			if got := completed(t, silent, args...); got != ":4\n" || time.Since(toComplete) > 3*time.Second {
-				t.Errorf("%q: after %s it offers %q", args, time.Since(toComplete), got)
+			start := time.Now()
+			if got := completed(t, silent, args...); got != ":4\n" || time.Since(start) > 3*time.Second {
+				t.Errorf("%q: after %s it offers %q", args, time.Since(start), got)
 			}
 		})
 	}

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package command is what the commands of velero-restic share: the world they work in, how they end, and how they
-// speak to people.
+// Package command is what the commands of velero-restic share: their environment, exit codes, errors and output.
 package command
 
 import (
@@ -20,33 +19,31 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
 )
 
-// Program is the name of the command, and what texts in this program call it. The user may call it by another one: see
+// Program is the name of the program in the source of help texts. The user may call it by another name: see
 // Environment.Program.
 const Program = "velero-restic"
 
-// Environment is the world of a command. Commands read neither the process's environment nor its streams.
+// Environment is what a command uses instead of the process's environment and streams, so that tests can replace it.
 type Environment struct {
 	genericiooptions.IOStreams
-	// Kube holds kubectl's flags. Its namespace is Velero's.
+	// Kube has kubectl's flags. Its namespace is Velero's.
 	Kube *genericclioptions.ConfigFlags
-	// Clock tells the time.
+	// Clock is the current time.
 	Clock clock.WithTicker
-	// Screen is what Out is shown on.
+	// Screen describes the terminal of Out.
 	Screen Screen
-	// ErrColor says that colors may be used on ErrOut: one of the two may go into a file.
+	// ErrColor is true if ErrOut supports colors. It may be redirected independently of Out.
 	ErrColor bool
-	// Program is the name by which the user called the program, such as "kubectl velero-restic".
+	// Program is the name that the user called, such as "kubectl velero-restic".
 	Program string
 	// NoColor is the flag --no-color.
 	NoColor bool
-	// NewClient makes the client of a cluster, and NewClientset the one that reads logs and speaks to pods. Tests put
-	// their own here.
+	// NewClient creates the client of a cluster, and NewClientset the client for logs. Tests replace both.
 	NewClient    func(*rest.Config) (client.WithWatch, error)
 	NewClientset func(*rest.Config) (kubernetes.Interface, error)
 }
 
-// NewEnvironment returns the world of a process that has these streams. The namespace is Velero's unless a flag says
-// otherwise.
+// NewEnvironment returns the environment of a process with these streams. The namespace is the default of --namespace.
 func NewEnvironment(streams genericiooptions.IOStreams, screen Screen, namespace string) *Environment {
 	kube := genericclioptions.NewConfigFlags(true)
 	kube.CacheDir, kube.Namespace = nil, &namespace
@@ -59,12 +56,12 @@ func NewEnvironment(streams genericiooptions.IOStreams, screen Screen, namespace
 	}
 }
 
-// everyday returns the names of those of kubectl's flags that help texts show. The others work as well.
+// shownKubectlFlags are the names of kubectl's flags in help texts. The other flags are accepted, too.
 func shownKubectlFlags() []string {
 	return []string{"kubeconfig", "context", "namespace", "request-timeout"}
 }
 
-// AddFlags makes what all commands have settable, at the root of them.
+// AddFlags adds the flags that all commands share to the root command.
 func (e *Environment) AddFlags(root *cobra.Command) {
 	kube := pflag.NewFlagSet("", pflag.ContinueOnError)
 	e.Kube.AddFlags(kube)
@@ -72,38 +69,38 @@ func (e *Environment) AddFlags(root *cobra.Command) {
 	for _, name := range shownKubectlFlags() {
 		kube.Lookup(name).Hidden = false
 	}
-	kube.Lookup("namespace").Usage = "namespace that Velero runs in; default: environment variable VELERO_NAMESPACE"
-	kube.Lookup("kubeconfig").Usage = "path of the kubeconfig; default: as kubectl"
+	kube.Lookup("namespace").Usage = "namespace of Velero; default: environment variable VELERO_NAMESPACE, or velero"
+	kube.Lookup("kubeconfig").Usage = "path of the kubeconfig; default: as in kubectl"
 	kube.Lookup("context").Usage = "context of the kubeconfig to use"
-	kube.Lookup("request-timeout").Usage = "how long one request to the API server may take, such as 30s; 0: no bound"
+	kube.Lookup("request-timeout").Usage = "timeout of one request to the API server, such as 30s; 0: no timeout"
 	flags := root.PersistentFlags()
 	flags.AddFlagSet(kube)
 	flags.BoolVar(&e.NoColor, "no-color", e.NoColor,
-		"no colors, also on a terminal; default: environment variable NO_COLOR")
+		"print no colors, even on a terminal; default: environment variable NO_COLOR")
 	for name, names := range map[string]func(context.Context) ([]string, error){
 		"namespace": e.namespaces, "context": e.contexts,
 	} {
-		_ = root.RegisterFlagCompletionFunc(name, completeFlag(names)) // it fails only for a flag that is not there
+		_ = root.RegisterFlagCompletionFunc(name, completeFlag(names)) // it fails only for an unknown flag
 	}
 }
 
-// Namespace returns Velero's.
+// Namespace returns the namespace of Velero.
 func (e *Environment) Namespace() string { return *e.Kube.Namespace }
 
-// Config returns how to reach the API server. Each call returns a new one.
+// Config returns a new client configuration.
 func (e *Environment) Config() (*rest.Config, error) {
 	config, err := e.Kube.ToRESTConfig()
 	if err != nil {
 		return nil, &configError{err}
 	}
 	config.UserAgent = Program + "/" + version.Version
-	// The commands' own limits bound the load; client-go's would only delay it.
+	// The commands make few requests; client-go's default limits would only delay them.
 	config.QPS, config.Burst = 50, 100
 	config.WarningHandler = rest.NewWarningWriter(e.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 	return config, nil
 }
 
-// Client returns the client of the cluster that the user has chosen. It asks the API server for nothing yet.
+// Client returns a client of the cluster. It makes no request.
 func (e *Environment) Client() (client.WithWatch, error) {
 	config, err := e.Config()
 	if err != nil {
@@ -112,7 +109,7 @@ func (e *Environment) Client() (client.WithWatch, error) {
 	return e.NewClient(config)
 }
 
-// Clientset returns what reads logs.
+// Clientset returns a client for logs.
 func (e *Environment) Clientset() (kubernetes.Interface, error) {
 	config, err := e.Config()
 	if err != nil {
@@ -121,13 +118,13 @@ func (e *Environment) Clientset() (kubernetes.Interface, error) {
 	return e.NewClientset(config)
 }
 
-// Palette returns the colors of Out: none, unless it is a terminal and nobody has asked for none.
-func (e *Environment) Palette() Palette { return Palette{on: e.Screen.Color && !e.NoColor} }
+// Palette returns the colors of Out: none if it is not a terminal, or with --no-color.
+func (e *Environment) Palette() Palette { return Palette{enabled: e.Screen.Color && !e.NoColor} }
 
-// ErrPalette returns the colors of ErrOut, in the same way.
-func (e *Environment) ErrPalette() Palette { return Palette{on: e.ErrColor && !e.NoColor} }
+// ErrPalette returns the colors of ErrOut.
+func (e *Environment) ErrPalette() Palette { return Palette{enabled: e.ErrColor && !e.NoColor} }
 
-// Sleep waits for a moment of the clock, or until the context ends, whose cause it then returns.
+// Sleep waits for the timer, or until the context ends and returns the context's cause.
 func (e *Environment) Sleep(ctx context.Context, timer clock.Timer) error {
 	defer timer.Stop()
 	select {

@@ -15,7 +15,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
 
-// Execute runs the command line and returns the exit code. What went wrong it tells on the error stream.
+// Execute runs the command line, prints an error to standard error, and returns the exit code.
 func Execute(ctx context.Context, env *Environment, root *cobra.Command, args []string) ExitCode {
 	running := false
 	prepare(env, root, &running)
@@ -35,16 +35,15 @@ func Execute(ctx context.Context, env *Environment, root *cobra.Command, args []
 		env.printError(err.Error(), fmt.Sprintf("see '%s --help'", used.CommandPath()))
 		return ExitUsage
 	}
-	code, said, next := env.explain(err)
-	env.printError(said, next)
+	code, message, next := env.explain(err)
+	env.printError(message, next)
 	return code
 }
 
-// complain says on the error stream what is wrong, on one line, and what to do about it, which may be several. Either
-// may be empty.
-func (e *Environment) printError(said, next string) {
-	if said != "" {
-		fmt.Fprintln(e.ErrOut, "error:", display.Line(said))
+// printError prints the error on one line, and what to do next on one or more lines. Either may be empty.
+func (e *Environment) printError(message, next string) {
+	if message != "" {
+		fmt.Fprintln(e.ErrOut, "error:", display.Line(message))
 	}
 	if next == "" {
 		return
@@ -56,8 +55,8 @@ func (e *Environment) printError(said, next string) {
 	fmt.Fprintln(e.ErrOut, "next: ", strings.Join(lines, "\n       "))
 }
 
-// prepare gives texts the name that the user knows the program by, and notes when a command begins: an error before
-// that is one of the command line.
+// prepare replaces the program's name in texts by the name that the user called, and sets running when a command
+// starts: an earlier error is a usage error.
 func prepare(env *Environment, command *cobra.Command, running *bool) {
 	if !command.HasParent() {
 		command.SilenceErrors, command.SilenceUsage = true, true
@@ -78,7 +77,7 @@ func prepare(env *Environment, command *cobra.Command, running *bool) {
 	}
 }
 
-// Group makes a command of those below it: by itself it shows its help, and a name that it does not know is an error.
+// Group adds subcommands to a command. Without arguments, the command prints its help.
 func Group(command *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
 	command.AddCommand(subcommands...)
 	command.Args = cobra.ArbitraryArgs

@@ -25,7 +25,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
-// notServed is what an API server without the kind answers.
+// notServed returns the error of an API server that does not serve the kind.
 func notServed(group, resource string) error {
 	return apierrors.NewGenericServerResponse(404, "get", schema.GroupResource{Group: group, Resource: resource}, "",
 		"404 page not found", 0, true)
@@ -42,81 +42,81 @@ func TestExecute(t *testing.T) {
 		code command.ExitCode
 		says []string
 	}{
-		"well":                          {code: command.ExitOK},
-		"a flag that there is not":      {args: []string{"--nope"}, code: command.ExitUsage, says: []string{"--nope", "next:  see 'kubectl velero-restic do --help'"}},
+		"success":                       {code: command.ExitOK},
+		"an unknown flag":               {args: []string{"--nope"}, code: command.ExitUsage, says: []string{"--nope", "next:  see 'kubectl velero-restic do --help'"}},
 		"too many arguments":            {args: []string{"more"}, code: command.ExitUsage, says: []string{"--help"}},
 		"flags that exclude each other": {args: []string{"--a", "--b"}, code: command.ExitUsage, says: []string{"[a b]"}},
 		"a plain error":                 {err: errors.New("broken"), code: command.ExitFailure, says: []string{"error: broken\n"}},
-		"an error that quotes what a terminal would obey": {
+		"an error with escape sequences": {
 			err: command.NewError(errors.New("file a\x1b[2J\nb\u009bc"), "first\x1b[2J\nsecond"), code: command.ExitFailure,
 			says: []string{"error: file a?[2J b?c\nnext:  first?[2J\n       second\n"},
 		},
 		"damage":                     {err: command.ProblemError(errors.New("damaged")), code: command.ExitProblemFound, says: []string{"error: damaged\n"}},
-		"a bad answer that was told": {err: command.ProblemError(nil), code: command.ExitProblemFound},
-		"a deadline, and what goes on": {
+		"a problem without an error": {err: command.ProblemError(nil), code: command.ExitProblemFound},
+		"a timeout": {
 			err: fmt.Errorf("following: %w", command.TimeoutError(errors.New("late"), "it goes on")), code: command.ExitTimeout,
 			says: []string{"error: late\nnext:  it goes on\n"},
 		},
-		"a context that has ended": {err: context.Canceled, code: command.ExitInterrupted, says: []string{"stopped before the end"}},
-		"a right that is missing": {
+		"a canceled context": {err: context.Canceled, code: command.ExitInterrupted, says: []string{"interrupted"}},
+		"a missing permission": {
 			err: fmt.Errorf("listing: %w", apierrors.NewForbidden(resource, "", refused)), code: command.ExitFailure,
 			says: []string{
-				`the right to list resource "resticrepositories"`, `namespace "velero"`, "examples/cli",
+				`permission to list resource "resticrepositories"`, `namespace "velero"`, "examples/cli",
 				"kubectl -n velero create rolebinding NAME --clusterrole=velero-restic-operator",
 			},
 		},
-		"a right in the cluster that is missing": {
+		"a missing permission for the cluster": {
 			err: fmt.Errorf("listing: %w", apierrors.NewForbidden(pods, "", errors.New(`User "ann" cannot list resource `+
 				`"pods" in API group "" at the cluster scope`))), code: command.ExitFailure,
 			says: []string{
-				`the right to list resource "pods"`, "kubectl apply -k examples/cli",
+				`permission to list resource "pods"`, "kubectl apply -k examples/cli",
 				"kubectl create clusterrolebinding NAME --clusterrole=velero-restic-coverage",
 			},
 		},
-		"a right in another namespace that is missing": {
+		"a missing permission in another namespace": {
 			err: apierrors.NewForbidden(pods, "", errors.New(`User "ann" cannot list resource "pods" in API group "" in `+
 				`the namespace "velero-2"`)), code: command.ExitFailure,
 			says: []string{"kubectl create clusterrolebinding NAME --clusterrole=velero-restic-coverage"},
 		},
-		"a right that is missing for a cause that is not told": {
+		"a missing permission without details": {
 			err: apierrors.NewForbidden(pods, "", errors.New("no")), code: command.ExitFailure,
 			says: []string{"next:  examples/cli has roles", "kubectl -n velero create rolebinding NAME"},
 		},
-		"a kind that discovery does not find": {
-			err: fmt.Errorf("taking stock: %w", &meta.NoKindMatchError{
+		"discovery does not find the kind": {
+			err: fmt.Errorf("reading cluster state: %w", &meta.NoKindMatchError{
 				GroupKind: schema.GroupKind{Group: resource.Group, Kind: "PodVolumeBackup"}, SearchedVersions: []string{"v1"},
 			}), code: command.ExitFailure, says: []string{
-				"the cluster does not know PodVolumeBackup.restic.velero.io: restic for Velero is not installed in it\n",
-				"next:  see whether this is the cluster you mean", "kubectl apply -k examples/base",
+				"the cluster has no PodVolumeBackup.restic.velero.io: restic for Velero is not installed\n",
+				"next:  check that this is the right cluster", "kubectl apply -k examples/base",
 			},
 		},
-		"a resource that discovery does not find": {
+		"discovery does not find the resource": {
 			err: &meta.NoResourceMatchError{
 				PartialResource: schema.GroupVersionResource{Group: "velero.io", Version: "v1", Resource: "schedules"},
 			}, code: command.ExitFailure, says: []string{"schedules.velero.io: Velero is not installed", "velero install"},
 		},
-		"a group that discovery does not find": {
-			err: fmt.Errorf("taking stock: %w", &apiutil.ErrResourceDiscoveryFailed{
+		"discovery does not find the group": {
+			err: fmt.Errorf("reading cluster state: %w", &apiutil.ErrResourceDiscoveryFailed{
 				schema.GroupVersion{Group: "velero.io", Version: "v1"}: &meta.NoResourceMatchError{
 					PartialResource: schema.GroupVersionResource{Group: "velero.io", Version: "v1"},
 				},
 			}), code: command.ExitFailure,
-			says: []string{"the cluster does not know velero.io: Velero is not installed in it\n", "velero install"},
+			says: []string{"the cluster has no velero.io: Velero is not installed\n", "velero install"},
 		},
-		"a user that is unknown": {
+		"invalid credentials": {
 			err: apierrors.NewUnauthorized("who are you"), code: command.ExitFailure, says: []string{"log in again"},
 		},
-		"our kinds not installed": {
+		"this project is not installed": {
 			err: notServed(resource.Group, resource.Resource), code: command.ExitFailure,
 			says: []string{"restic for Velero is not installed", "kubectl apply -k examples/base"},
 		},
-		"Velero not installed": {
+		"Velero is not installed": {
 			err: notServed("velero.io", "backups"), code: command.ExitFailure, says: []string{"Velero is not installed"},
 		},
-		"an object that is not there is no kind that is not installed": {
+		"an object does not exist, its kind does": {
 			err: apierrors.NewNotFound(resource, "shop"), code: command.ExitFailure, says: []string{`"shop" not found`},
 		},
-		"an API server that cannot be reached": {
+		"the API server cannot be reached": {
 			err:  &url.Error{Op: "Get", URL: "https://192.0.2.1", Err: &net.OpError{Op: "dial", Err: errors.New("refused")}},
 			code: command.ExitFailure, says: []string{"cannot be reached", "--kubeconfig"},
 		},
@@ -136,15 +136,15 @@ func TestExecute(t *testing.T) {
 			root := command.Group(&cobra.Command{Use: command.Program}, do)
 			code := command.Execute(t.Context(), env, root, append([]string{"do"}, c.args...))
 			if code != c.code {
-				t.Errorf("it ended with %d, want %d", code, c.code)
+				t.Errorf("exit code %d, want %d", code, c.code)
 			}
-			for _, word := range c.says {
-				if !strings.Contains(errOut.String(), word) {
-					t.Errorf("it does not say %q:\n%s", word, errOut.String())
+			for _, part := range c.says {
+				if !strings.Contains(errOut.String(), part) {
+					t.Errorf("the error does not contain %q:\n%s", part, errOut.String())
 				}
 			}
 			if len(c.says) == 0 && errOut.Len() > 0 {
-				t.Errorf("it says %s", errOut.String())
+				t.Errorf("unexpected error: %s", errOut.String())
 			}
 		})
 	}
@@ -162,7 +162,7 @@ func TestTable(t *testing.T) {
 		"without colors": {want: "NAME    STATUS     MESSAGE\n" +
 			"shop    Ready      two lines??\n" +
 			"größe   NotReady   <none>\n"},
-		"with colors, which take no room": {screen: command.Screen{Terminal: true, Color: true}, want: "" +
+		"with colors, which take no space": {screen: command.Screen{Terminal: true, Color: true}, want: "" +
 			"\x1b[1mNAME\x1b[0m    \x1b[1mSTATUS\x1b[0m     \x1b[1mMESSAGE\x1b[0m\n" +
 			"shop    \x1b[32mReady\x1b[0m      two lines??\n" +
 			"größe   \x1b[31mNotReady\x1b[0m   <none>\n"},
@@ -186,7 +186,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestNotThereNamesTheSimilarFirst(t *testing.T) {
+func TestNotFoundErrorSortsBySimilarity(t *testing.T) {
 	err := command.NotFoundError("ResticRepository", "velero", "shop", []string{"blog-1", "shipping-1", "shop-1"})
 	var end *command.Error
 	if !errors.As(err, &end) || end.Next != "there are: shop-1, shipping-1, blog-1" {

@@ -8,39 +8,39 @@ import (
 	"errors"
 )
 
-// Code is the exit code of the process. docs/cli.md lists them for users.
+// ExitCode is the exit code of the process. docs/cli.md documents the codes.
 type ExitCode int
 
-// The codes.
+// The exit codes.
 const (
-	// OK is done, and well.
+	// ExitOK: the command succeeded.
 	ExitOK ExitCode = 0
-	// Unable is that the command could not do its work.
+	// ExitFailure: the command failed.
 	ExitFailure ExitCode = 1
-	// Usage is a wrong command line.
+	// ExitUsage: the command line is invalid.
 	ExitUsage ExitCode = 2
-	// Bad is done, and the answer is bad: damage, a failed backup, unprotected claims.
+	// ExitProblemFound: the command succeeded, and the result is bad: damage, a failed backup, unprotected claims.
 	ExitProblemFound ExitCode = 3
-	// Late is that a deadline has passed.
+	// ExitTimeout: --timeout has passed.
 	ExitTimeout ExitCode = 4
-	// Interrupted is that the user has stopped it: 128 and the number of SIGINT, as shells count.
+	// ExitInterrupted: the user stopped the command. Shells use 128 plus the number of SIGINT.
 	ExitInterrupted ExitCode = 130
 )
 
-// Error is the end of a command that was not good.
+// Error is an error with an exit code.
 type Error struct {
-	// Code is the exit code.
+	// Code is the exit code of the process.
 	Code ExitCode
-	// Err says what is wrong. Nil is nothing that has not been said on the screen already.
+	// Err is the error to print; nil if the output already shows the problem.
 	Err error
-	// Next says what the user can do about it; empty if there is nothing to say.
+	// Next is what the user can do next; empty if there is nothing to suggest.
 	Next string
 }
 
 // Error implements error.
 func (e *Error) Error() string {
 	if e.Err == nil {
-		return "the answer is bad"
+		return "the command found a problem"
 	}
 	return e.Err.Error()
 }
@@ -48,16 +48,16 @@ func (e *Error) Error() string {
 // Unwrap implements errors.Unwrap.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Fail is an error with exit code 1 that tells what to do.
+// NewError returns an error with exit code 1 and what the user can do next.
 func NewError(err error, next string) error { return &Error{Code: ExitFailure, Err: err, Next: next} }
 
-// Misused is an error of the command line.
+// UsageError returns an error about the command line.
 func UsageError(err error) error { return &Error{Code: ExitUsage, Err: err} }
 
-// Verdict ends a command whose answer is bad. With a nil error nothing more is said.
+// ProblemError returns an error for a command whose result is bad. With a nil error, nothing is printed.
 func ProblemError(err error) error { return &Error{Code: ExitProblemFound, Err: err} }
 
-// TimedOut is a deadline that has passed; next says what goes on without this command, and how to look at it.
+// TimeoutError returns an error for --timeout. next says what continues without the command, and how to look at it.
 func TimeoutError(err error, next string) error {
 	return &Error{Code: ExitTimeout, Err: err, Next: next}
 }

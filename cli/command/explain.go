@@ -21,9 +21,8 @@ import (
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
 
-// explain returns what to say of an error, and what the user can do about it. Errors that tell the latter themselves
-// are left as they are.
-func (e *Environment) explain(err error) (code ExitCode, said, next string) {
+// explain returns the error message to print, and what the user can do next. It keeps the Next of an Error.
+func (e *Environment) explain(err error) (code ExitCode, message, next string) {
 	code = CodeOf(err)
 	var end *Error
 	if errors.As(err, &end) {
@@ -39,11 +38,11 @@ func (e *Environment) explain(err error) (code ExitCode, said, next string) {
 	var kubeconfig *configError
 	switch {
 	case code == ExitInterrupted:
-		return code, "stopped before the end", ""
+		return code, "interrupted", ""
 	case errors.As(err, &kubeconfig):
 		return code, firstLine(err), e.configNext()
 	case apierrors.IsUnauthorized(err):
-		return code, err.Error(), "the API server does not know you" + e.contextText() +
+		return code, err.Error(), "the API server rejected your credentials" + e.contextText() +
 			": log in again, or choose another context with --context"
 	case apierrors.IsForbidden(err):
 		return code, err.Error(), e.forbiddenNext(err)
@@ -53,19 +52,19 @@ func (e *Environment) explain(err error) (code ExitCode, said, next string) {
 		return code, err.Error(), ""
 	case errors.As(err, &request), errors.As(err, &network):
 		return ExitFailure, err.Error(), "the API server cannot be reached" + e.contextText() +
-			": see whether 'kubectl cluster-info' works; " + e.configNext()
+			": check with 'kubectl cluster-info'; " + e.configNext()
 	}
 	return code, err.Error(), ""
 }
 
-// configError is a kubeconfig that cannot be used.
+// configError is an error in the kubeconfig.
 type configError struct{ err error }
 
 func (e *configError) Error() string { return "reading the kubeconfig: " + e.err.Error() }
 
 func (e *configError) Unwrap() error { return e.err }
 
-// firstLine leaves out kubectl's advice of several lines, which names commands that this program has not.
+// firstLine returns the first line. The other lines of client-go's error suggest commands of kubectl.
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return strings.TrimRight(line, " .:")
@@ -79,7 +78,7 @@ func (e *Environment) configNext() string {
 	return "choose one of the kubeconfig's contexts with --context: " + list(slices.Sorted(maps.Keys(raw.Contexts)))
 }
 
-// contextText says which cluster it is about.
+// contextText describes the cluster of the command, in parentheses.
 func (e *Environment) contextText() string {
 	config, err := e.Config()
 	if err != nil {
@@ -98,7 +97,7 @@ func (e *Environment) contextText() string {
 	return fmt.Sprintf(" (context %s, %s)", name, config.Host)
 }
 
-// forbiddenNext names the right that is missing, in the words of a Role, and how to give it.
+// forbiddenNext names the missing permission as in a Role, and how to grant it.
 func (e *Environment) forbiddenNext(err error) string {
 	refused := ""
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
@@ -113,10 +112,10 @@ func (e *Environment) forbiddenNext(err error) string {
 	if refused == "" {
 		return next
 	}
-	return "ask whoever administers the cluster for the right to " + refused + ":\n" + next
+	return "ask an administrator of the cluster for permission to " + refused + ":\n" + next
 }
 
-// beyond says whether a right that is missing is one outside Velero's namespace, which no Role there can give.
+// outsideNamespace returns whether a Role in Velero's namespace cannot grant the missing permission.
 func outsideNamespace(refused, namespace string) bool {
 	if strings.Contains(refused, " at the cluster scope") {
 		return true
@@ -125,7 +124,7 @@ func outsideNamespace(refused, namespace string) bool {
 	return found && !strings.HasPrefix(where, namespace+`"`)
 }
 
-// notInstalled says whether the API server does not have the kind at all, unlike an object of it.
+// notInstalled returns whether the API server does not serve the kind.
 func notInstalled(err error) bool {
 	if meta.IsNoMatchError(err) {
 		return true
@@ -143,13 +142,13 @@ func notInstalled(err error) bool {
 	})
 }
 
-// groupOf returns the API group that an error is about, and the resource or kind; empty where it does not say.
+// groupOf returns the API group and the resource or kind that an error is about; empty if it has none.
 func groupOf(err error) (group, resource string) {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Details != nil {
 		return status.Status().Details.Group, status.Status().Details.Kind
 	}
-	// Clients that discover what the cluster has fail before they ask. Discovery itself says such an error of the group
+	// Clients that use discovery fail before the request. Discovery reports the group only
 	// (sigs.k8s.io/controller-runtime v0.21.0, pkg/client/apiutil, ErrResourceDiscoveryFailed).
 	var noKind *meta.NoKindMatchError
 	if errors.As(err, &noKind) {
@@ -168,7 +167,7 @@ func missingText(err error) string {
 		return err.Error()
 	}
 	kind := strings.TrimPrefix(resource+"."+group, ".")
-	return fmt.Sprintf("the cluster does not know %s: %s is not installed in it", kind, owner(group))
+	return fmt.Sprintf("the cluster has no %s: %s is not installed", kind, owner(group))
 }
 
 func owner(group string) string {
@@ -178,11 +177,11 @@ func owner(group string) string {
 	case velerov1.SchemeGroupVersion.Group:
 		return "Velero"
 	}
-	return "what brings it"
+	return "its operator"
 }
 
 func (e *Environment) installNext(err error) string {
-	next := "see whether this is the cluster you mean" + e.contextText()
+	next := "check that this is the right cluster" + e.contextText()
 	switch group, _ := groupOf(err); group {
 	case resticv1.GroupName:
 		next += "; to install: kubectl apply -k examples/base (docs/install.md)"
@@ -192,10 +191,10 @@ func (e *Environment) installNext(err error) string {
 	return next
 }
 
-// listed is how many names a message gives.
+// maxListed is the maximum number of names in a message.
 const maxListed = 10
 
-// list joins names for a message, the first of them where there are many.
+// list joins names for a message.
 func list(names []string) string {
 	if len(names) <= maxListed {
 		return strings.Join(names, ", ")

@@ -20,9 +20,9 @@ type Inventory interface {
 	ReadError() error
 }
 
-// WithInventory creates an inventory, waits until it has read the cluster state, passes it to use, and stops it. If that
-// takes longer than the timeout, it returns an error with exit code 4, or with the exit code of what cannot be read. An
-// inventory retries forever, so WithInventory first checks that the API server is reachable and has Velero.
+// WithInventory creates an inventory, waits until it has read the cluster state, passes it to use, and stops it. If
+// that takes longer than the timeout, it returns an error with exit code 4, or with the exit code of what cannot be
+// read. An inventory retries forever, so WithInventory first checks that the API server is reachable and has Velero.
 func WithInventory[I Inventory](
 	ctx context.Context, env *Environment, timeout time.Duration, create func(context.Context) (I, error),
 	use func(context.Context, I) error,

@@ -10,27 +10,27 @@ import (
 	"strings"
 )
 
-// NotThere says that an object of a kind does not exist, and names those that do, the most similar first. The
-// namespace is empty for kinds without one.
-func NotFoundError(kind, namespace, name string, there []string) error {
+// NotFoundError returns an error that lists the existing objects, the most similar names first. The namespace is empty
+// for cluster-scoped kinds.
+func NotFoundError(kind, namespace, name string, existing []string) error {
 	where := ""
 	if namespace != "" {
 		where = " in namespace " + namespace
 	}
 	err := fmt.Errorf("there is no %s %q%s", kind, name, where)
-	if len(there) == 0 {
-		next := fmt.Sprintf("there is none at all%s", where)
+	if len(existing) == 0 {
+		next := "none exists" + where
 		if namespace != "" {
-			next += "; another namespace is chosen with -n"
+			next += "; use -n for another namespace"
 		}
 		return NewError(err, next)
 	}
-	return NewError(err, "there are: "+list(bySimilarity(name, there)))
+	return NewError(err, "there are: "+list(bySimilarity(name, existing)))
 }
 
-// bySimilarity puts names first that contain the one given, then those that share the longest beginning with it.
-func bySimilarity(name string, there []string) []string {
-	sorted := slices.Clone(there)
+// bySimilarity sorts names: first those that contain the given one, then those with the longest common prefix.
+func bySimilarity(name string, existing []string) []string {
+	sorted := slices.Clone(existing)
 	slices.SortStableFunc(sorted, func(a, b string) int {
 		return cmp.Or(cmp.Compare(similarity(name, b), similarity(name, a)), cmp.Compare(a, b))
 	})

@@ -9,11 +9,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// Patience is for how long an API server that has answered before may be away: it may be restarting.
+// MaxOutage is how long commands retry if the API server stops answering. It may be restarting.
 const MaxOutage = 3 * time.Minute
 
-// Lasting says whether an error of the API server is one that trying again will not mend: it does not know the user, a
-// right is missing, or the kind, or what is to be done with it.
+// IsPermanent returns whether a retry will not help, because the API server rejected the credentials or the permission,
+// or does not serve the kind or the verb.
 func IsPermanent(err error) bool {
 	return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err) ||
 		notInstalled(err)

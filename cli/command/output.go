@@ -13,10 +13,10 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 )
 
-// Format is the form of an answer.
+// Format is the format of the output.
 type Format string
 
-// The formats. Not every command has all of them.
+// The formats. A command may support only some of them.
 const (
 	FormatTable Format = "table"
 	FormatWide  Format = "wide"
@@ -24,21 +24,21 @@ const (
 	FormatYAML  Format = "yaml"
 )
 
-// Output is the flag --output, -o of a command. It implements pflag.Value.
+// Output is the flag --output, -o. It implements pflag.Value.
 type Output struct {
-	// Format is the one chosen; the first one allowed is the default.
+	// Format is the selected format. The default is the first allowed one.
 	Format  Format
 	allowed []Format
 }
 
-// AddOutput adds the flag to a command, with the formats that it has.
+// AddOutput adds the flag to a command, with the formats that the command supports.
 func AddOutput(command *cobra.Command, allowed ...Format) *Output {
 	output := &Output{Format: allowed[0], allowed: allowed}
-	command.Flags().VarP(output, "output", "o", "form of the answer: "+output.choices())
+	command.Flags().VarP(output, "output", "o", "output format: "+output.choices())
 	complete := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return strings.Split(output.choices(), ", "), cobra.ShellCompDirectiveNoFileComp
 	}
-	_ = command.RegisterFlagCompletionFunc("output", complete) // it fails only for a flag that is not there
+	_ = command.RegisterFlagCompletionFunc("output", complete) // it fails only for an unknown flag
 	return output
 }
 
@@ -65,10 +65,10 @@ func (o *Output) Set(value string) error {
 	return nil
 }
 
-// Object says whether the answer is wanted as JSON or YAML.
+// Object returns whether the format is JSON or YAML.
 func (o *Output) Object() bool { return o.Format == FormatJSON || o.Format == FormatYAML }
 
-// Print writes an object of Kubernetes as kubectl would.
+// Print prints a Kubernetes object in the same way as kubectl.
 func (o *Output) Print(env *Environment, object runtime.Object) error {
 	var printer printers.ResourcePrinter = &printers.JSONPrinter{}
 	if o.Format == FormatYAML {
@@ -76,7 +76,7 @@ func (o *Output) Print(env *Environment, object runtime.Object) error {
 	}
 	printer = &printers.OmitManagedFieldsPrinter{Delegate: printer}
 	if err := printer.PrintObj(object, env.Out); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
+		return fmt.Errorf("writing the output: %w", err)
 	}
 	return nil
 }

@@ -3,17 +3,17 @@
 
 package command
 
-// Screen is what a stream is shown on.
+// Screen describes the terminal of a stream.
 type Screen struct {
-	// Terminal says that somebody looks: a picture may be drawn again over itself.
+	// Terminal is true if the stream is a terminal that supports redrawing.
 	Terminal bool
-	// Color says that colors may be used.
+	// Color is true if the stream supports colors.
 	Color bool
-	// Size returns columns and rows, 0 for unknown ones.
+	// Size returns the number of columns and rows; 0 if unknown.
 	Size func() (columns, rows int)
 }
 
-// Style is how a text is shown.
+// Style is the style of a text.
 type Style string
 
 // The styles, as parameters of ECMA-48's SGR sequence.
@@ -26,12 +26,12 @@ const (
 	Bold  Style = "1"
 )
 
-// Palette colors texts, or does not.
-type Palette struct{ on bool }
+// Palette applies styles if colors are enabled.
+type Palette struct{ enabled bool }
 
-// Paint returns the text in a style, or as it is where there are no colors.
+// Paint returns the text in a style, or unchanged without colors.
 func (p Palette) Paint(style Style, text string) string {
-	if !p.on || style == Plain || text == "" {
+	if !p.enabled || style == Plain || text == "" {
 		return text
 	}
 	return "\x1b[" + string(style) + "m" + text + "\x1b[0m"

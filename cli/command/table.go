@@ -12,7 +12,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
 
-// Cell is one field of a table.
+// Cell is a field of a table.
 type Cell struct {
 	Text  string
 	Style Style
@@ -21,22 +21,22 @@ type Cell struct {
 // Text returns a cell without a style.
 func Text(text string) Cell { return Cell{Text: text} }
 
-// Styled returns a cell with one.
+// Styled returns a cell with a style.
 func Styled(style Style, text string) Cell { return Cell{Text: text, Style: style} }
 
-// Table is written as kubectl writes its own: headers in capitals, columns by blanks, the last one as wide as it is.
+// Table is a table in kubectl's format: headers in capitals, and columns separated by spaces.
 type Table struct {
 	Header []string
 	Rows   [][]Cell
 }
 
-// Add appends a row. One that is shorter than the header ends in empty cells.
+// Add appends a row. Missing cells are empty.
 func (t *Table) Add(cells ...Cell) { t.Rows = append(t.Rows, cells) }
 
-// gap is how many blanks part two columns, as in kubectl.
+// gap is the number of spaces between columns, as in kubectl.
 const gap = 3
 
-// Write writes the table. What is empty is shown as <none>, as kubectl does.
+// Write writes the table. It prints empty cells as <none>, as kubectl does.
 func (t *Table) Write(out io.Writer, palette Palette) error {
 	header := make([]Cell, 0, len(t.Header))
 	for _, title := range t.Header {
@@ -66,7 +66,7 @@ func (t *Table) Write(out io.Writer, palette Palette) error {
 	return nil
 }
 
-// shown returns a cell as it is to be seen: on one line, and never without a mark, so that columns can be counted.
+// shown returns a cell as printed: on one line, and never empty, so that scripts can count columns.
 func shown(row []Cell, i int) Cell {
 	const none = "<none>"
 	if i >= len(row) || row[i].Text == "" {

@@ -10,8 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// PrintValue writes an answer that is no object of Kubernetes as JSON or YAML, by its JSON names, and indented as
-// kubectl does.
+// PrintValue prints a value that is not a Kubernetes object as JSON or YAML, with kubectl's indentation.
 func (o *Output) PrintValue(env *Environment, value any) error {
 	text, err := json.MarshalIndent(value, "", "    ")
 	if err == nil && o.Format == FormatYAML {
@@ -20,10 +19,10 @@ func (o *Output) PrintValue(env *Environment, value any) error {
 		text = append(text, '\n')
 	}
 	if err != nil {
-		return fmt.Errorf("encoding the answer: %w", err)
+		return fmt.Errorf("encoding the output: %w", err)
 	}
 	if _, err := env.Out.Write(text); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
+		return fmt.Errorf("writing the output: %w", err)
 	}
 	return nil
 }

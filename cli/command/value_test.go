@@ -14,8 +14,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
-// TestAnswersLookAlike prints what is an object of Kubernetes and what is none.
-func TestAnswersLookAlike(t *testing.T) {
+// TestPrint compares the format of Kubernetes objects and of other values.
+func TestPrint(t *testing.T) {
 	object := &corev1.ObjectReference{Name: "web"}
 	for format, want := range map[command.Format]string{
 		command.FormatJSON: "{\n    \"name\": \"web\"\n}\n", command.FormatYAML: "name: web\n",

@@ -15,8 +15,9 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// FindVelero fails where Velero's namespace has neither its Deployment nor a BackupStorageLocation. Where nothing is
-// there, nothing to be found is a wrong answer that looks like a right one. Who may not look is believed.
+// RequireVelero returns an error if Velero's namespace has neither its Deployment nor a BackupStorageLocation. Without
+// this check, a wrong namespace would look like a cluster without objects. Without permission to read these objects,
+// trust the namespace that the user gave.
 func (e *Environment) RequireVelero(ctx context.Context) error {
 	api, err := e.Client()
 	if err != nil {
@@ -41,5 +42,5 @@ func (e *Environment) RequireVelero(ctx context.Context) error {
 		return nil
 	}
 	return NewError(fmt.Errorf("there is no Velero in namespace %s", key.Namespace),
-		"choose its namespace with -n, or by the environment variable VELERO_NAMESPACE")
+		"select its namespace with -n or the environment variable VELERO_NAMESPACE")
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
-func TestFindVelero(t *testing.T) {
+func TestRequireVelero(t *testing.T) {
 	in := func(namespace, name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Namespace: namespace, Name: name}
 	}
@@ -45,14 +45,14 @@ func TestFindVelero(t *testing.T) {
 		funcs   interceptor.Funcs
 		says    string
 	}{
-		"its Deployment":                           {objects: []client.Object{&appsv1.Deployment{ObjectMeta: in("velero", "velero")}}},
-		"a storage location":                       {objects: []client.Object{&velerov1.BackupStorageLocation{ObjectMeta: in("velero", "s3")}}},
-		"nothing":                                  {says: "there is no Velero in namespace velero"},
-		"both, in another namespace":               {objects: []client.Object{&appsv1.Deployment{ObjectMeta: in("backup", "velero")}, &velerov1.BackupStorageLocation{ObjectMeta: in("backup", "s3")}}, says: "there is no Velero in namespace velero"},
-		"a Deployment that one may not see":        {funcs: get(forbidden)},
-		"a storage location that one may not see":  {funcs: list(forbidden)},
-		"an API server that does not answer":       {funcs: get(errors.New("gone for lunch")), says: "looking for Velero: gone for lunch"},
-		"an API server that does not answer again": {funcs: list(errors.New("gone for lunch")), says: "storage locations: gone for lunch"},
+		"its Deployment":                          {objects: []client.Object{&appsv1.Deployment{ObjectMeta: in("velero", "velero")}}},
+		"a storage location":                      {objects: []client.Object{&velerov1.BackupStorageLocation{ObjectMeta: in("velero", "s3")}}},
+		"nothing":                                 {says: "there is no Velero in namespace velero"},
+		"both, in another namespace":              {objects: []client.Object{&appsv1.Deployment{ObjectMeta: in("backup", "velero")}, &velerov1.BackupStorageLocation{ObjectMeta: in("backup", "s3")}}, says: "there is no Velero in namespace velero"},
+		"no permission to read the Deployment":    {funcs: get(forbidden)},
+		"no permission to list storage locations": {funcs: list(forbidden)},
+		"the API server does not answer":          {funcs: get(errors.New("connection refused")), says: "looking for Velero: connection refused"},
+		"the API server stops answering":          {funcs: list(errors.New("connection refused")), says: "storage locations: connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scheme, err := command.NewScheme()
@@ -74,7 +74,7 @@ func TestFindVelero(t *testing.T) {
 				}
 			}
 			if got == "" != (test.says == "") || !strings.Contains(got, test.says) {
-				t.Errorf("it says %q, want %q", got, test.says)
+				t.Errorf("got error %q, want %q", got, test.says)
 			}
 		})
 	}

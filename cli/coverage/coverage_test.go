@@ -155,7 +155,7 @@ func TestErrors(t *testing.T) {
 		"no time":                         {fixed, []string{"--timeout=0"}, command.ExitUsage, []string{"--timeout"}},
 		"older than now":                  {fixed, []string{"--stale-after=-1h"}, command.ExitUsage, []string{"--stale-after"}},
 		"a right is missing": {
-			failing(forbidden), nil, command.ExitFailure, []string{"the right to list resource \"persistentvolumeclaims\""},
+			failing(forbidden), nil, command.ExitFailure, []string{"permission to list resource \"persistentvolumeclaims\""},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

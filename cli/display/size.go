@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package display is how commands show values to people: sizes, and texts that the cluster holds. It is pure, so that
-// package board may use it, too.
+// Package display formats values for people: sizes, and texts from the cluster. It uses no terminal and no cluster, so
+// that package board can use it.
 package display
 
 import "fmt"
 
-// unit returns the greatest of B, KiB, … EiB in which a number of bytes is at least 1, and its size.
+// unit returns the largest unit of which the size is at least 1, in bytes, and its name.
 func unit(bytes int64) (float64, string) {
 	size, name := 1.0, "B"
 	for _, next := range []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"} {
@@ -26,13 +26,13 @@ func inUnit(bytes int64, size float64) string {
 	return fmt.Sprintf("%.1f", float64(bytes)/size)
 }
 
-// Bytes is such as "67.2 MiB".
+// Bytes formats a size, such as "67.2 MiB".
 func Bytes(bytes int64) string {
 	size, name := unit(bytes)
 	return inUnit(bytes, size) + " " + name
 }
 
-// Ratio is such as "67.2/150.0 MiB"; with the bytes alone where there is no total.
+// Ratio formats a part and a total, such as "67.2/150.0 MiB"; only the part if the total is 0.
 func Ratio(done, total int64) string {
 	if total <= 0 {
 		return Bytes(done)

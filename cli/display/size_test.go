@@ -13,15 +13,15 @@ const mib = 1 << 20
 
 func TestSizes(t *testing.T) {
 	for _, test := range []struct{ what, got, want string }{
-		{"no byte", display.Bytes(0), "0 B"},
-		{"less than a unit", display.Bytes(1023), "1023 B"},
-		{"a unit", display.Bytes(1024), "1.0 KiB"},
-		{"some", display.Bytes(70463488), "67.2 MiB"},
-		{"the most there can be", display.Bytes(1<<63 - 1), "8.0 EiB"},
-		{"part and whole in the unit of the whole", display.Ratio(512*1024, 150*mib), "0.5/150.0 MiB"},
-		{"a whole of bytes", display.Ratio(0, 7), "0/7 B"},
-		{"more than there should be", display.Ratio(3*mib, 1024), "3.0/0.0 MiB"},
-		{"an unknown whole", display.Ratio(mib, 0), "1.0 MiB"},
+		{"zero", display.Bytes(0), "0 B"},
+		{"less than a KiB", display.Bytes(1023), "1023 B"},
+		{"a KiB", display.Bytes(1024), "1.0 KiB"},
+		{"MiB", display.Bytes(70463488), "67.2 MiB"},
+		{"the maximum", display.Bytes(1<<63 - 1), "8.0 EiB"},
+		{"part and total in the unit of the total", display.Ratio(512*1024, 150*mib), "0.5/150.0 MiB"},
+		{"a total in bytes", display.Ratio(0, 7), "0/7 B"},
+		{"a part above the total", display.Ratio(3*mib, 1024), "3.0/0.0 MiB"},
+		{"an unknown total", display.Ratio(mib, 0), "1.0 MiB"},
 	} {
 		if test.got != test.want {
 			t.Errorf("%s: %q, want %q", test.what, test.got, test.want)

@@ -8,9 +8,9 @@ import (
 	"unicode"
 )
 
-// Line makes one line of a text that the cluster holds, without anything that a terminal would obey: messages quote
-// names of files, which may be anything. Line breaks become spaces, and control characters, C0, DEL and C1, question
-// marks; so does what cannot be seen, such as marks that turn the writing round.
+// Line returns a text from the cluster on one line and without control characters, because messages quote file names
+// that could contain escape sequences. Line breaks become spaces. Control characters (C0, DEL, C1) and invisible ones,
+// such as marks that change the text direction, become question marks.
 func Line(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -293,10 +293,10 @@ func TestAskingGoesOnWithTheOthers(t *testing.T) {
 			says: "check could not be asked for in 1 of 2 repositories",
 		},
 		"all of them": {
-			args: []string{"--all"}, refused: []string{"blog-default-1", "shop-default-1"}, says: "the right to patch resource",
+			args: []string{"--all"}, refused: []string{"blog-default-1", "shop-default-1"}, says: "permission to patch resource",
 		},
 		"the only one": {
-			args: []string{"blog"}, refused: []string{"blog-default-1"}, says: "the right to patch resource",
+			args: []string{"blog"}, refused: []string{"blog-default-1"}, says: "permission to patch resource",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

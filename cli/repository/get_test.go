@@ -105,7 +105,7 @@ func TestNoRepositories(t *testing.T) {
 		"with these labels": {[]client.Object{velero(), shop()}, []string{"get", "-l", "a=b"}, command.ExitOK, "with these labels in namespace velero"},
 		"to be checked":     {[]client.Object{velero(), agents(3), leader()}, []string{"check", "--all"}, command.ExitOK, first},
 		"in a namespace without Velero": {
-			nil, []string{"get"}, command.ExitFailure, "there is no Velero in namespace velero\nnext:  choose its namespace with -n",
+			nil, []string{"get"}, command.ExitFailure, "there is no Velero in namespace velero\nnext:  select its namespace with -n",
 		},
 		"in such a one, as JSON": {nil, []string{"get", "-o", "json"}, command.ExitFailure, "there is no Velero in namespace velero"},
 		"in such a one, by label": {

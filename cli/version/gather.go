@@ -110,7 +110,7 @@ func (r *report) judge(namespace string, failure error) {
 		return
 	}
 	if r.Velero == nil {
-		warn("there is no Velero in namespace %s: choose its namespace with -n", namespace)
+		warn("there is no Velero in namespace %s: select its namespace with -n", namespace)
 	} else if r.Plugin == nil {
 		warn("Velero has no plugin for restic: velero plugin add velero/velero-plugin-for-restic:%s", r.Client.Version)
 	}

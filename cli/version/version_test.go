@@ -166,7 +166,7 @@ func TestVersion(t *testing.T) {
 				"Agents: " + mine + " (restic 0.19.1, 1 of 1 pods ready)\n",
 		},
 		"nothing": {
-			out: this, err: "warning: there is no Velero in namespace velero: choose its namespace with -n\n" +
+			out: this, err: "warning: there is no Velero in namespace velero: select its namespace with -n\n" +
 				"warning: there are no agents in namespace velero: kubectl apply -k examples/base\n",
 		},
 		"of this program alone": {args: []string{"--client-only"}, out: this},
@@ -214,7 +214,7 @@ func TestVersionWithoutRights(t *testing.T) {
 	}
 	got := cluster{objects: []client.Object{velero(server)}, funcs: interceptor.Funcs{List: forbidden}}.run(t)
 	if got.code != command.ExitFailure || !strings.Contains(got.out, "Velero: v1.18.3") ||
-		!strings.Contains(got.err, `the right to list resource "pods"`) || strings.Contains(got.err, "warning") {
+		!strings.Contains(got.err, `permission to list resource "pods"`) || strings.Contains(got.err, "warning") {
 		t.Errorf("got %+v", got)
 	}
 }

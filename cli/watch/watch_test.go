@@ -339,7 +339,7 @@ func TestWatchEnds(t *testing.T) {
 			objects: backup(velerov1.BackupPhaseCompleted), args: []string{"c"}, code: command.ExitFailure,
 			err: []string{`there is no backup "c" in namespace velero`, "there are: b"},
 		},
-		"none at all": {args: []string{"c"}, code: command.ExitFailure, err: []string{"there is none at all"}},
+		"without any backup": {args: []string{"c"}, code: command.ExitFailure, err: []string{"none exists"}},
 		"two":         {args: []string{"b", "c"}, code: command.ExitUsage, err: []string{"one backup, and there are 2"}},
 		"no time":     {args: []string{"b", "--interval=0s"}, code: command.ExitUsage, err: []string{"--interval"}},
 		"less time than none": {
@@ -475,7 +475,7 @@ func TestWatchWithoutRights(t *testing.T) {
 			w := newWorld(t, command.Screen{}, funcs, aBackup("b", velerov1.BackupPhaseInProgress))
 			w.start(t.Context(), "backup", "watch", "b")
 			w.wantEnd(command.ExitFailure)
-			w.waitFor(w.errOut, "forbidden", "next:", "the right to list resource")
+			w.waitFor(w.errOut, "forbidden", "next:", "permission to list resource")
 			if strings.Contains(w.errOut.String(), "trying again") {
 				t.Errorf("it tries again: %s", w.errOut)
 			}
