@@ -9,11 +9,13 @@ LDFLAGS := -s -w -X $(PKG)/internal/version.Version=$(VERSION) \
 	-X $(PKG)/internal/version.HelperImage=$(HELPER_IMAGE)
 BUILD    = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/$@ $(1)
 GENERATE = bin/controller-gen
+CSPELL   = bin/.cspell/node_modules/.bin/cspell
+TRACKED  = git ls-files --cached --others --exclude-standard
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo-check test test-unit test-storage test-integration test-e2e test-mutation lint generate verify images demo demo-down cluster \
 	cluster-down restic clean velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper \
-	velero-restic cli-all
+	velero-restic cli-all spelling
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,8 +79,14 @@ test-e2e: images ## Run the main jobs on the test cluster
 test-mutation: restic ## Change single lines of the product, and check that a test fails
 	go run ./test/mutation
 
-lint: bin/golangci-lint ## Run the linters
+lint: spelling bin/golangci-lint ## Run the linters and the spell checker
 	bin/golangci-lint run ./...
+
+spelling: $(CSPELL) bin/misspell ## Check the spelling of documents, comments and messages
+	@LC_ALL=C sort -cu internal/tools/spelling/words.txt
+	@$(TRACKED) | $(CSPELL) --no-progress --no-summary --no-must-find-files --cache --cache-strategy content \
+		--cache-location bin/.cspell/cache --file-list stdin
+	@$(TRACKED) | grep -vE '(^|/)go\.(mod|sum)$$|\.golangci\.yml$$' | xargs bin/misspell -i lustre -locale US -error
 
 generate: bin/controller-gen ## Make the generated files again
 	$(GENERATE) object paths=./api/... crd output:crd:dir=examples/base/crds
@@ -88,6 +96,15 @@ bin/controller-gen: internal/tools/go.sum
 	@go -C internal/tools build -o ../../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
 bin/golangci-lint: internal/tools/go.sum
 	@CGO_ENABLED=0 go -C internal/tools build -o ../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/misspell: internal/tools/go.sum
+	@CGO_ENABLED=0 go -C internal/tools build -o ../../$@ github.com/golangci/misspell/cmd/misspell
+# In a folder with a dot, since one of its modules has a Go package, which ./... must not find.
+$(CSPELL): internal/tools/spelling/package.json internal/tools/spelling/package-lock.json
+	@internal/tools/debian.sh node=nodejs npm=npm
+	@install -D -m 0644 -t bin/.cspell $^
+	@npm --prefix bin/.cspell ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 verify: generate ## Fail if a generated file, go.mod or the formatting is stale
 	go mod tidy -diff
