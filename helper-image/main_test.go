@@ -80,6 +80,7 @@ func TestRun(t *testing.T) {
 			want:      "--timeout 0s",
 		},
 		"a question for help": {arguments: []string{"--help"}},
+		// cspell:ignore tiemout
 		"a flag that does not exist": {arguments: []string{"--tiemout", "1h", restoreUID}, wantCode: 2, want: "tiemout"},
 		"being told to end": {
 			files:     map[string]string{"data/file": ""},

@@ -52,7 +52,7 @@ func (s Server) signer() (ssh.Signer, error) {
 // would show the kind that it likes best, and a good server would seem to be a false one. Nil leaves it to the server.
 func (s Server) algorithms(check ssh.HostKeyCallback) []string {
 	var unknown *knownhosts.KeyError
-	if err := check(s.address(), &net.TCPAddr{IP: net.IPv4zero}, nobodysKey{}); !errors.As(err, &unknown) {
+	if err := check(s.address(), &net.TCPAddr{IP: net.IPv4zero}, unknownKey{}); !errors.As(err, &unknown) {
 		return nil
 	}
 	var kinds []string
@@ -70,13 +70,13 @@ func (s Server) algorithms(check ssh.HostKeyCallback) []string {
 	return kinds
 }
 
-// nobodysKey is a key that no server has, to ask known_hosts with.
-type nobodysKey struct{}
+// unknownKey is a key that no server has. The check of it returns the keys that known_hosts lists for the server.
+type unknownKey struct{}
 
-func (nobodysKey) Type() string    { return "nobody" }
-func (nobodysKey) Marshal() []byte { return []byte("nobody") }
-func (nobodysKey) Verify([]byte, *ssh.Signature) error {
-	return errors.New("nobody's key signs nothing")
+func (unknownKey) Type() string    { return "unknown" }
+func (unknownKey) Marshal() []byte { return []byte("unknown") }
+func (unknownKey) Verify([]byte, *ssh.Signature) error {
+	return errors.New("an unknown key signs nothing")
 }
 
 // explain says why the exchange of keys has failed, and what to do.

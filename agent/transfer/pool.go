@@ -14,7 +14,7 @@ import (
 // ErrBusy is returned by Start when another job holds the same exclusive key.
 var ErrBusy = errors.New("another job holds the same volume")
 
-// ErrStopping is the cause with which jobs are cancelled when the process ends. Such a job left its work undone for
+// ErrStopping is the cause with which jobs are canceled when the process ends. Such a job left its work undone for
 // the next process to take up; it did not fail.
 var ErrStopping = errors.New("agent is stopping")
 

@@ -153,6 +153,7 @@ func TestExecute(t *testing.T) {
 func TestTable(t *testing.T) {
 	table := &command.Table{Header: []string{"Name", "Status", "Message"}}
 	table.Add(command.Text("shop"), command.Styled(command.Good, "Ready"), command.Text("two\nlines\x1b\u009b"))
+	// cspell:ignore größe
 	table.Add(command.Text("größe"), command.Styled(command.Bad, "NotReady"))
 	cases := map[string]struct {
 		screen  command.Screen

@@ -13,6 +13,7 @@ import (
 
 func TestLine(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
+		// cspell:ignore größe
 		"nothing to replace": {"größe 日本 …", "größe 日本 …"},
 		// A file name may contain characters that move the cursor, change the text direction, or start a line.
 		"C0, a line break, a direction mark": {"a\x1b[2Jb\nc\u202ed\x00", "a?[2Jb c?d?"},

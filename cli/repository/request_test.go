@@ -377,6 +377,7 @@ func TestAJoinedRequestIsFollowed(t *testing.T) {
 func TestRequestsOfTheCommandLine(t *testing.T) {
 	other := shop()
 	other.Name, other.Spec.BackupStorageLocation = "shop-second-2", "second"
+	// cspell:ignore shap
 	cases := map[string]struct {
 		args []string
 		code command.ExitCode

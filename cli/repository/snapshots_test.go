@@ -59,8 +59,8 @@ func (c *cluster) listing(result resticv1.MaintenanceResult, message string) {
 	}
 }
 
-// TestSnapshotsColoursTheStreamItself has one of the two streams go into a file.
-func TestSnapshotsColoursTheStreamItself(t *testing.T) {
+// TestSnapshotsColorsTheStreamItself has one of the two streams go into a file.
+func TestSnapshotsColorsTheStreamItself(t *testing.T) {
 	for name, c := range map[string]struct {
 		screen   command.Screen
 		errColor bool

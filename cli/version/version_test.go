@@ -219,7 +219,7 @@ func TestVersionWithoutRights(t *testing.T) {
 	}
 }
 
-func TestVersionInColours(t *testing.T) {
+func TestVersionInColors(t *testing.T) {
 	got := cluster{objects: []client.Object{velero("velero:v1\x1b[2J")}, color: true}.run(t)
 	for stream, want := range map[string]string{
 		got.out: "\x1b[1mVelero:\x1b[0m v1?[2J (image velero:v1?[2J)\n", got.err: "\x1b[33mwarning: \x1b[0mVelero has no plugin",

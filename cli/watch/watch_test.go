@@ -340,8 +340,8 @@ func TestWatchEnds(t *testing.T) {
 			err: []string{`there is no backup "c" in namespace velero`, "there are: b"},
 		},
 		"without any backup": {args: []string{"c"}, code: command.ExitFailure, err: []string{"none exists"}},
-		"two":         {args: []string{"b", "c"}, code: command.ExitUsage, err: []string{"one backup, and there are 2"}},
-		"no time":     {args: []string{"b", "--interval=0s"}, code: command.ExitUsage, err: []string{"--interval"}},
+		"two":                {args: []string{"b", "c"}, code: command.ExitUsage, err: []string{"one backup, and there are 2"}},
+		"no time":            {args: []string{"b", "--interval=0s"}, code: command.ExitUsage, err: []string{"--interval"}},
 		"less time than none": {
 			args: []string{"b", "--timeout=-1s"}, code: command.ExitUsage, err: []string{"--timeout must not be negative"},
 		},

@@ -19,8 +19,8 @@ const (
 	// TagCluster is the UID of namespace kube-system in the cluster that took the snapshot, which is what Kubernetes
 	// has for an ID of a cluster. Only that cluster may take the snapshot for an orphan.
 	TagCluster = "cluster"
-	// TagVeleroNamespace is Velero's namespace in that cluster: one cluster may have several Veleros, and each knows
-	// its own backups alone.
+	// TagVeleroNamespace is Velero's namespace in that cluster: a cluster may have several Velero installations, and
+	// each knows its own backups only.
 	TagVeleroNamespace = "velero-namespace"
 	// TagPVC names the claim, for people who read `restic snapshots`.
 	TagPVC = "pvc"

@@ -102,7 +102,7 @@ web_identity_token_file=/var/run/token
 `)
 	processEnv := map[string]string{
 		"PATH": "/bin", "HTTPS_PROXY": "http://proxy", "KUBERNETES_SERVICE_HOST": "10.0.0.1", "EMPTY": "",
-		"AWS_ACCESS_KEY_ID": "ENVAK", "AWS_SECRET_ACCESS_KEY": "ENVSK", "AWS_REGION": "eu-west-1",
+		"AWS_ACCESS_KEY_ID": "ENV-KEY", "AWS_SECRET_ACCESS_KEY": "ENV-SECRET", "AWS_REGION": "eu-west-1",
 		"AWS_ROLE_ARN": "arn", "AWS_WEB_IDENTITY_TOKEN_FILE": "/token", "AZURE_CLIENT_ID": "client",
 		"AZURE_TENANT_ID": "tenant", "AZURE_FEDERATED_TOKEN_FILE": "/azure", "GOOGLE_APPLICATION_CREDENTIALS": "/gcp",
 		"RESTIC_PASSWORD": "never", "B2_ACCOUNT_ID": "b2",
@@ -152,7 +152,7 @@ web_identity_token_file=/var/run/token
 		},
 		"AWS with the identity of the agent": {
 			location: location("aws", "", nil),
-			env:      []config{common, aws, {"AWS_ACCESS_KEY_ID": "ENVAK", "AWS_SECRET_ACCESS_KEY": "ENVSK"}},
+			env:      []config{common, aws, {"AWS_ACCESS_KEY_ID": "ENV-KEY", "AWS_SECRET_ACCESS_KEY": "ENV-SECRET"}},
 		},
 		"a server of S3 by path": {
 			location:   location("aws", "", config{"s3Url": "http://minio", "s3ForcePathStyle": "true", "region": "minio"}),

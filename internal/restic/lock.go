@@ -38,6 +38,7 @@ func (l Lock) Expiry() time.Time { return l.Time.Add(staleAfter) }
 // The lock's time is left to its age: it is printed in the holder's time zone, without the zone.
 var blockedBy = regexp.MustCompile(
 	`locked( exclusively)? by PID (\d+) on (\S+) by .*` +
+		// cspell:ignore hmsµn
 		`lock was created at .* \(([0-9.hmsµn]+) ago\) storage ID ([0-9a-f]+)`)
 
 // BlockedBy returns the lock that an ErrLocked met just now, as far as restic tells: its ID is short. It returns false

@@ -245,7 +245,7 @@ func oneEntry(conditions, action string) string {
 		"- conditions: " + conditions + "\n  action: " + action + "\n"
 }
 
-func TestMatchIsVelerosMatch(t *testing.T) {
+func TestMatchAgreesWithVelero(t *testing.T) {
 	for policy, conditions := range accepted {
 		t.Run(policy, func(t *testing.T) {
 			for volume, s := range samples {

@@ -235,6 +235,7 @@ func TestPluginConfig(t *testing.T) {
 				Namespace: clustertest.Velero, Name: name,
 				Labels: map[string]string{"velero.io/plugin-config": "", "velero.io/restic": "RestoreItemAction"},
 			},
+			// cspell:ignore imagee
 			Data: map[string]string{"image": image, "command": "/wait", "imagee": "typo"},
 		}
 	}

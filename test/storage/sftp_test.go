@@ -73,7 +73,7 @@ func TestSFTP(t *testing.T) {
 	private, public := keyPair(t, "ed25519")
 	address := sshd(t, public)
 	newSFTP := func(t *testing.T, known string) *world {
-		folder := makeFolder(t, t.TempDir(), "re pository") // sftp:// takes an absolute path after two slashes
+		folder := makeFolder(t, t.TempDir(), "my repository") // sftp:// takes an absolute path after two slashes
 		w := newWorld(t, elsewhere(fmt.Sprintf("sftp://%s@%s/%s", me.Username, address, folder)))
 		w.extra(map[string]string{"ssh-privatekey": private, "known_hosts": known})
 		w.private = append(w.private, "PRIVATE KEY", private)

@@ -67,6 +67,7 @@ func TestFolderChangesWithEveryInput(t *testing.T) {
 
 func TestUnknownProgramIsNamed(t *testing.T) {
 	cache := Cache{Root: t.TempDir(), Repository: filepath.Join("..", "..", "..")}
+	// cspell:ignore kubctl
 	if err := cache.Build(t.Context(), os.Stderr, "kubctl"); err == nil || !strings.Contains(err.Error(), "kubctl") {
 		t.Errorf("got %v, want an error that names kubctl", err)
 	}
