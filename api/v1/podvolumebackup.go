@@ -53,7 +53,7 @@ type PodVolumeBackupSpec struct {
 
 // SkipReason is why a volume cannot be backed up or restored.
 type SkipReason struct {
-	// Reason is machine-readable, one of the reasons in package internal/selection.
+	// Reason is machine-readable, such as HostPath or PodNotRunning: one of the reasons in package internal/selection.
 	Reason string `json:"reason"`
 	// Message is human-readable: the cause, and what to do about it.
 	Message string `json:"message"`

@@ -167,15 +167,20 @@ type PendingMaintenance struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Condition types of a ResticRepository.
+// Condition types of a ResticRepository. docs/reference/events.md is generated from these comments.
 const (
-	// ConditionIntact is false if the last check found damage, and unknown before the first check.
+	// ConditionIntact: true if the last check succeeded, with the reason Maintained; false if it found damage, with the
+	// reason Damaged. It does not exist before the first check.
 	ConditionIntact = "Intact"
-	// ConditionPruned is false if the last prune failed.
+	// ConditionPruned: true if the last prune succeeded, with the reason Maintained; false if it failed, with the reason
+	// MaintenanceFailed. It does not exist before the first prune.
 	ConditionPruned = "Pruned"
-	// ConditionUnlocked is false while a lock blocks an operation; the message names its holder.
+	// ConditionUnlocked: false while a lock blocks an operation, with the reason Locked and the lock's holder in the
+	// message, or Waiting while the leader reads the locks after an unlock. True, with the reason Unlocked, when no lock
+	// blocks an operation any more.
 	ConditionUnlocked = "Unlocked"
-	// ConditionMaintained is false while a due operation cannot start, and after one failed.
+	// ConditionMaintained: false while an operation that is due cannot start, with the reason Waiting, and after one
+	// failed, with the reason MaintenanceFailed. Otherwise true, with the reason Maintained.
 	ConditionMaintained = "Maintained"
 )
 
@@ -247,7 +252,8 @@ type ResticRepositoryStatus struct {
 	// that the repository was replaced.
 	// +optional
 	RepositoryID string `json:"repositoryID,omitempty"`
-	// LastOpenedTime is when the agent last opened the repository with its password.
+	// LastOpenedTime is when the leader last opened the repository with its password. It opens a ready repository every
+	// hour, and another one every 10 seconds.
 	// +optional
 	// +nullable
 	LastOpenedTime *metav1.Time `json:"lastOpenedTime,omitempty"`

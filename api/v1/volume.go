@@ -36,34 +36,6 @@ func (p VolumePhase) Final() bool {
 	return false
 }
 
-// Reasons of Events on these objects and of conditions of a ResticRepository.
-const (
-	ReasonStarted            = "Started"
-	ReasonCompleted          = "Completed"
-	ReasonCompletedWarnings  = "CompletedWithWarnings"
-	ReasonFailed             = "Failed"
-	ReasonCanceled           = "Canceled"
-	ReasonSkipped            = "Skipped"
-	ReasonRepositoryReady    = "RepositoryReady"
-	ReasonRepositoryNotReady = "RepositoryNotReady"
-	ReasonMaintenanceStarted = "MaintenanceStarted"
-	ReasonMaintained         = "Maintained"
-	ReasonMaintenanceFailed  = "MaintenanceFailed"
-	ReasonLocked             = "Locked"
-	ReasonUnlocked           = "Unlocked"
-	ReasonWaiting            = "Waiting"
-	ReasonDamaged            = "Damaged"
-	ReasonBadConfiguration   = "BadConfiguration"
-	ReasonOrphansFound       = "OrphansFound"
-	ReasonOrphansSwept       = "OrphansSwept"
-	ReasonSweepFailed        = "SweepFailed"
-	ReasonSharedRepository   = "SharedRepository"
-	ReasonForgotten          = "SnapshotForgotten"
-	ReasonForgetFailed       = "ForgetFailed"
-	ReasonAnnotateFailed     = "AnnotateFailed"
-	ReasonCoverageDown       = "CoverageDown"
-)
-
 // VolumeProgress counts the bytes of one transfer.
 type VolumeProgress struct {
 	// TotalBytes is the size of the volume's files that restic has found so far, in bytes; 0 while it is unknown.
@@ -115,7 +87,7 @@ type VolumeStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxItems=5
 	FormerAgents []string `json:"formerAgents,omitempty"`
-	// Attempts is how often the transfer was started.
+	// Attempts is how often the transfer was started. After three attempts that were interrupted, the phase is Failed.
 	// +optional
 	Attempts int32 `json:"attempts,omitempty"`
 	// Progress counts bytes.

@@ -6,10 +6,11 @@ package v1
 import "strings"
 
 // WaitingReason is a machine-readable cause of a wait. The message beside it explains the cause to people. Later
-// versions may add reasons, so the API server does not validate them.
+// versions may add reasons, so the API server does not validate them. The descriptions mark reasons of volumes with V and
+// reasons of maintenance operations with M.
 type WaitingReason string
 
-// Reasons of volumes (V) and of maintenance operations (M).
+// The reasons of a wait.
 const (
 	// WaitingForRepository (V, M): the ResticRepository is not ready.
 	WaitingForRepository WaitingReason = "WaitingForRepository"

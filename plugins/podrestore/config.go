@@ -20,21 +20,6 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
 )
 
-// Keys of the ConfigMap that configures the init container: those of Velero's documentation, and those that Velero
-// added to its own later (velero v1.18.3, pkg/restore/actions/pod_volume_restore_action.go).
-const (
-	keyImage               = "image"
-	keyCommand             = "command"
-	keyCPURequest          = "cpuRequest"
-	keyMemoryRequest       = "memRequest"
-	keyCPULimit            = "cpuLimit"
-	keyMemoryLimit         = "memLimit"
-	keyRunAsUser           = "secCtxRunAsUser"
-	keyRunAsGroup          = "secCtxRunAsGroup"
-	keyPrivilegeEscalation = "secCtxAllowPrivilegeEscalation"
-	keySecurityContext     = "secCtx"
-)
-
 // Resources of the init container without configuration, as Velero documents them.
 const (
 	defaultCPU    = "100m"
