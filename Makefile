@@ -11,6 +11,7 @@ BUILD    = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags "
 GENERATE = bin/controller-gen
 CSPELL   = bin/.cspell/node_modules/.bin/cspell
 TRACKED  = git ls-files --cached --others --exclude-standard
+GENERATED = api examples/base/crds examples/prometheus/operator docs/api.md docs/reference
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo-check test test-unit test-storage test-integration test-e2e test-mutation lint generate verify images demo demo-down cluster \
@@ -88,10 +89,15 @@ spelling: $(CSPELL) bin/misspell ## Check the spelling of documents, comments an
 		--cache-location bin/.cspell/cache --file-list stdin
 	@$(TRACKED) | grep -vE '(^|/)go\.(mod|sum)$$|\.golangci\.yml$$' | xargs bin/misspell -i lustre -locale US -error
 
-generate: bin/controller-gen ## Make the generated files again
+generate: bin/controller-gen bin/crd-ref-docs ## Write the generated files
 	$(GENERATE) object paths=./api/... crd output:crd:dir=examples/base/crds
 	go run ./test/prometheus/generate
+	bin/crd-ref-docs --log-level=ERROR --config=test/reference/api/config.yaml --templates-dir=test/reference/api \
+		--source-path=api --renderer=markdown --output-path=docs/api.md
+	UPDATE_REFERENCE=1 go test -count=1 -run '^TestReference$$' ./agent ./cli ./test/reference
 
+bin/crd-ref-docs: internal/tools/crd-ref-docs/go.sum
+	@go -C internal/tools/crd-ref-docs build -o ../../../$@ github.com/elastic/crd-ref-docs
 bin/controller-gen: internal/tools/go.sum
 	@go -C internal/tools build -o ../../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
 bin/golangci-lint: internal/tools/go.sum
@@ -109,7 +115,9 @@ $(CSPELL): internal/tools/spelling/package.json internal/tools/spelling/package-
 verify: generate ## Fail if a generated file, go.mod or the formatting is stale
 	go mod tidy -diff
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
-	git diff --exit-code -- api examples/base/crds examples/prometheus/operator
+	git diff --exit-code -- $(GENERATED)
+	@test -z "$$(git ls-files --others --exclude-standard -- $(GENERATED))" || \
+		{ echo "not committed:"; git ls-files --others --exclude-standard -- $(GENERATED); exit 1; }
 
 clean: ## Remove what was built
 	rm -rf bin dist
