@@ -11,7 +11,10 @@ BUILD    = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags "
 GENERATE = bin/controller-gen
 CSPELL   = bin/.cspell/node_modules/.bin/cspell
 TRACKED  = git ls-files --cached --others --exclude-standard
-GENERATED = api examples/base/crds examples/prometheus/operator docs/api.md docs/reference
+GENERATED = api examples/base/crds examples/base/rbac/role.yaml examples/component/annotate/role.yaml \
+	examples/prometheus/operator docs/api.md docs/reference
+# The packages whose markers make the roles of examples/base. The rights of annotating are in a component of their own.
+BASE_RIGHTS = $(filter-out ./agent/annotate,$(sort $(shell find ./agent ./internal/inventory -name '*.go' -exec dirname {} +)))
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo-check test test-unit test-storage test-integration test-e2e test-mutation lint generate verify images demo demo-down cluster \
@@ -91,6 +94,8 @@ spelling: $(CSPELL) bin/misspell ## Check the spelling of documents, comments an
 
 generate: bin/controller-gen bin/crd-ref-docs ## Write the generated files
 	$(GENERATE) object paths=./api/... crd output:crd:dir=examples/base/crds
+	$(GENERATE) rbac:roleName=velero-restic $(BASE_RIGHTS:%=paths=%) output:rbac:dir=examples/base/rbac
+	$(GENERATE) rbac:roleName=velero-restic-annotate paths=./agent/annotate output:rbac:dir=examples/component/annotate
 	go run ./test/prometheus/generate
 	bin/crd-ref-docs --log-level=ERROR --config=test/reference/api/config.yaml --templates-dir=test/reference/api \
 		--source-path=api --renderer=markdown --output-path=docs/api.md

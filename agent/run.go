@@ -111,6 +111,15 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
+// An agent finds the pods that run on its node.
+//
+// +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
+
+// The agents process the project's own custom resources.
+//
+// +kubebuilder:rbac:groups=restic.velero.io,resources=podvolumebackups;podvolumerestores;resticrepositories,verbs=get;list;watch;create;update;patch;delete,namespace=velero
+// +kubebuilder:rbac:groups=restic.velero.io,resources=podvolumebackups/status;podvolumerestores/status;resticrepositories/status,verbs=get;update;patch,namespace=velero
+
 // newNode returns the manager of the node role. Its cache holds this node's pods and PodVolumeBackups, and what else
 // is in Velero's namespace, so that its memory does not grow with the cluster.
 func newNode(config *rest.Config, options *Options) (ctrl.Manager, error) {
@@ -177,6 +186,10 @@ func newMover(ctx context.Context, reader client.Reader, options *Options) (*tra
 		Host:            host, SharedHost: host != options.Pod,
 	}, nil
 }
+
+// The UID of namespace kube-system is the ID of the cluster. It distinguishes the snapshots of several clusters.
+//
+// +kubebuilder:rbac:groups="",resources=namespaces,resourceNames=kube-system,verbs=get
 
 // clusterID returns the UID of namespace kube-system, which is as old as the cluster and never made again.
 func clusterID(ctx context.Context, reader client.Reader) (string, error) {

@@ -12,6 +12,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
+// RBAC has no smaller right than to patch the whole pod. A ValidatingAdmissionPolicy limits it to two annotations.
+//
+// +kubebuilder:rbac:groups="",resources=pods,verbs=patch
+
 // CheckRights returns an error that names what the agent may not do and needs to annotate pods. Asked first,
 // it is one message instead of one a pod.
 func CheckRights(ctx context.Context, c client.Client, namespace string) error {

@@ -69,6 +69,11 @@ func (p *Publisher) retry(ctx context.Context) bool {
 	return !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err)
 }
 
+// An agent publishes its version in a Lease that its pod owns.
+//
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=velero
+
 func (p *Publisher) write(ctx context.Context) error {
 	pod, err := p.client.CoreV1().Pods(p.namespace).Get(ctx, p.pod, metav1.GetOptions{})
 	if err != nil {

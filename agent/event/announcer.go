@@ -15,6 +15,10 @@ import (
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
 
+// Events report the state of transfers on the pods and on the custom resources.
+//
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+
 // Announcer tells the world of a phase that an operation has reached: by an Event on its object and on the pod, where
 // people look first, and by a metric.
 type Announcer struct {

@@ -57,6 +57,10 @@ func (e *election) run(ctx context.Context) error {
 	return nil
 }
 
+// A Lease elects the leader.
+//
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=velero
+
 // term waits for the lead and keeps it for as long as it can. It returns how long to wait for the next one.
 func (e *election) term(ctx context.Context) (time.Duration, error) {
 	term, resign := context.WithCancel(ctx)

@@ -58,6 +58,10 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 }
 
+// Checks, prunes, unlocks and lists run as Jobs.
+//
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;delete,namespace=velero
+
 // SetupWithManager registers the reconciler. One worker looks at one repository after the other, so that no more Jobs
 // are made than allowed.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
@@ -287,6 +291,10 @@ func (r *Reconciler) readOnly(ctx context.Context, repository *resticv1.ResticRe
 	return location.Spec.AccessMode == velerov1.BackupStorageLocationAccessModeReadOnly, nil
 }
 
+// Jobs are created from the agents' DaemonSet.
+//
+// +kubebuilder:rbac:groups=apps,resources=daemonsets,resourceNames=restic,verbs=get,namespace=velero
+
 func (r *Reconciler) daemonSet(ctx context.Context, namespace string) (*appsv1.DaemonSet, error) {
 	daemonSet := &appsv1.DaemonSet{}
 	key := client.ObjectKey{Namespace: namespace, Name: contract.DaemonSetName}
@@ -295,6 +303,10 @@ func (r *Reconciler) daemonSet(ctx context.Context, namespace string) (*appsv1.D
 	}
 	return daemonSet, nil
 }
+
+// This ConfigMap has the settings of maintenance.
+//
+// +kubebuilder:rbac:groups="",resources=configmaps,resourceNames=velero-restic-maintenance,verbs=get,namespace=velero
 
 // settings reads the ConfigMap, and returns what is wrong with it besides.
 func (r *Reconciler) settings(

@@ -19,6 +19,10 @@ import (
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
 
+// The URL of a repository comes from its storage location.
+//
+// +kubebuilder:rbac:groups=velero.io,resources=backupstoragelocations,verbs=get;list;watch,namespace=velero
+
 // SetupWithManager registers the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, wakeup worker.Wakeup) error {
 	return ctrl.NewControllerManagedBy(mgr).

@@ -106,6 +106,10 @@ func (k *owners) keep(snapshot transfer.OwnSnapshot) bool {
 	return k.backups.Has(snapshot.Backup) || k.uids.Has(snapshot.BackupUID) || k.objects.Has(snapshot.PodVolumeBackup)
 }
 
+// A snapshot that belongs to no existing backup is an orphan.
+//
+// +kubebuilder:rbac:groups=velero.io,resources=backups,verbs=list,namespace=velero
+
 func (r *OrphanReconciler) listOwners(ctx context.Context, repository *resticv1.ResticRepository) (*owners, error) {
 	kept := &owners{backups: sets.New[string](), uids: sets.New[string](), objects: sets.New[string]()}
 	for next := ""; ; {

@@ -64,6 +64,10 @@ func (w *Watch) Start(ctx context.Context) error {
 	}
 }
 
+// The leader reports rules that cannot be read. Their ConfigMap can have any name.
+//
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=list,namespace=velero
+
 // check looks once. A ConfigMap gets an Event for each of its versions that has something wrong.
 func (w *Watch) check(ctx context.Context) error {
 	var list corev1.ConfigMapList

@@ -239,6 +239,10 @@ func (o *Opener) extra(ctx context.Context, bsl *velerov1.BackupStorageLocation)
 	return extra, nil
 }
 
+// Storage locations name Secrets of any name in this namespace, so the right cannot be limited to names.
+//
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get,namespace=velero
+
 // secret returns nil if there is no such Secret.
 func (o *Opener) secret(ctx context.Context, name string) (*corev1.Secret, error) {
 	secret := &corev1.Secret{}

@@ -13,6 +13,10 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
 )
 
+// The claim of a pod and its PersistentVolume show where a volume is on the node.
+//
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims;persistentvolumes,verbs=get
+
 // Resolve collects what is needed to find a pod's volume on the node. Claims and PersistentVolumes are read from the
 // API server: caching those of the whole cluster on each node would cost more than a backup's two reads.
 func Resolve(ctx context.Context, reader client.Reader, pod *corev1.Pod, name string) (hostpath.Volume, error) {

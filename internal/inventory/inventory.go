@@ -244,6 +244,22 @@ func (i *Inventory) watchServer(ctx context.Context) {
 	}
 }
 
+// Coverage: volume policies and rules are in ConfigMaps of any name.
+//
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=list;watch,namespace=velero
+
+// Coverage: which claims scheduled backups include, and whether these backups succeed.
+//
+// +kubebuilder:rbac:groups=velero.io,resources=schedules;backups,verbs=list;watch,namespace=velero
+
+// Coverage: only names and labels, for which namespaces are left out of backups, and which nodes run Windows.
+//
+// +kubebuilder:rbac:groups="",resources=namespaces;nodes,verbs=list;watch
+
+// Coverage: the claims, and the pods that use them.
+//
+// +kubebuilder:rbac:groups="",resources=pods;persistentvolumeclaims;persistentvolumes,verbs=list;watch
+
 // addReflectors defines which objects are watched, and what their events change.
 func (i *Inventory) addReflectors() {
 	own := i.options.Namespace

@@ -23,6 +23,10 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 )
 
+// Coverage: where backups put snapshots.
+//
+// +kubebuilder:rbac:groups=velero.io,resources=volumesnapshotlocations,verbs=list,namespace=velero
+
 // readServer reads what backups depend on besides their spec. Objects that do not exist have no effect in Velero
 // either.
 func readServer(ctx context.Context, c client.Client, namespace string) (*coverage.Server, error) {
@@ -58,6 +62,10 @@ func readServer(ctx context.Context, c client.Client, namespace string) (*covera
 	return server, nil
 }
 
+// Coverage: Velero finds a claim's CSI driver by the storage class.
+//
+// +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=list
+
 // provisioners maps the names of StorageClasses to their provisioners.
 func provisioners(ctx context.Context, c client.Client) (map[string]string, error) {
 	list := &storagev1.StorageClassList{}
@@ -88,6 +96,10 @@ func storageLocations(ctx context.Context, c client.Client, namespace string) ([
 	}
 	return locations, nil
 }
+
+// Coverage: the flags of Velero's server are the defaults of backups.
+//
+// +kubebuilder:rbac:groups=apps,resources=deployments,resourceNames=velero,verbs=get,namespace=velero
 
 // serverArguments returns the arguments of Velero's server, from the Deployment that `velero install` creates.
 func serverArguments(ctx context.Context, c client.Client, namespace string) ([]string, error) {
@@ -139,6 +151,10 @@ func policyName(expression string) string {
 	return found[1]
 }
 
+// Coverage: whether backups without volume policies get the one of this project.
+//
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingadmissionpolicies;mutatingadmissionpolicybindings,resourceNames=velero-restic-volume-policy,verbs=get
+
 // admittedPolicies returns the ConfigMap of volume policies that the admission policy of examples/base adds to backups
 // without policies; "" if the policy is not in effect.
 func admittedPolicies(ctx context.Context, c client.Client) (string, error) {
@@ -168,6 +184,10 @@ func admittedPolicies(ctx context.Context, c client.Client) (string, error) {
 	}
 	return "", nil
 }
+
+// Coverage: whether a CSI driver's volumes can be snapshotted.
+//
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotclasses,verbs=list
 
 // snapshotClasses returns the VolumeSnapshotClasses; none if the kind is not installed.
 func snapshotClasses(ctx context.Context, c client.Client) ([]coverage.SnapshotClass, error) {

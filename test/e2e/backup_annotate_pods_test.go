@@ -37,7 +37,8 @@ func enablePodAnnotations(t *testing.T) {
 	t.Helper()
 	component := filepath.Join(suite.repository, "examples", "component", "annotate")
 	rights := []string{
-		"-f", filepath.Join(component, "rbac.yaml"), "-f", filepath.Join(component, "admission.yaml"),
+		"-f", filepath.Join(component, "rbac.yaml"), "-f", filepath.Join(component, "role.yaml"),
+		"-f", filepath.Join(component, "admission.yaml"),
 	}
 	kubectl(t, append([]string{"apply"}, rights...)...)
 	patch := func(operation string) error {

@@ -41,25 +41,38 @@ type stock struct {
 // grant gives an agent in the namespace what examples/base gives it, and returns a configuration with its identity.
 func grant(t *testing.T, namespace string) *rest.Config {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join("..", "..", "examples", "base", "rbac", "rbac.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), 4096)
-	for {
-		object := &unstructured.Unstructured{}
-		if err := decoder.Decode(object); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
+	for _, file := range []string{"rbac.yaml", "role.yaml"} {
+		for _, object := range objectsIn(t, filepath.Join("..", "..", "examples", "base", "rbac", file)) {
+			move(t, object, namespace)
+			createAll(t, object)
+			t.Cleanup(func() { _ = shared.client.Delete(context.WithoutCancel(t.Context()), object) })
 		}
-		move(t, object, namespace)
-		createAll(t, object)
-		t.Cleanup(func() { _ = shared.client.Delete(context.WithoutCancel(t.Context()), object) })
 	}
 	config := rest.CopyConfig(shared.config)
 	config.Impersonate.UserName = "system:serviceaccount:" + namespace + ":velero-restic"
 	return config
+}
+
+// objectsIn returns the objects of a file of manifests.
+func objectsIn(t *testing.T, file string) []*unstructured.Unstructured {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var objects []*unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		if err := decoder.Decode(object); errors.Is(err, io.EOF) {
+			return objects
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if len(object.Object) > 0 {
+			objects = append(objects, object)
+		}
+	}
 }
 
 // move makes an object of examples/base/rbac one of this namespace, and of its own name where it has none.

@@ -13,6 +13,7 @@ import (
 func TestReference(t *testing.T) {
 	for page, write := range map[string]func(repository string) (string, error){
 		"events.md": Events, "labels.md": Labels, "plugin.md": Plugin, "metrics.md": metrics,
+		"permissions.md": Permissions,
 	} {
 		t.Run(page, func(t *testing.T) {
 			content, err := write(Repository(t))
