@@ -4,34 +4,28 @@
 package stranded
 
 import (
-	"fmt"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/stranded"
 )
 
-// agentReadiness is what is known of the agents in one cycle.
-type agentReadiness struct {
-	// ready are the nodes whose agent is.
-	ready map[string]bool
-	// before and missing say since when the others' have not been, as of the last cycle and of this one.
-	missingBefore, missingNow map[string]time.Time
-	now                       time.Time
+// agents evaluates the agents of the nodes that have operations, in one cycle.
+type agents struct {
+	namespace string
+	pods      []corev1.Pod
+	now       time.Time
+	// before has the states of the previous cycle by node, seen those of this one.
+	before, seen map[string]stranded.Agent
 }
 
-// missingReason says why operations on a node are stranded; empty if they are not. An agent that is being replaced
-// counts as there.
-func (v agentReadiness) missingReason(node string) string {
-	if v.ready[node] {
-		return ""
-	}
-	since, known := v.missingBefore[node]
+// verdict returns the result for operations on a node.
+func (a *agents) verdict(node string) stranded.Verdict {
+	agent, known := a.seen[node]
 	if !known {
-		since = v.now
+		agent = stranded.NewAgent(node, a.pods, a.before[node], a.now)
+		a.seen[node] = agent
 	}
-	v.missingNow[node] = since
-	if v.now.Sub(since) < agentGrace {
-		return ""
-	}
-	return fmt.Sprintf("no restic agent is ready on node %s since %s: look at `kubectl get pods -A -l name=restic -o "+
-		"wide --field-selector spec.nodeName=%s`; a taint of the node may need a toleration in DaemonSet restic",
-		node, since.UTC().Format(time.RFC3339), node)
+	return agent.Verdict(a.namespace, a.now)
 }

@@ -21,20 +21,15 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/volume"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/stranded"
 )
 
-const (
-	// agentGrace is how long a node may be without an agent before its operations are given up. A DaemonSet's rolling
-	// update replaces a pod in much less.
-	agentGrace = 2 * time.Minute
-	// podGrace is how long a restored pod may take to be created. Velero restores pods early, in a few seconds each.
-	podGrace = 10 * time.Minute
-	// strandedInterval is how often the leader looks.
-	strandedInterval = 10 * time.Second
-)
+// interval is the time between two cycles of the Monitor.
+const interval = 10 * time.Second
 
-// Monitor ends operations that nobody works on: those that cannot be done at all, those whose node has no agent, and
-// restores whose pod never comes. It runs in the leader alone, as a manager.Runnable.
+// Monitor ends operations that no agent can carry out: those that must be skipped, those on nodes without an agent, and
+// restores whose pod does not exist. Package internal/stranded decides. It runs only in the leader, as a
+// manager.Runnable.
 type Monitor struct {
 	// Client reads from the cache, and writes.
 	Client client.Client
@@ -47,8 +42,8 @@ type Monitor struct {
 	// Clock tells the time.
 	Clock clock.PassiveClock
 
-	// missing says since when a node has been seen without an agent that is ready.
-	missing map[string]time.Time
+	// agents has the states of the agents in the last cycle, by node.
+	agents map[string]stranded.Agent
 	// skipped wakes Start before its time.
 	skipped chan struct{}
 }
@@ -83,7 +78,7 @@ func (s *Monitor) added(object any) {
 // Start looks at all operations again and again until the context ends. It never fails: what goes wrong is logged and
 // tried again.
 func (s *Monitor) Start(ctx context.Context) error {
-	ticker := time.NewTicker(strandedInterval)
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		if err := s.cycle(ctx); err != nil && ctx.Err() == nil {
@@ -98,16 +93,17 @@ func (s *Monitor) Start(ctx context.Context) error {
 	}
 }
 
-// cycle looks at every operation once.
+// cycle evaluates every operation once.
 func (s *Monitor) cycle(ctx context.Context) error {
-	ready, err := s.readyNodes(ctx)
-	if err != nil {
-		return err
+	pods := &corev1.PodList{}
+	if err := s.Reader.List(ctx, pods, client.InNamespace(s.Namespace),
+		client.MatchingLabels{contract.AgentLabelKey: contract.AgentLabelValue}); err != nil {
+		return fmt.Errorf("listing the agents: %w", err)
 	}
-	agents := agentReadiness{
-		ready: ready, missingBefore: s.missing, missingNow: map[string]time.Time{}, now: s.Clock.Now(),
+	agents := &agents{
+		namespace: s.Namespace, pods: pods.Items, now: s.Clock.Now(), before: s.agents, seen: map[string]stranded.Agent{},
 	}
-	defer func() { s.missing = agents.missingNow }()
+	defer func() { s.agents = agents.seen }()
 	backups := &resticv1.PodVolumeBackupList{}
 	if err := s.Client.List(ctx, backups, client.InNamespace(s.Namespace)); err != nil {
 		return fmt.Errorf("listing PodVolumeBackups: %w", err)
@@ -115,7 +111,7 @@ func (s *Monitor) cycle(ctx context.Context) error {
 	for i := range backups.Items {
 		backup := &backups.Items[i]
 		if err := s.finish(ctx, backup, func(context.Context) (string, error) {
-			return agents.missingReason(backup.Spec.Node), nil
+			return failure(agents.verdict(backup.Spec.Node)), nil
 		}); err != nil {
 			return err
 		}
@@ -135,22 +131,12 @@ func (s *Monitor) cycle(ctx context.Context) error {
 	return nil
 }
 
-// readyNodes returns the names of the nodes whose agent is ready.
-func (s *Monitor) readyNodes(ctx context.Context) (map[string]bool, error) {
-	pods := &corev1.PodList{}
-	if err := s.Reader.List(ctx, pods, client.InNamespace(s.Namespace),
-		client.MatchingLabels{contract.AgentLabelKey: contract.AgentLabelValue}); err != nil {
-		return nil, fmt.Errorf("listing the agents: %w", err)
+// failure returns the reason of a failure, empty unless the operation must fail.
+func failure(verdict stranded.Verdict) string {
+	if !verdict.Failed {
+		return ""
 	}
-	nodes := map[string]bool{}
-	for i := range pods.Items {
-		for _, condition := range pods.Items[i].Status.Conditions {
-			if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
-				nodes[pods.Items[i].Spec.NodeName] = true
-			}
-		}
-	}
-	return nodes, nil
+	return verdict.Message
 }
 
 // operationObject is a PodVolumeBackup or a PodVolumeRestore.
@@ -205,8 +191,9 @@ func (s *Monitor) save(ctx context.Context, old client.Object, operation operati
 	return nil
 }
 
+// restoreReason returns why a restore must fail, empty unless it must.
 func (s *Monitor) restoreReason(
-	ctx context.Context, restore *resticv1.PodVolumeRestore, agents agentReadiness,
+	ctx context.Context, restore *resticv1.PodVolumeRestore, agents *agents,
 ) (string, error) {
 	now := s.Clock.Now()
 	if restore.CancelRequested() && restore.Status.Node == "" {
@@ -218,41 +205,34 @@ func (s *Monitor) restoreReason(
 	key := client.ObjectKey{Namespace: restore.Spec.Pod.Namespace, Name: restore.Spec.Pod.Name}
 	pod := &corev1.Pod{}
 	err := s.Reader.Get(ctx, key, pod)
-	switch {
-	case apierrors.IsNotFound(err):
-		if now.Sub(restore.CreationTimestamp.Time) < podGrace {
-			return "", nil
-		}
-		return fmt.Sprintf("pod %s was not created within %s, or was deleted: look at `velero restore logs` for "+
-			"the pod", key, podGrace), nil
-	case err != nil:
+	if apierrors.IsNotFound(err) {
+		pod, err = nil, nil
+	}
+	if err != nil {
 		return "", fmt.Errorf("reading the restored pod %s: %w", key, err)
+	}
+	verdict := stranded.RestoredPod(restore, pod, time.Time{}, now)
+	switch {
+	case verdict.Failed:
+		return verdict.Message, nil
+	case pod == nil:
+		return "", nil
 	case pod.Spec.NodeName == "":
-		return "", s.explainPending(ctx, restore, pod)
+		return "", s.explainPending(ctx, restore, verdict.Message)
+	case verdict.Message != "":
+		return "", nil
 	}
-	if !volume.WaitsForRestore(pod, restore.Spec.RestoreUID) {
-		if now.Sub(restore.CreationTimestamp.Time) < agentGrace {
-			return "", nil
-		}
-		return fmt.Sprintf("pod %s is not the one of this restore: it has no init container %s for it", key,
-			contract.RestoreContainer), nil
-	}
-	return agents.missingReason(pod.Spec.NodeName), nil
+	return failure(agents.verdict(pod.Spec.NodeName)), nil
 }
 
-// explainPending says in the status of a restore why its pod is on no node yet: no agent looks at it until it is.
-func (s *Monitor) explainPending(ctx context.Context, restore *resticv1.PodVolumeRestore, pod *corev1.Pod) error {
-	message := "waiting for the pod to be scheduled"
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodScheduled && condition.Message != "" {
-			message += ": " + condition.Message
-		}
-	}
+// explainPending writes into the status of a restore why its pod has no node yet. No agent handles it until then.
+func (s *Monitor) explainPending(ctx context.Context, restore *resticv1.PodVolumeRestore, message string) error {
 	if restore.Status.Message == message {
 		return nil
 	}
 	old := restore.DeepCopy()
 	restore.Status.Phase, restore.Status.Message = resticv1.PhaseNew, message
+	restore.Status.Reason = resticv1.WaitingForPod
 	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
 	err := s.Client.Status().Patch(ctx, restore, patch)
 	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {

@@ -21,6 +21,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/volume"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/stranded"
 )
 
 // leader looks for stranded operations.
@@ -50,7 +51,7 @@ func (l *leader) watch(d time.Duration) {
 	l.T.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		l.cycle()
-		agenttest.Sleep(strandedInterval)
+		agenttest.Sleep(interval)
 	}
 	l.cycle()
 }
@@ -96,8 +97,9 @@ func TestStrandedBackup(t *testing.T) {
 			l := newLeader(t, agenttest.PodVolumeBackup(agenttest.BackupName, "data"), agentPod("node-2", corev1.ConditionTrue))
 			l.cycle()
 			wantStatus(t, l.Backup(agenttest.BackupName).Status.VolumeStatus, "")
-			l.watch(agentGrace)
-			wantStatus(t, l.Backup(agenttest.BackupName).Status.VolumeStatus, resticv1.PhaseFailed, "node-1", "kubectl get pods", "toleration")
+			l.watch(stranded.AbsentGrace)
+			wantStatus(t, l.Backup(agenttest.BackupName).Status.VolumeStatus, resticv1.PhaseFailed, "node-1",
+				"kubectl -n velero get pods", "toleration")
 		},
 		"a node whose agent has died in the middle of a transfer": func(t *testing.T) {
 			backup := agenttest.PodVolumeBackup(agenttest.BackupName, "data")
@@ -106,7 +108,18 @@ func TestStrandedBackup(t *testing.T) {
 			l.watch(time.Hour)
 			wantStatus(t, l.Backup(agenttest.BackupName).Status.VolumeStatus, resticv1.PhaseInProgress)
 			l.UpdateStatus(agentPod(agenttest.Node, corev1.ConditionFalse))
-			l.watch(agentGrace)
+			l.watch(stranded.StartingGrace)
+			wantStatus(t, l.Backup(agenttest.BackupName).Status.VolumeStatus, resticv1.PhaseFailed, "node-1",
+				"kubectl -n velero describe pod restic-node-1")
+		},
+		"a node that loses the pod of its agent": func(t *testing.T) {
+			agent := agentPod(agenttest.Node, corev1.ConditionTrue)
+			l := newLeader(t, agenttest.PodVolumeBackup(agenttest.BackupName, "data"), agent)
+			l.watch(time.Hour)
+			l.Remove(agent)
+			l.watch(stranded.AbsentGrace - interval)
+			wantStatus(t, l.Backup(agenttest.BackupName).Status.VolumeStatus, "")
+			l.watch(2 * interval)
 			wantStatus(t, l.Backup(agenttest.BackupName).Status.VolumeStatus, resticv1.PhaseFailed, "node-1")
 		},
 		"an agent that is replaced in time costs nothing, however old the operation is": func(t *testing.T) {
@@ -114,7 +127,7 @@ func TestStrandedBackup(t *testing.T) {
 			l.watch(time.Hour)
 			for range 3 {
 				l.UpdateStatus(agentPod(agenttest.Node, corev1.ConditionFalse))
-				l.watch(agentGrace - 2*strandedInterval)
+				l.watch(stranded.StartingGrace - 2*interval)
 				l.UpdateStatus(agentPod(agenttest.Node, corev1.ConditionTrue))
 				l.cycle()
 			}
@@ -124,7 +137,7 @@ func TestStrandedBackup(t *testing.T) {
 			backup := agenttest.PodVolumeBackup(agenttest.BackupName, "data")
 			backup.Spec.Cancel = true
 			l := newLeader(t, backup)
-			l.watch(agentGrace)
+			l.watch(stranded.AbsentGrace)
 			wantStatus(t, l.Backup(agenttest.BackupName).Status.VolumeStatus, resticv1.PhaseCanceled)
 		},
 		"a final phase stays": func(t *testing.T) {
@@ -175,20 +188,20 @@ func TestStrandedRestore(t *testing.T) {
 		},
 		"its pod is never created": {
 			[]client.Object{agenttest.PodVolumeRestore(agenttest.RestoreName, "web")},
-			podGrace - time.Minute, podGrace + time.Minute,
+			stranded.PodGrace - time.Minute, stranded.PodGrace + time.Minute,
 			resticv1.PhaseFailed,
 			[]string{"pod shop/web was not created within 10m0s"},
 		},
 		"its pod is somebody else's": {
 			[]client.Object{agenttest.PodVolumeRestore(agenttest.RestoreName, "web"), agenttest.Pod("web"), agent()},
-			agentGrace - time.Minute, agentGrace + time.Minute, resticv1.PhaseFailed,
-			[]string{"not the one of this restore", contract.RestoreContainer},
+			stranded.AbsentGrace - time.Minute, stranded.AbsentGrace + time.Minute, resticv1.PhaseFailed,
+			[]string{"does not belong to this restore", contract.RestoreContainer},
 		},
 		"its pod's node has no agent": {
 			[]client.Object{agenttest.PodVolumeRestore(agenttest.RestoreName, "web"), agenttest.RestoredPod("web", agenttest.Running())},
-			agentGrace - time.Minute,
-			2*agentGrace + time.Minute, resticv1.PhaseFailed,
-			[]string{"no restic agent is ready on node node-1"},
+			stranded.AbsentGrace - time.Minute,
+			2*stranded.AbsentGrace + time.Minute, resticv1.PhaseFailed,
+			[]string{"node node-1 has no restic agent"},
 		},
 		"its pod waits for a node, for as long as it may": {
 			[]client.Object{agenttest.PodVolumeRestore(agenttest.RestoreName, "web"), unscheduled},
@@ -206,11 +219,11 @@ func TestStrandedRestore(t *testing.T) {
 			[]client.Object{agenttest.PodVolumeRestore(agenttest.RestoreName, "web"), agenttest.RestoredPod("web", agenttest.Waiting("Pulling")), agent()},
 			time.Hour, time.Hour, "", nil,
 		},
-		"what keeps its pod from being scheduled is told": {
+		"what keeps its pod from being scheduled is reported": {
 			[]client.Object{agenttest.PodVolumeRestore(agenttest.RestoreName, "web"), unscheduled},
 			0, time.Minute,
 			resticv1.PhaseNew,
-			[]string{"waiting for the pod to be scheduled"},
+			[]string{"the pod is not scheduled"},
 		},
 	}
 	tests := map[string]func(*testing.T){}
@@ -244,7 +257,7 @@ func TestStrandedStart(t *testing.T) {
 		backup := agenttest.PodVolumeBackup(agenttest.BackupName, "data")
 		backup.Spec.Skip = &resticv1.SkipReason{Reason: "HostPath", Message: "no"}
 		l.Create(backup)
-		agenttest.Sleep(strandedInterval)
+		agenttest.Sleep(interval)
 		wantStatus(t, l.Backup(agenttest.BackupName).Status.VolumeStatus, resticv1.PhaseSkipped)
 		cancel()
 		if err := <-started; err != nil {

@@ -9,8 +9,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/velero-restic/velero-plugin-for-restic/agent/volume"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/stranded"
 )
 
 // helper is what a pod says of its restore's init container; nil if the pod has none of this restore.
@@ -31,7 +31,7 @@ func (h helper) waitingReason() string {
 }
 
 func helperOf(pod *corev1.Pod, restoreUID string) helper {
-	if pod == nil || !volume.WaitsForRestore(pod, restoreUID) {
+	if pod == nil || !stranded.WaitsForRestore(pod, restoreUID) {
 		return helper{}
 	}
 	for i := range pod.Status.InitContainerStatuses {
