@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// annotateLimit is how long the leader may take to be elected anew, and to write.
+	// annotationLimit is how long a new leader may take to be elected and to write the annotations.
 	annotationLimit = time.Minute
 	annotationRules = `
 apiVersion: v1
@@ -32,7 +32,7 @@ data:
 `
 )
 
-// enablePodAnnotations turns the annotations on until the test ends.
+// enablePodAnnotations has the leading agent annotate pods until the test ends.
 func enablePodAnnotations(t *testing.T) {
 	t.Helper()
 	component := filepath.Join(suite.repository, "examples", "component", "annotate")
@@ -41,23 +41,7 @@ func enablePodAnnotations(t *testing.T) {
 		"-f", filepath.Join(component, "admission.yaml"),
 	}
 	kubectl(t, append([]string{"apply"}, rights...)...)
-	patch := func(operation string) error {
-		if _, err := tryKubectl(t, "-n", velero.Namespace, "patch", "daemonset", contract.DaemonSetName, "--type=json", "-p",
-			fmt.Sprintf(`[{"op": %q, "path": "/spec/template/spec/containers/0/args", "value": ["--annotate-pods"]}]`,
-				operation)); err != nil {
-			return err
-		}
-		_, err := tryKubectl(t, "-n", velero.Namespace, "rollout", "status", "daemonset/"+contract.DaemonSetName,
-			"--timeout=120s")
-		return err
-	}
-	if err := patch("add"); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		if err := patch("remove"); err != nil {
-			t.Error("cleaning up:", err)
-		}
 		if _, err := tryKubectl(t, append([]string{"delete", "--ignore-not-found"}, rights...)...); err != nil {
 			t.Error("cleaning up:", err)
 		}
@@ -66,26 +50,28 @@ func enablePodAnnotations(t *testing.T) {
 			t.Error("cleaning up:", err)
 		}
 	})
+	setAgentFlags(t, "--annotate-pods")
 }
 
-// waitAnnotations waits until a pod names these volumes, and remembers these as the rules'.
+// waitAnnotations waits until these are the volumes that the pod's annotation names, and those that a rule named.
 func (ns *testNamespace) waitAnnotations(pod, named, byRule string) {
 	ns.t.Helper()
 	eventually(ns.t, annotationLimit, "annotations of pod "+pod, func() error {
-		got, err := tryGet[corev1.Pod](ns.t, "-n", ns.name, "pod", pod)
+		got, err := tryGet[corev1.Pod](ns.t, ns.name, pod)
 		if err != nil {
 			return err
 		}
 		if got.Annotations[contract.AnnotationVolumesToBackup] != named ||
 			got.Annotations[contract.AnnotationVolumesByRule] != byRule {
-			return fmt.Errorf("they are %v", got.Annotations)
+			return fmt.Errorf("the annotations are %v", got.Annotations)
 		}
 		return nil
 	})
 }
 
-// TestAnnotatePods has the leader write annotations. It is not parallel: the agents start anew for it.
+// TestAnnotatePods has the leading agent write annotations, and keeps those that a person wrote.
 func TestAnnotatePods(t *testing.T) {
+	reserveCluster(t)
 	enablePodAnnotations(t)
 	ns := newNamespace(t, "annotate", 1)
 	waiting := ns.pod("waiting", "", emptyDir("spool"))

@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	// stopLimit is how soon restic is stopped: what the agent promises.
+	// stopLimit is how soon the agent stops restic, as docs/spec.md promises.
 	stopLimit   = 10 * time.Second
 	cancelPatch = `{"spec":{"cancel":true}}`
 )
 
-// createEndlessFile makes a volume that takes restic many minutes to read, and no room on the node.
+// createEndlessFile creates a volume that restic reads for many minutes, and that takes no space on the node.
 func (ns *testNamespace) createEndlessFile() {
 	ns.t.Helper()
 	apply(ns.t, ns.pod("web", "cache", emptyDir("cache")))
@@ -30,92 +30,74 @@ func (ns *testNamespace) createEndlessFile() {
 	ns.shell("web", "truncate -s 1024G /cache/endless")
 }
 
-// waitReading waits until restic reads the volume, and returns the object.
-func waitReading(t *testing.T, backup string) resticv1.PodVolumeBackup {
-	t.Helper()
-	var object resticv1.PodVolumeBackup
-	eventually(t, time.Minute, "restic reading", func() error {
-		object = podVolumeBackups(t, backup)["web/cache"]
-		if object.Status.Phase != resticv1.PhaseInProgress || object.Status.Progress.BytesDone == 0 {
-			return fmt.Errorf("it is %q: %+v", object.Status.Phase, object.Status.Progress)
-		}
-		return nil
-	})
-	return object
-}
-
-// wantNoLockOrSnapshot looks for a lock or a snapshot of a backup that was stopped.
+// wantNoLockOrSnapshot wants neither in the repository after a backup was stopped.
 func (ns *testNamespace) wantNoLockOrSnapshot() {
 	ns.t.Helper()
 	if locks := lockFiles(ns.t, ns.name); len(locks) > 0 {
-		ns.t.Errorf("locks are left: %v", locks)
+		ns.t.Errorf("locks remain: %v", locks)
 	}
 	wantSnapshots(ns.t, ns.name)
 }
 
-// TestCancelBackup stops a backup by its object, while restic reads.
-func TestCancelBackup(t *testing.T) {
-	needsNode(t)
-	t.Parallel()
-	ns := newNamespace(t, "cancel", 0)
-	ns.createEndlessFile()
-	veleroCLI(t, "backup", "create", "cancel", "--include-namespaces=cancel")
-	name := waitReading(t, "cancel").Name
-	if locks := lockFiles(t, ns.name); len(locks) == 0 {
-		t.Error("restic reads without a lock: nothing can be released")
-	}
-	kubectl(t, "-n", velero.Namespace, "patch", "podvolumebackups.restic.velero.io", name, "--type=merge", "-p", cancelPatch)
+// waitCanceled waits until the PodVolumeBackup is Canceled.
+func waitCanceled(t *testing.T, backup string) resticv1.PodVolumeBackupStatus {
+	t.Helper()
+	var status resticv1.PodVolumeBackupStatus
 	eventually(t, stopLimit, "end of restic", func() error {
-		if got := podVolumeBackups(t, "cancel")["web/cache"].Status; got.Phase != resticv1.PhaseCanceled {
-			return fmt.Errorf("it is %q", got.Phase)
+		if status = podVolumeBackups(t, backup)["web/cache"].Status; status.Phase != resticv1.PhaseCanceled {
+			return fmt.Errorf("its phase is %q", status.Phase)
 		}
 		return nil
 	})
-	ns.wantNoLockOrSnapshot()
-	wantContains(t, "the PodVolumeBackup", podVolumeBackups(t, "cancel")["web/cache"].Status.Message, "canceled on request")
-	backup := waitBackup(t, "cancel", operationLimit)
-	if backup.Status.Phase != velerov1.BackupPhasePartiallyFailed {
-		t.Errorf("the backup is %s, want PartiallyFailed", backup.Status.Phase)
+	return status
+}
+
+// TestCancelBackup cancels a PodVolumeBackup while restic reads.
+func TestCancelBackup(t *testing.T) {
+	needsNode(t)
+	shareCluster(t)
+	ns := newNamespace(t, "cancel", 0)
+	ns.createEndlessFile()
+	veleroCLI(t, "backup", "create", "cancel", "--include-namespaces=cancel")
+	name := waitReading(t, "cancel", "web/cache").Name
+	if locks := lockFiles(t, ns.name); len(locks) == 0 {
+		t.Error("restic reads without a lock: the test cannot show that the lock is removed")
 	}
+	kubectl(t, "-n", velero.Namespace, "patch", "podvolumebackups.restic.velero.io", name, "--type=merge", "-p", cancelPatch)
+	status := waitCanceled(t, "cancel")
+	ns.wantNoLockOrSnapshot()
+	wantContains(t, "the PodVolumeBackup", status.Message, "canceled on request")
+	wantPhase(t, waitBackup(t, "cancel", operationLimit), velerov1.BackupPhasePartiallyFailed)
 	wantContains(t, "velero backup describe --details", veleroCLI(t, "backup", "describe", "cancel", "--details"),
 		"pod cancel/web", "cache: Canceled", "canceled on request")
 	wantContains(t, "kubectl get events", kubectl(t, "-n", ns.name, "get", "events"), "Canceled", "canceled on request")
 	deleteBackup(t, "cancel")
 }
 
-// TestBackupDeadline has Velero's time for operations run out while restic reads.
+// TestBackupDeadline reaches Velero's timeout for operations while restic reads.
 func TestBackupDeadline(t *testing.T) {
 	needsNode(t)
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "overdue", 0)
 	ns.createEndlessFile()
 	veleroCLI(t, "backup", "create", "overdue", "--include-namespaces=overdue", "--item-operation-timeout=40s")
-	waitReading(t, "overdue")
-	backup := waitBackup(t, "overdue", operationLimit)
-	if backup.Status.Phase != velerov1.BackupPhasePartiallyFailed {
-		t.Errorf("the backup is %s, want PartiallyFailed", backup.Status.Phase)
-	}
-	eventually(t, stopLimit, "end of restic", func() error {
-		if got := podVolumeBackups(t, "overdue")["web/cache"].Status; got.Phase != resticv1.PhaseCanceled {
-			return fmt.Errorf("it is %q", got.Phase)
-		}
-		return nil
-	})
+	waitReading(t, "overdue", "web/cache")
+	wantPhase(t, waitBackup(t, "overdue", operationLimit), velerov1.BackupPhasePartiallyFailed)
+	status := waitCanceled(t, "overdue")
 	ns.wantNoLockOrSnapshot()
-	status := podVolumeBackups(t, "overdue")["web/cache"].Status
-	t.Logf("the PodVolumeBackup says %q", status.Message)
+	t.Logf("the message of the PodVolumeBackup is %q", status.Message)
 	if status.Message == "" {
-		t.Error("the PodVolumeBackup does not say why")
+		t.Error("the PodVolumeBackup has no message")
 	}
 	wantContains(t, "velero backup describe --details", veleroCLI(t, "backup", "describe", "overdue", "--details"),
 		"pod overdue/web")
 	wantContains(t, "kubectl get events", kubectl(t, "-n", ns.name, "get", "events"), "Canceled", status.Message)
 }
 
-// TestCancelRestore stops a restore while restic writes: the pod must not start with half of its data.
+// TestCancelRestore cancels a restore while restic writes: the pod must not start with a part of its data.
 func TestCancelRestore(t *testing.T) {
 	needsNode(t)
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "unrestored", 0)
 	apply(t, ns.pod("web", "cache", emptyDir("cache")))
 	ns.waitReady("web")
@@ -125,10 +107,10 @@ func TestCancelRestore(t *testing.T) {
 
 	veleroCLI(t, "restore", "create", "unrestored", "--from-backup=unrestored")
 	var object resticv1.PodVolumeRestore
-	eventually(t, time.Minute, "restic writing", func() error {
+	eventually(t, time.Minute, "restic writes", func() error {
 		object = podVolumeRestores(t, "unrestored")["web/cache"]
 		if object.Status.Phase != resticv1.PhaseInProgress {
-			return fmt.Errorf("it is %q", object.Status.Phase)
+			return fmt.Errorf("its phase is %q", object.Status.Phase)
 		}
 		return nil
 	})
@@ -136,15 +118,15 @@ func TestCancelRestore(t *testing.T) {
 		cancelPatch)
 	eventually(t, stopLimit, "end of restic", func() error {
 		if got := podVolumeRestores(t, "unrestored")["web/cache"].Status; got.Phase != resticv1.PhaseCanceled {
-			return fmt.Errorf("it is %q", got.Phase)
+			return fmt.Errorf("its phase is %q", got.Phase)
 		}
 		return nil
 	})
 	if locks := lockFiles(t, ns.name); len(locks) > 0 {
-		t.Errorf("locks are left: %v", locks)
+		t.Errorf("locks remain: %v", locks)
 	}
 	eventually(t, 30*time.Second, "end of the init container with the reason", func() error {
-		pod, err := tryGet[corev1.Pod](t, "-n", ns.name, "pod", "web")
+		pod, err := tryGet[corev1.Pod](t, ns.name, "web")
 		if err != nil {
 			return err
 		}
@@ -153,13 +135,13 @@ func TestCancelRestore(t *testing.T) {
 				if status.Name == contract.RestoreContainer && state.Terminated != nil {
 					wantContains(t, "the init container", state.Terminated.Message, "Canceled: canceled on request")
 					if state.Terminated.ExitCode == 0 {
-						t.Error("the init container ended well")
+						t.Error("the init container ended with exit code 0")
 					}
 					return nil
 				}
 			}
 		}
-		return fmt.Errorf("it is %+v", pod.Status.InitContainerStatuses)
+		return fmt.Errorf("the init containers are %+v", pod.Status.InitContainerStatuses)
 	})
 	result := waitRestore(t, "unrestored")
 	if result.Status.Phase != velerov1.RestorePhasePartiallyFailed {

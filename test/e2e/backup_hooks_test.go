@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// TestBackupHooks backs up a pod that must be frozen while restic reads.
+// TestBackupHooks backs up a pod whose hooks freeze it while restic reads.
 func TestBackupHooks(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "hooks", 0)
 	pod := ns.pod("db", "data", emptyDir("data"), emptyDir("log"))
 	for key, value := range map[string]string{
@@ -25,7 +25,7 @@ func TestBackupHooks(t *testing.T) {
 	}
 	apply(t, pod)
 	ns.waitReady("db")
-	// restic reads it before the state, so that a hook that did not wait would come between.
+	// restic reads the table before the state: without waiting, the post hook would change the state in the meantime.
 	ns.shell("db", "head -c 100000000 /dev/urandom > /data/a-table; echo running > /data/z-state")
 
 	backup := backUp(t, "hooks", "--include-namespaces=hooks")
@@ -34,7 +34,7 @@ func TestBackupHooks(t *testing.T) {
 		t.Errorf("hooks are %+v, want 2 run", got)
 	}
 	if got := backup.Status.BackupItemOperationsAttempted; got != 0 {
-		t.Errorf("the backup has %d operations, want the pod taken at once", got)
+		t.Errorf("the backup has %d operations, want 0: the plugin must wait for a pod with hooks", got)
 	}
 	status := wantBackedUp(t, "hooks", "db/data")["db/data"].Status
 	times := strings.Fields(ns.shell("db", "cat /log/frozen /log/thawed"))
@@ -42,7 +42,7 @@ func TestBackupHooks(t *testing.T) {
 	t.Logf("frozen at %s, read from %s to %s, thawed at %s",
 		frozen, status.StartTimestamp, status.CompletionTimestamp, thawed)
 	if status.StartTimestamp.Time.Before(frozen) || thawed.Before(status.CompletionTimestamp.Time) {
-		t.Error("restic read outside the time between the hooks")
+		t.Error("restic did not only read between the hooks")
 	}
 
 	ns.delete()

@@ -12,9 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestPodTemplate has the annotation in the template of a Deployment, whose two pods share a claim.
+// TestPodTemplate annotates the template of a Deployment, whose two pods share a claim.
 func TestPodTemplate(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "template", 2)
 	apply(t, ns.claim("data"), ns.deployment("web", ns.pod("", "data,cache", claimVolume("data"), emptyDir("cache"))))
 	ns.waitRollout("web")
@@ -26,14 +26,14 @@ func TestPodTemplate(t *testing.T) {
 	wantCompleted(t, backUp(t, "template", "--include-namespaces=template"))
 	taken := podVolumeBackups(t, "template")
 	if len(taken) != 3 {
-		t.Errorf("%d volumes are taken, want the shared claim once and two emptyDirs: %v", len(taken), taken)
+		t.Errorf("%d volumes are backed up, want the shared claim once and two emptyDirs: %v", len(taken), taken)
 	}
 
 	ns.delete()
 	wantRestored(t, restore(t, "template", "template"))
 	ns.waitRollout("web")
 	if after := ns.podNames(); strings.Join(after, " ") != strings.Join(pods, " ") {
-		t.Errorf("the pods are %v, want those that were backed up, %v", after, pods)
+		t.Errorf("the pods are %v, want those of the backup, %v", after, pods)
 	}
 	for _, pod := range pods {
 		if got, want := ns.shell(pod, "cat /data/file /cache/file"), "shared\n"+pod+"\n"; got != want {
@@ -60,12 +60,4 @@ func (ns *testNamespace) deployment(name string, pod *corev1.Pod) *appsv1.Deploy
 func (ns *testNamespace) waitRollout(deployment string) {
 	ns.t.Helper()
 	kubectl(ns.t, "-n", ns.name, "rollout", "status", "deployment/"+deployment, "--timeout=90s")
-}
-
-// podNames are the names of all pods, in order.
-func (ns *testNamespace) podNames() []string {
-	ns.t.Helper()
-	names := kubectl(ns.t, "-n", ns.name, "get", "pods", "--sort-by=.metadata.name",
-		"-o", "jsonpath={.items[*].metadata.name}")
-	return strings.Fields(names)
 }

@@ -19,38 +19,40 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// skippedLimit is how long after the end of its backup or restore a volume may take to be called Skipped.
+// skippedLimit is how long after its backup or restore a volume may take to become Skipped.
 const skippedLimit = 30 * time.Second
 
 func wantSkipped(status resticv1.VolumeStatus) error {
 	if status.Phase != resticv1.PhaseSkipped {
-		return fmt.Errorf("it is %q (%s)", status.Phase, status.Message)
+		return fmt.Errorf("its phase is %q (%s)", status.Phase, status.Message)
 	}
 	return nil
 }
 
-// podWithMistake is a pod with something wrong about it, and what users are told.
+// podWithMistake is a pod with a mistake of a user, and what the backup reports.
 type podWithMistake struct {
 	pod *corev1.Pod
-	// unready pods are not waited for.
+	// unready is set for a pod that does not become ready.
 	unready bool
-	// volume is the one that cannot be taken. Empty: no volume of the pod is meant.
+	// volume is the volume that cannot be backed up; empty if the mistake is none of a volume.
 	volume string
-	// says are the parts of the message: the object, and the remedy.
+	// message is the parts of the warning: the object, and what to do. Empty: there is no warning.
 	message []string
-	// takes are the volumes of the pod that are taken all the same.
+	// backedUp are the volumes of the pod that are backed up nevertheless.
 	backedUp []string
 }
 
-// TestRefusedVolumes backs up a namespace in which all goes wrong that users can do wrong about a pod, and one of each goes
-// right beside it.
+// TestRefusedVolumes backs up a namespace with each mistake that a user can make with a pod, and with volumes that can
+// be backed up beside the mistakes.
 func TestRefusedVolumes(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "refused", 0)
 	cases := ns.podsWithMistakes()
+	var pods []any
 	for _, mistake := range cases {
-		apply(t, mistake.pod)
+		pods = append(pods, mistake.pod)
 	}
+	apply(t, pods...)
 	for _, mistake := range cases {
 		if !mistake.unready {
 			ns.waitReady(mistake.pod.Name)
@@ -61,21 +63,21 @@ func TestRefusedVolumes(t *testing.T) {
 	ns.shell("host", "echo content > /cache/file")
 	backup := backUp(t, "refused", "--include-namespaces=refused")
 	if backup.Status.Phase != velerov1.BackupPhaseCompleted && backup.Status.Phase != velerov1.BackupPhasePartiallyFailed {
-		t.Errorf("the backup is %s, want it to end with the rest in it", backup.Status.Phase)
+		t.Errorf("the backup is %s, want Completed or PartiallyFailed", backup.Status.Phase)
 	}
-	told := 0
+	warnings := 0
 	for name, mistake := range cases {
 		if len(mistake.message) > 0 {
-			told++
+			warnings++
 		}
 		t.Run(name, func(t *testing.T) { mistake.check(t, "refused") })
 	}
-	if got := backup.Status.Warnings + backup.Status.Errors; got != told {
-		t.Errorf("the backup counts %d warnings and errors, want %d:\n%s", got, told,
+	if got := backup.Status.Warnings + backup.Status.Errors; got != warnings {
+		t.Errorf("the backup counts %d warnings and errors, want %d:\n%s", got, warnings,
 			strings.Join(warningsAndErrors(t, "backup", "refused"), "\n"))
 	}
-	t.Run("a restore brings back what was taken", func(t *testing.T) {
-		in := &testNamespace{t: t, name: ns.name}
+	t.Run("a restore brings back what was backed up", func(t *testing.T) {
+		in := ns.in(t)
 		in.delete()
 		wantRestored(t, restore(t, "refused", "refused"))
 		in.waitReady("spaces")
@@ -113,7 +115,7 @@ func (ns *testNamespace) podsWithMistakes() map[string]podWithMistake {
 		"an empty annotation": {
 			pod: empty, message: []string{"pod refused/empty", annotation, "list names of the pod's volumes", "or remove it"},
 		},
-		"spaces and names that are there twice": {
+		"spaces, and names that occur twice": {
 			pod:      ns.pod("spaces", " data , cache,,data ", emptyDir("data"), emptyDir("cache")),
 			backedUp: []string{"data", "cache"},
 		},
@@ -125,14 +127,14 @@ func (ns *testNamespace) podsWithMistakes() map[string]podWithMistake {
 			pod: pending, unready: true, volume: "data",
 			message: []string{"volume data of pod refused/pending", "not running (phase Pending)", "while the pod runs"},
 		},
-		"a pod that is over": {
+		"a pod that has completed": {
 			pod: over, unready: true, volume: "data",
 			message: []string{"volume data of pod refused/over", "not running (phase Succeeded)", "while the pod runs"},
 		},
 	}
 }
 
-// check looks where users look: the log of the backup, its description, and the objects that kubectl prints.
+// check reads what users read: the log of the backup, its description, and the objects that kubectl prints.
 func (mistake podWithMistake) check(t *testing.T, backup string) {
 	t.Helper()
 	taken := podVolumeBackups(t, backup)
@@ -152,7 +154,7 @@ func (mistake podWithMistake) check(t *testing.T, backup string) {
 		}
 	}
 	if len(about) != 1 {
-		t.Errorf("%d warnings and errors of the log say %q, want 1: %q", len(about), mistake.message[0], about)
+		t.Errorf("%d warnings and errors of the log contain %q, want 1: %q", len(about), mistake.message[0], about)
 	}
 	wantContains(t, "velero backup logs", strings.Join(about, "\n"), mistake.message...)
 	if mistake.volume == "" {
@@ -168,14 +170,14 @@ func (mistake podWithMistake) check(t *testing.T, backup string) {
 		append([]string{mistake.volume + ": Skipped, "}, mistake.message...)...)
 }
 
-// TestBlockVolume backs up a claim that is a device. The device is a loop device of this machine.
+// TestBlockVolume backs up a claim of mode Block. The device is a loop device of this machine.
 func TestBlockVolume(t *testing.T) {
 	needsNode(t)
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "block", 0)
 	ns.storageClass = ns.name
 	block := corev1.PersistentVolumeBlock
-	volume := localVolume(t, suite.node, "block-1", ns.storageClass)
+	volume := localVolume(t, clusterOf(t).node, "block-1", ns.storageClass)
 	volume.Spec.VolumeMode, volume.Spec.Local.Path = &block, loopDevice(t, "block")
 	claim := ns.claim("disk")
 	claim.Spec.VolumeMode = &block
@@ -192,16 +194,16 @@ func TestBlockVolume(t *testing.T) {
 	}.check(t, "block")
 }
 
-// loopDevice makes a block device of 16 MiB, whose content is in a file of that name.
+// loopDevice creates a block device of 16 MiB, whose content is in a file with this name.
 func loopDevice(t *testing.T, name string) string {
 	t.Helper()
-	file := filepath.Join(suite.node.State(), name)
+	file := filepath.Join(clusterOf(t).node.State(), name)
 	if err := os.WriteFile(file, make([]byte, 16<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(t.Context(), "losetup", "--find", "--show", file).CombinedOutput()
 	if err != nil {
-		t.Fatalf("making a loop device: %v: %s", err, out)
+		t.Fatalf("creating a loop device: %v: %s", err, out)
 	}
 	device := strings.TrimSpace(string(out))
 	t.Cleanup(func() {
@@ -215,10 +217,10 @@ func loopDevice(t *testing.T, name string) string {
 // TestHostPathThroughClaim backs up a claim whose PersistentVolume is a hostPath.
 func TestHostPathThroughClaim(t *testing.T) {
 	needsNode(t)
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "hostpath", 0)
 	ns.storageClass = ns.name
-	volume := localVolume(t, suite.node, "hostpath-1", ns.storageClass)
+	volume := localVolume(t, clusterOf(t).node, "hostpath-1", ns.storageClass)
 	volume.Spec.HostPath, volume.Spec.Local = &corev1.HostPathVolumeSource{Path: volume.Spec.Local.Path}, nil
 	pod := ns.pod("web", "data", claimVolume("data"))
 	apply(t, localStorageClass(ns.storageClass), volume, ns.claim("data"), pod)
@@ -231,10 +233,4 @@ func TestHostPathThroughClaim(t *testing.T) {
 			"use a volume of type local",
 		},
 	}.check(t, "hostpath")
-}
-
-// waitPhase waits until the pod's phase is this one.
-func (ns *testNamespace) waitPhase(pod string, phase corev1.PodPhase) {
-	ns.t.Helper()
-	kubectl(ns.t, "-n", ns.name, "wait", "pod/"+pod, "--for=jsonpath={.status.phase}="+string(phase), "--timeout=60s")
 }

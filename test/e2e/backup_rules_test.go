@@ -19,10 +19,10 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/fixture"
 )
 
-// includeNamespaceRule covers namespace ruled, but for what its nightly Jobs leave behind.
+// includeNamespaceRule includes namespace ruled, except the volumes of its nightly Jobs.
 const includeNamespaceRule = `
 rules:
-- name: what nightly Jobs leave
+- name: nightly Jobs
   action: exclude
   owners: [{kind: Job, names: ["nightly-*"]}]
 - name: all of ruled
@@ -30,7 +30,7 @@ rules:
   namespaces: ["rul*"]
 `
 
-// excludeVolumesRule has less taken where all volumes would be.
+// excludeVolumesRule excludes volumes from a backup of all volumes.
 const excludeVolumesRule = `
 rules:
 - name: all but one
@@ -39,7 +39,7 @@ rules:
   volumes: [data, cache]
 `
 
-// applyRules has all backups of the cluster go by these rules.
+// applyRules gives the cluster these rules, for all its backups.
 func applyRules(t *testing.T, rules string) {
 	t.Helper()
 	apply(t, &corev1.ConfigMap{
@@ -51,8 +51,7 @@ func applyRules(t *testing.T, rules string) {
 	})
 }
 
-// legacyConfiguration is the ConfigMap that velero-volume-controller has among its examples
-// (v2.0, examples/deployment/configmap.yaml).
+// legacyConfiguration is the example of velero-volume-controller (v2.0, examples/deployment/configmap.yaml).
 const legacyConfiguration = `
 apiVersion: v1
 kind: ConfigMap
@@ -73,19 +72,20 @@ data:
       excludeJobs: "*"
 `
 
-// TestRules backs up namespaces without an annotation. It is not parallel: all backups of a cluster go by one ConfigMap.
+// TestRules backs up namespaces without an annotation, by rules in the one ConfigMap for all backups of the cluster.
 func TestRules(t *testing.T) {
+	reserveCluster(t)
 	t.Cleanup(func() {
 		kubectl(t, "-n", velero.Namespace, "delete", "configmap", "ruled", "velero-volume-controller",
 			"--ignore-not-found")
 	})
-	t.Run("rules that cannot be read fail the backup and lose nothing else", checkBrokenRules)
-	t.Run("one rule covers a namespace without an annotation", checkOneRule)
-	t.Run("the original's configuration does so", checkLegacyConfiguration)
-	t.Run("a backup of all volumes leaves out what a rule excludes", checkExcludingRule)
+	t.Run("rules that cannot be read fail the backup, which takes all annotated volumes", checkBrokenRules)
+	t.Run("one rule includes a namespace without an annotation", checkOneRule)
+	t.Run("the configuration of velero-volume-controller works as rules", checkLegacyConfiguration)
+	t.Run("a backup of all volumes omits what a rule excludes", checkExcludingRule)
 }
 
-// createFilledPod is a pod whose volumes nobody asks for, with both of them filled.
+// createFilledPod creates a pod without an annotation, fills its two volumes, and returns what is in them.
 func (ns *testNamespace) createFilledPod() (before map[string][]fixture.Entry) {
 	ns.t.Helper()
 	apply(ns.t, ns.claim("data"), ns.pod("web", "", claimVolume("data"), emptyDir("cache")))
@@ -98,7 +98,7 @@ func (ns *testNamespace) createFilledPod() (before map[string][]fixture.Entry) {
 	return before
 }
 
-// runNightlyJob leaves a pod of a Job behind, with a claim that nobody mounts otherwise.
+// runNightlyJob leaves the completed pod of a Job, with a claim that no other pod mounts.
 func (ns *testNamespace) runNightlyJob() {
 	ns.t.Helper()
 	pod := ns.pod("", "", claimVolume("report"), emptyDir("work"))
@@ -124,11 +124,11 @@ func checkOneRule(t *testing.T) {
 	wantCompleted(t, backUp(t, "ruled", "--include-namespaces=ruled"))
 	for volume, object := range wantBackedUp(t, "ruled", "web/data", "web/cache") {
 		if got := object.Annotations[contract.AnnotationRule]; got != "all of ruled" {
-			t.Errorf("PodVolumeBackup of %s names rule %q", volume, got)
+			t.Errorf("PodVolumeBackup of %s names rule %q, want all of ruled", volume, got)
 		}
 	}
 	if now := version(); now != untouched {
-		t.Errorf("the pod has version %s, want it untouched at %s", now, untouched)
+		t.Errorf("the pod has resource version %s, want it unchanged at %s", now, untouched)
 	}
 	ns.checkRestoredVolumes("ruled", before)
 }
@@ -142,7 +142,7 @@ func checkLegacyConfiguration(t *testing.T) {
 	kubectl(t, "-n", velero.Namespace, "label", "configmap", "velero-volume-controller",
 		"velero.io/plugin-config=", "velero.io/restic=BackupItemAction")
 	wantCompleted(t, backUp(t, "ruled-original", "--include-namespaces=test"))
-	wantBackedUp(t, "ruled-original", "web/data") // it knew volumes of claims alone
+	wantBackedUp(t, "ruled-original", "web/data") // it only backed up volumes of claims
 	delete(before, "/cache")
 	ns.checkRestoredVolumes("ruled-original", before)
 	kubectl(t, "-n", velero.Namespace, "delete", "configmap", "velero-volume-controller")
@@ -168,11 +168,12 @@ func checkBrokenRules(t *testing.T) {
 	ns.waitReady("bare")
 	backup := backUp(t, "ruled-broken", "--include-namespaces=ruled")
 	if backup.Status.Phase != velerov1.BackupPhasePartiallyFailed || backup.Status.Errors != 1 {
-		t.Errorf("the backup is %s with %d errors, want PartiallyFailed with one", backup.Status.Phase, backup.Status.Errors)
+		t.Errorf("the backup is %s with %d errors, want PartiallyFailed with 1", backup.Status.Phase, backup.Status.Errors)
 	}
 	wantBackedUp(t, "ruled-broken", "annotated/cache")
 	parts := []string{"ConfigMap velero/ruled", "rules.yaml", "rules[1] (all of ruled): action", "include or exclude"}
-	wantContains(t, "velero backup describe", strings.Join(strings.Fields(veleroCLI(t, "backup", "describe", "ruled-broken")), " "),
+	described := strings.Join(strings.Fields(veleroCLI(t, "backup", "describe", "ruled-broken")), " ")
+	wantContains(t, "velero backup describe", described,
 		append(parts, "pod ruled/bare", "kubectl -n velero edit configmap ruled")...)
 	eventually(t, time.Minute, "Event about the rules", func() error {
 		events, err := tryKubectl(t, "-n", velero.Namespace, "get", "events", "--field-selector",
@@ -184,8 +185,8 @@ func checkBrokenRules(t *testing.T) {
 	})
 }
 
-// checkExcludingRule has a rule against what --default-volumes-to-fs-backup takes: Velero, which has no node-agent here
-// and would leave the pod out, is kept from the claim by its label, and from the emptyDir by the base policy.
+// checkExcludingRule excludes volumes that --default-volumes-to-fs-backup selects. Velero has no node-agent here, and
+// would leave the pod out: the label keeps it from the claim, and the base policy keeps it from the emptyDir.
 func checkExcludingRule(t *testing.T) {
 	ns := newNamespace(t, "ruled", 2)
 	apply(t, ns.claim("data"), ns.pod("web", "", claimVolume("data"), emptyDir("cache"), emptyDir("kept")))

@@ -11,8 +11,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// selectionPolicy selects a class of claims, every emptyDir, and the inline volumes of a driver, without any annotation. What
-// it leaves to Velero is what it does not name.
+// selectionPolicy selects the claims of a class, every emptyDir, and the inline volumes of a driver, without any
+// annotation. Everything else is left to Velero.
 const selectionPolicy = `
 apiVersion: v1
 kind: ConfigMap
@@ -29,7 +29,7 @@ data:
       action: {type: custom, parameters: {uploader: restic}}
 `
 
-// backupWithDefaultVolumes asks for all volumes in the Backup itself, as the template of a schedule does.
+// backupWithDefaultVolumes selects all volumes in the Backup itself, as the template of a schedule does.
 const backupWithDefaultVolumes = `
 apiVersion: velero.io/v1
 kind: Backup
@@ -37,9 +37,9 @@ metadata: {name: chosen-field, namespace: velero}
 spec: {includedNamespaces: [chosen], defaultVolumesToFsBackup: true, storageLocation: default}
 `
 
-// TestVolumeSelection chooses volumes in the ways that need no annotation on the pod that names them.
+// TestVolumeSelection selects volumes in each way that needs no annotation with their names.
 func TestVolumeSelection(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	ns := newCSINamespace(t, "chosen")
 	plain := ns.pod("plain", "", claimVolume("data"), emptyDir("cache"), inlineCSIVolume("inline"))
 	plain.Annotations = map[string]string{contract.AnnotationVolumesToExclude: "inline"}
@@ -57,8 +57,9 @@ func TestVolumeSelection(t *testing.T) {
 			"--resource-policies-configmap=chosen-policy"))
 		wantBackedUp(t, "chosen-policy", "plain/data", "plain/cache", "plain/inline", "but/kept", "but/left", "but/out")
 	})
-	// The base policy has no entry for inline volumes of this driver, which Velero would go for itself: it is excluded.
-	t.Run("by --default-volumes-to-fs-backup, but what is excluded", func(t *testing.T) {
+	// The base policy has no entry for inline volumes of this driver, which Velero would back up itself: the pod's
+	// annotation excludes the volume.
+	t.Run("by --default-volumes-to-fs-backup, except what is excluded", func(t *testing.T) {
 		wantCompleted(t, backUp(t, "chosen-flag", "--include-namespaces=chosen", "--default-volumes-to-fs-backup"))
 		wantBackedUp(t, "chosen-flag", "plain/data", "plain/cache", "but/kept")
 	})
@@ -69,10 +70,10 @@ func TestVolumeSelection(t *testing.T) {
 	})
 }
 
-// TestUnboundClaim has a pod wait for a claim that nothing will ever be bound to. Volume policies make that an error of
-// Velero's core, which the base policy prevents: its pod stays in the backup, and costs nobody else anything.
+// TestUnboundClaim backs up a pod that waits for a claim without a volume. With a volume policy, Velero treats such a
+// claim as an error and leaves its pod out, unless the policy names it as the base policy does.
 func TestUnboundClaim(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "waiting", 1)
 	never := ns.claim("never")
 	never.Spec.StorageClassName = ptr.To("there-is-no-such-class")
@@ -81,7 +82,7 @@ func TestUnboundClaim(t *testing.T) {
 	backup := backUp(t, "waiting", "--include-namespaces=waiting")
 	wantCompleted(t, backup)
 	if backup.Status.Errors > 0 || backup.Status.Warnings > 0 {
-		t.Errorf("the backup has %d errors and %d warnings", backup.Status.Errors, backup.Status.Warnings)
+		t.Errorf("the backup has %d errors and %d warnings, want none", backup.Status.Errors, backup.Status.Warnings)
 	}
 	wantBackedUp(t, "waiting", "runs/data")
 	wantContains(t, "velero backup describe --details", veleroCLI(t, "backup", "describe", "waiting", "--details"),

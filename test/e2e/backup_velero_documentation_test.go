@@ -8,14 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/yaml"
-
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/test/fixture"
 )
 
-// samplePod is the document's, with an image that the cluster has and a program that stays.
+// samplePod is the pod of Velero's page, with an image that the cluster has and a program that keeps running.
 const samplePod = `
 apiVersion: v1
 kind: Pod
@@ -41,9 +38,10 @@ spec:
     emptyDir: {}
 `
 
-// TestVeleroDocumentation goes through "Back up" and "Restore" of Velero's document on restic, with its own commands, on volumes
-// that are hard to back up.
+// TestVeleroDocumentation follows "To back up" and "To restore" of Velero's page on its restic integration, command by
+// command, with volumes that are hard to back up.
 func TestVeleroDocumentation(t *testing.T) {
+	shareCluster(t)
 	ns := newNamespace(t, "foo", 2)
 	apply(t, ns.claim("test-volume-claim"), samplePod)
 	ns.waitReady("sample")
@@ -58,65 +56,55 @@ func TestVeleroDocumentation(t *testing.T) {
 	kubectl(t, strings.Fields(
 		"-n foo annotate pod/sample backup.velero.io/backup-volumes=pvc-volume,emptydir-volume")...)
 	backup := backUp(t, "document")
-	t.Run("the backup is complete, and shows its volumes", func(t *testing.T) {
+	t.Run("the backup is completed, and velero and kubectl show its volumes", func(t *testing.T) {
 		wantCompleted(t, backup)
 		checkBackupOutput(t)
 	})
 
 	ns.delete()
-	said := veleroCLI(t, strings.Fields("restore create --from-backup document")...)
-	name := regexp.MustCompile(`document-[0-9]+`).FindString(said)
+	output := veleroCLI(t, strings.Fields("restore create --from-backup document")...)
+	name := regexp.MustCompile(`document-[0-9]+`).FindString(output)
 	result := waitRestore(t, name)
 	ns.waitReady("sample")
-	t.Run("the restore is complete, and shows its volumes", func(t *testing.T) {
+	t.Run("the restore is completed, and velero and kubectl show its volumes", func(t *testing.T) {
 		wantRestored(t, result)
 		checkRestoreOutput(t, name)
 	})
-	t.Run("the claim has a fresh volume", func(t *testing.T) {
+	t.Run("the claim has a new volume", func(t *testing.T) {
 		if now := ns.boundVolume("test-volume-claim"); now == bound {
-			t.Errorf("it is bound to %s again", now)
+			t.Errorf("it is bound to %s again, want another volume", now)
 		}
 	})
-	t.Run("nothing tells the password", func(t *testing.T) { checkPasswordHidden(t, name) })
+	t.Run("no output contains the password", func(t *testing.T) { checkPasswordHidden(t, name) })
 	for _, path := range paths {
-		t.Run("the volume at "+path+" is what it was", func(t *testing.T) {
-			in := &testNamespace{t: t, name: ns.name}
+		t.Run("the volume at "+path+" has the same files", func(t *testing.T) {
+			in := ns.in(t)
 			in.waitMarkerRemoved("sample", path)
 			wantSameFiles(t, path, before[path], in.recordVolume("sample", path))
 		})
 	}
 }
 
-// checkPasswordHidden looks for the repositories' password where people look for other things.
+// checkPasswordHidden looks for the password of the repositories in logs and objects.
 func checkPasswordHidden(t *testing.T, restore string) {
 	t.Helper()
 	secret := password(t)
 	for what, text := range map[string]string{
-		"the agent's log":    kubectl(t, "-n", "velero", "logs", "daemonset/restic", "--tail=-1"),
-		"the server's log":   kubectl(t, "-n", "velero", "logs", "deployment/velero", "--tail=-1"),
-		"the backup's log":   veleroCLI(t, "backup", "logs", "document"),
-		"the restore's log":  veleroCLI(t, "restore", "logs", restore),
-		"our objects":        kubectl(t, "-n", "velero", "get", customResources, "-o", "yaml"),
-		"the events":         kubectl(t, "get", "events", "--all-namespaces", "-o", "yaml"),
-		"the agent's object": kubectl(t, "-n", "velero", "get", "pods", "-l", "name=restic", "-o", "yaml"),
+		"the agent's log":   kubectl(t, "-n", "velero", "logs", "daemonset/restic", "--tail=-1"),
+		"the server's log":  kubectl(t, "-n", "velero", "logs", "deployment/velero", "--tail=-1"),
+		"the backup's log":  veleroCLI(t, "backup", "logs", "document"),
+		"the restore's log": veleroCLI(t, "restore", "logs", restore),
+		"the objects":       kubectl(t, "-n", "velero", "get", customResources, "-o", "yaml"),
+		"the events":        kubectl(t, "get", "events", "--all-namespaces", "-o", "yaml"),
+		"the agent's pod":   kubectl(t, "-n", "velero", "get", "pods", "-l", "name=restic", "-o", "yaml"),
 	} {
 		if len(text) < 100 {
-			t.Errorf("%s is %q: nothing to look at", what, text)
+			t.Errorf("%s is %q: too short to be the whole", what, text)
 		}
 		if strings.Contains(text, secret) {
-			t.Errorf("%s holds the password", what)
+			t.Errorf("%s contains the password", what)
 		}
 	}
-}
-
-// boundVolume is the PersistentVolume of a claim.
-func (ns *testNamespace) boundVolume(claim string) string {
-	ns.t.Helper()
-	found := get[corev1.PersistentVolumeClaim](ns.t, "-n", ns.name, "persistentvolumeclaim", claim)
-	if found.Status.Phase != corev1.ClaimBound {
-		ns.t.Errorf("claim %s is %s, want it bound", claim, found.Status.Phase)
-	}
-	return found.Spec.VolumeName
 }
 
 func checkBackupOutput(t *testing.T) {
@@ -124,8 +112,9 @@ func checkBackupOutput(t *testing.T) {
 	described := veleroCLI(t, strings.Fields("backup describe document")...)
 	wantContains(t, "velero backup describe", described, "Phase:  Completed")
 	details := veleroCLI(t, strings.Fields("backup describe document --details")...)
-	wantContains(t, "velero backup describe --details", details, "Backup Item Operations:", "Operation for pods foo/sample:",
-		"Backup Item Action Plugin:  velero.io/restic", "pvc-volume: Completed, ", "emptydir-volume: Completed, ", "MiB")
+	wantContains(t, "velero backup describe --details", details, "Backup Item Operations:",
+		"Operation for pods foo/sample:", "Backup Item Action Plugin:  velero.io/restic", "pvc-volume: Completed, ",
+		"emptydir-volume: Completed, ", "MiB")
 	list := kubectlYAML[resticv1.PodVolumeBackupList](t,
 		"-n velero get podvolumebackups -l velero.io/backup-name=document -o yaml")
 	taken := map[string]bool{}
@@ -136,7 +125,8 @@ func checkBackupOutput(t *testing.T) {
 				item.Name, item.APIVersion, item.Status.Phase, item.Status.Message)
 		}
 		if p := item.Status.Progress; p.BytesDone < 300<<20 || p.BytesDone != p.TotalBytes {
-			t.Errorf("PodVolumeBackup %s counts %d of %d bytes, want all of over 300 MiB", item.Name, p.BytesDone, p.TotalBytes)
+			t.Errorf("PodVolumeBackup %s has done %d of %d bytes, want all of more than 300 MiB", item.Name, p.BytesDone,
+				p.TotalBytes)
 		}
 	}
 	if len(list.Items) != 2 || !taken["pvc-volume"] || !taken["emptydir-volume"] {
@@ -162,14 +152,4 @@ func checkRestoreOutput(t *testing.T, name string) {
 	if len(list.Items) != 2 {
 		t.Errorf("kubectl prints %d PodVolumeRestores, want 2", len(list.Items))
 	}
-}
-
-// kubectlYAML runs one of the document's commands that print YAML.
-func kubectlYAML[T any](t *testing.T, command string) T {
-	t.Helper()
-	var object T
-	if err := yaml.Unmarshal([]byte(kubectl(t, strings.Fields(command)...)), &object); err != nil {
-		t.Fatalf("reading what kubectl %s prints: %v", command, err)
-	}
-	return object
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// sharedPolicy gives claims to restic, as the base policy does, and every emptyDir to Velero's own node-agent.
+// sharedPolicy gives claims to restic, as the base policy does, and every emptyDir to Velero's node-agent.
 const sharedPolicy = `
 apiVersion: v1
 kind: ConfigMap
@@ -27,11 +27,11 @@ data:
       action: {type: fs-backup}
 `
 
-// TestBackupBesideVeleroNodeAgent has Velero's own file-system backup beside ours. It is not parallel: with a node-agent, Velero takes
-// what it would else refuse.
+// TestBackupBesideVeleroNodeAgent runs Velero's own file-system backup beside that of this project.
 func TestBackupBesideVeleroNodeAgent(t *testing.T) {
 	needsNode(t)
-	if err := velero.Install(t.Context(), suite.node, velero.Options{NodeAgent: true}, t.Output()); err != nil {
+	reserveCluster(t)
+	if err := velero.Install(t.Context(), clusterOf(t).node, velero.Options{NodeAgent: true}, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -43,17 +43,15 @@ func TestBackupBesideVeleroNodeAgent(t *testing.T) {
 	ns.waitReady("web")
 	ns.shell("web", "for v in data cache scratch; do echo content of $v > /$v/file; done")
 
-	t.Run("with the base policy restic takes what is annotated, and Velero nothing", func(t *testing.T) {
+	t.Run("with the base policy, restic backs up annotated volumes and Velero none", func(t *testing.T) {
 		wantCompleted(t, backUp(t, "beside-base", "--include-namespaces=beside"))
 		wantBackedUp(t, "beside-base", "web/data", "web/cache")
 		wantTakenByVelero(t, "beside-base")
 	})
-	t.Run("with a policy for both each takes its own, once", func(t *testing.T) {
+	t.Run("with a policy for both, each backs up its own volumes once", func(t *testing.T) {
 		backup := backUp(t, "beside-split", "--include-namespaces=beside",
 			"--resource-policies-configmap=beside-policy")
-		if backup.Status.Phase != velerov1.BackupPhaseCompleted {
-			t.Errorf("the backup is %s, want Completed", backup.Status.Phase)
-		}
+		wantPhase(t, backup, velerov1.BackupPhaseCompleted)
 		wantBackedUp(t, "beside-split", "web/data")
 		wantTakenByVelero(t, "beside-split", "web/cache", "web/scratch")
 		wantContains(t, "velero backup logs", strings.Join(warningsAndErrors(t, "backup", "beside-split"), "\n"),
@@ -68,21 +66,20 @@ func TestBackupBesideVeleroNodeAgent(t *testing.T) {
 	}
 }
 
-// wantTakenByVelero checks that Velero's node-agent has taken exactly these volumes, as POD/VOLUME, once each.
+// wantTakenByVelero wants Velero's node-agent to have backed up exactly these volumes, as POD/VOLUME, once each.
 func wantTakenByVelero(t *testing.T, backup string, volumes ...string) {
 	t.Helper()
-	list := get[velerov1.PodVolumeBackupList](t, "-n", velero.Namespace, "podvolumebackups.velero.io",
-		"-l", "velero.io/backup-name="+backup)
+	found := list[velerov1.PodVolumeBackupList](t, inVelero(), ofBackup(backup)).Items
 	taken := map[string]bool{}
-	for _, item := range list.Items {
+	for _, item := range found {
 		taken[item.Spec.Pod.Name+"/"+item.Spec.Volume] = item.Status.Phase == velerov1.PodVolumeBackupPhaseCompleted
 	}
 	for _, volume := range volumes {
 		if !taken[volume] {
-			t.Errorf("Velero has not taken %s in backup %s", volume, backup)
+			t.Errorf("Velero has not backed up %s in backup %s", volume, backup)
 		}
 	}
-	if len(list.Items) != len(volumes) {
-		t.Errorf("Velero has taken %d volumes in backup %s, want %d: %v", len(list.Items), backup, len(volumes), taken)
+	if len(found) != len(volumes) {
+		t.Errorf("Velero has backed up %d volumes in backup %s, want %d: %v", len(found), backup, len(volumes), taken)
 	}
 }

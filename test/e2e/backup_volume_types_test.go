@@ -14,10 +14,10 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
 )
 
-// TestVolumeTypes backs up a pod with a volume of every kind, mounted in every way, and a pod that may only read one of
-// them, and restores both.
+// TestVolumeTypes backs up and restores a pod with a volume of each type, mounted in each way, and a second pod that
+// mounts one of the volumes read-only.
 func TestVolumeTypes(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	ns := newCSINamespace(t, "kinds")
 	ns.createStorageClass("kinds-keep", corev1.PersistentVolumeReclaimRetain, storagev1.VolumeBindingImmediate)
 	apply(t, ns.claim("data"), ns.claimOfClass("kinds-keep", "keep"), ns.claim("parts"), ns.podWithEveryVolumeType())
@@ -41,18 +41,18 @@ func TestVolumeTypes(t *testing.T) {
 	ns.waitMarkerRemoved("web", "/data")
 	ns.checkContent()
 	if now := ns.boundVolume("keep"); now == kept {
-		t.Errorf("claim keep is bound to %s again, want a fresh volume", now)
+		t.Errorf("claim keep is bound to %s again, want a new volume", now)
 	} else {
 		ns.deleteVolumeAtEnd(now)
 	}
-	old := get[corev1.PersistentVolume](t, "persistentvolume", kept).Status
+	old := get[corev1.PersistentVolume](t, "", kept).Status
 	if old.Phase != corev1.VolumeReleased {
-		t.Errorf("the volume that is to be retained is %s, want it left alone as Released", old.Phase)
+		t.Errorf("the retained volume is %s, want Released", old.Phase)
 	}
 }
 
-// podWithEveryVolumeType is a pod that has each kind of volume. Of parts it sees only a folder; early is only an init container's,
-// and late only a sidecar's.
+// podWithEveryVolumeType has a volume of each type. It mounts only a directory of parts; only an init container mounts
+// early, and only a sidecar mounts late.
 func (ns *testNamespace) podWithEveryVolumeType() *corev1.Pod {
 	pod := ns.pod("web", "data,keep,parts,disk,memory,scratch,early,late", claimVolume("data"), claimVolume("keep"),
 		claimVolume("parts"), emptyDir("disk"), memoryVolume("memory"), ns.ephemeralVolume("scratch"), emptyDir("early"),
@@ -74,14 +74,14 @@ func (ns *testNamespace) podWithEveryVolumeType() *corev1.Pod {
 	return pod
 }
 
-// readOnlyPod is a pod that gets the claim data from the kubelet for reading only.
+// readOnlyPod is a pod with a read-only volume of claim data.
 func (ns *testNamespace) readOnlyPod() *corev1.Pod {
 	volume := claimVolume("data")
 	volume.PersistentVolumeClaim.ReadOnly = true
 	return ns.pod("reader", "data", volume)
 }
 
-// checkFolders looks whether each volume was read once, and CSI volumes in their folder "mount".
+// checkFolders wants each volume to be read once, and CSI volumes in their directory "mount".
 func (ns *testNamespace) checkFolders(backup string) {
 	ns.t.Helper()
 	names := []string{"keep", "parts", "disk", "memory", "scratch", "early", "late"}
@@ -117,26 +117,26 @@ func (ns *testNamespace) checkContent() {
 	}
 	in := []string{"-n", ns.name}
 	if got := kubectl(ns.t, append(in, "logs", "web", "-c", "early")...); got != "content of early\n" {
-		ns.t.Errorf("the pod's own init container has found %q, want the restored file", got)
+		ns.t.Errorf("the pod's own init container read %q, want the restored file", got)
 	}
 	if got := kubectl(ns.t, append(in, "exec", "web", "-c", "late", "--", "cat", "/late/file")...); got !=
 		"content of late\n" {
-		ns.t.Errorf("the sidecar's volume holds %q, want what it wrote", got)
+		ns.t.Errorf("the sidecar's volume holds %q, want what the sidecar wrote", got)
 	}
 	const root = "1234:4321 2770\nfile\nsub\n1\n"
 	if got := ns.shell("web", "stat -c '%u:%g %a' /data; ls -A /data; ls -A /data/sub/lost+found"); got != root {
-		ns.t.Errorf("the claim's root is %q, want %q, without lost+found and .velero", got, root)
+		ns.t.Errorf("the root of the claim is %q, want %q, without lost+found and .velero", got, root)
 	}
 	if got := ns.shell("reader", "cat /data/file; touch /data/new 2>&1 || true"); !strings.HasPrefix(
 		got, "content of data\n") || !strings.Contains(got, "Read-only file system") {
-		ns.t.Errorf("the pod that may only read says %q, want the content and a refusal to write", got)
+		ns.t.Errorf("the read-only pod printed %q, want the content, and an error when it writes", got)
 	}
 }
 
-// deleteVolumeAtEnd removes a volume that outlives its claim.
+// deleteVolumeAtEnd deletes a volume that outlives its claim when the test ends.
 func (ns *testNamespace) deleteVolumeAtEnd(name string) {
 	ns.t.Cleanup(func() {
-		_, err := tryKubectl(ns.t, "delete", "persistentvolume", name, "--ignore-not-found", "--timeout=30s", "--wait=false")
+		_, err := tryKubectl(ns.t, "delete", "persistentvolume", name, "--ignore-not-found", "--wait=false")
 		if err != nil {
 			ns.t.Error("cleaning up:", err)
 		}

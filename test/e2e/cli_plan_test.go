@@ -18,9 +18,9 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// TestPlan asks what a backup would take, and takes it: both must say the same of every volume.
+// TestPlan compares what velero-restic plan predicts with what a backup then does with each volume.
 func TestPlan(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "plan", 1)
 	host := corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{
 		HostPath: &corev1.HostPathVolumeSource{Path: "/tmp"},
@@ -62,7 +62,7 @@ func TestPlan(t *testing.T) {
 				t.Errorf("volumes that restic takes (-backup +plan):\n%s", diff)
 			}
 			if diff := cmp.Diff(skipped, refused); diff != "" {
-				t.Errorf("volumes that were asked for in vain (-backup +plan):\n%s", diff)
+				t.Errorf("requested volumes that cannot be backed up (-backup +plan):\n%s", diff)
 			}
 		})
 	}
@@ -72,8 +72,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// planOf is what velero-restic plan says of a namespace, as POD/VOLUME: what restic takes, and what it refuses with
-// the reason.
+// planOf returns what velero-restic plan prints of a namespace, as POD/VOLUME: what restic takes, and what it refuses
+// with the reason.
 func planOf(t *testing.T, namespace string, flags ...string) (taken, refused []string) {
 	t.Helper()
 	got := runCLI(t, append([]string{"plan", namespace, "-o", "json", "--exit-code"}, flags...)...)

@@ -4,13 +4,7 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
-	"io/fs"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,54 +17,15 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// programResult is how a command of velero-restic has ended.
-type programResult struct {
-	code     int
-	out, err string
-}
-
-// runProgram runs a program with the folder of velero-restic and the cluster's programs in its PATH.
-func runProgram(t *testing.T, program string, args ...string) programResult {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), commandLimit)
-	defer cancel()
-	var out, err bytes.Buffer
-	path := strings.Join([]string{filepath.Dir(suite.program), suite.node.Bin(), os.Getenv("PATH")}, ":")
-	//nolint:gosec // the test's own programs
-	process := exec.CommandContext(ctx, "env", append([]string{"PATH=" + path, program}, args...)...)
-	process.Env = []string{"KUBECONFIG=" + suite.node.Kubeconfig(), "HOME=" + t.TempDir(), "TERM=xterm"}
-	process.Stdout, process.Stderr = &out, &err
-	ended := process.Run()
-	var exit *exec.ExitError
-	if ended != nil && !errors.As(ended, &exit) {
-		t.Fatalf("%s %q: %v", program, args, ended)
-	}
-	s := programResult{code: process.ProcessState.ExitCode(), out: out.String(), err: err.String()}
-	if strings.Contains(s.out+s.err, "\x1b") {
-		t.Errorf("%s %q writes escape sequences into a pipe: %q", program, args, s.out+s.err)
-	}
-	return s
-}
-
-// wantCLI runs velero-restic and wants an exit code, and words on either stream.
-func wantCLI(t *testing.T, code int, words []string, args ...string) programResult {
-	t.Helper()
-	s := runProgram(t, "velero-restic", args...)
-	if s.code != code {
-		t.Fatalf("velero-restic %q ended with %d, want %d:\n%s%s", args, s.code, code, s.out, s.err)
-	}
-	wantContains(t, "velero-restic "+strings.Join(args, " "), s.out+s.err, words...)
-	return s
-}
-
+// TestRepositoryCommands runs velero-restic repo with its arguments, output formats and errors.
 func TestRepositoryCommands(t *testing.T) {
 	needsNode(t)
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "cli", 0)
 	ns.backUpRandomFile("cli-1", 1_000_000)
 	name := contract.RepositoryName(ns.name, "default")
 	t.Run("repo get", func(t *testing.T) { checkRepoGet(t, name) })
-	t.Run("repo check, prune and unlock are followed to their end", func(t *testing.T) {
+	t.Run("repo check, prune and unlock wait for the end", func(t *testing.T) {
 		wantCLI(t, 0, []string{name + ": check asked for", "Job restic-check-", "done after", "no errors in the structure"},
 			"repo", "check", "cli")
 		wantCLI(t, 0, []string{"prune asked for", "done after", "freed "}, "repo", "prune", name)
@@ -78,12 +33,12 @@ func TestRepositoryCommands(t *testing.T) {
 		wantCLI(t, 0, []string{"True"}, "repo", "get", name, "-o", "wide")
 	})
 	t.Run("repo snapshots", func(t *testing.T) { checkRepoSnapshots(t) })
-	t.Run("a deadline ends the following, not the request", func(t *testing.T) {
+	t.Run("a deadline ends the wait, not the request", func(t *testing.T) {
 		wantCLI(t, 4, []string{"deadline", "the request stays"}, "repo", "check", name, "--timeout", "1ms")
 		wantCLI(t, 0, []string{"done after"}, "repo", "check", name)
 	})
-	t.Run("errors name cause and remedy", func(t *testing.T) { checkCLIErrors(t, ns, name) })
-	t.Run("kubectl finds it", func(t *testing.T) {
+	t.Run("errors name the cause and the next command", func(t *testing.T) { checkCLIErrors(t, ns, name) })
+	t.Run("kubectl finds the plugin", func(t *testing.T) {
 		got := runProgram(t, "kubectl", "velero-restic", "version")
 		wantContains(t, "kubectl velero-restic version", got.out, "Client: v", "Velero: v1.18", "Plugin: v", "Agents: ")
 		got = runProgram(t, "kubectl", "velero-restic", "repo", "gte")
@@ -91,8 +46,8 @@ func TestRepositoryCommands(t *testing.T) {
 		got = runProgram(t, "kubectl", "__complete", "velero-restic", "repo", "check", "")
 		wantContains(t, "completion", got.out, name)
 	})
-	t.Run("damage is an exit code", func(t *testing.T) {
-		removeFiles(t, filepath.Join(suite.store.Folder, "restic", ns.name, "data"))
+	t.Run("damage has an exit code", func(t *testing.T) {
+		removeFiles(t, filepath.Join(repositoryFiles(t, ns.name), "data"))
 		wantCLI(t, 3, []string{"DAMAGED", "1 of 1 repositories are damaged", "docs/maintenance.md"}, "repo", "check", name)
 		wantCLI(t, 0, []string{"False"}, "repo", "get", "-o", "wide")
 	})
@@ -102,7 +57,7 @@ func checkRepoGet(t *testing.T, name string) {
 	table := wantCLI(t, 0, []string{name, "Ready", "<never>"}, "repo", "get", "cli")
 	if header := strings.Join(strings.Fields(strings.SplitN(table.out, "\n", 2)[0]), " "); header !=
 		"NAME STATUS LAST MAINTENANCE" {
-		t.Errorf("the columns are %s", header)
+		t.Errorf("the columns are %s, want NAME, STATUS, LAST MAINTENANCE", header)
 	}
 	wantCLI(t, 0, []string{"INTACT", "REPOSITORY", "/restic/cli"}, "repo", "get", "-o", "wide")
 	wantCLI(t, 0, []string{"kind: ResticRepository\n", "volumeNamespace: cli"}, "repo", "get", name, "-o", "yaml")
@@ -152,18 +107,4 @@ func checkCLIErrors(t *testing.T, ns *testNamespace, name string) {
 	bind("cli-ann-does", "velero-restic-operator")
 	wantCLI(t, 0, []string{"none is left"}, "repo", "unlock", name, "--as", user)
 	wantCLI(t, 0, []string{"cli-1"}, "repo", "snapshots", name, "--as", user)
-}
-
-// removeFiles removes every file below a folder.
-func removeFiles(t *testing.T, folder string) {
-	t.Helper()
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		return os.Remove(path)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }

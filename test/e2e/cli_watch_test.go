@@ -21,17 +21,17 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/terminal"
 )
 
-// updateImages makes the tests write the pictures of the documentation anew.
-var updateImages = flag.Bool("pictures", false, "write docs/images anew")
+// updateImages has the tests write the images of the documentation.
+var updateImages = flag.Bool("update-images", false, "write docs/images")
 
 const (
-	// pictureColumns and pictureRows are the size of the terminal whose picture is in the documentation.
+	// imageColumns and imageRows are the size of the terminal in the images of the documentation.
 	imageColumns, imageRows = 100, 14
-	// pictureLimit is how long a terminal may take to show something.
+	// screenLimit is how long a terminal may take to show something.
 	screenLimit = time.Minute
 )
 
-// createShop makes pods with volumes that take restic some seconds, and one that cannot be taken.
+// createShop creates pods with volumes that restic reads for some seconds, and one that cannot be backed up.
 func (ns *testNamespace) createShop() {
 	ns.t.Helper()
 	host := corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{
@@ -58,8 +58,7 @@ func openTerminal(t *testing.T, columns, rows int, script string) *terminal.Term
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	term, err := terminal.Start(t.Context(), terminal.Options{
-		Folder: folder, Columns: columns, Rows: rows, Env: cliEnv(),
-		Script: "PATH=" + filepath.Dir(suite.program) + ":$PATH\n" + script,
+		Folder: folder, Columns: columns, Rows: rows, Env: cliEnv(t), Script: script,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -68,13 +67,13 @@ func openTerminal(t *testing.T, columns, rows int, script string) *terminal.Term
 	return term
 }
 
-// waitScreen waits until each expression is found on the screen, and returns what is on it then.
+// waitScreen waits until each expression matches the screen, and returns its text, without and with colors.
 func waitScreen(
 	t *testing.T, term *terminal.Terminal, limit time.Duration, expressions ...string,
 ) (text, styled string) {
 	t.Helper()
 	eventually(t, limit, "the terminal showing "+strings.Join(expressions, " and "), func() error {
-		// The picture changes meanwhile: the text is that of the styled one.
+		// The screen changes between two reads, so both results come from one.
 		var err error
 		if styled, err = term.Styled(t.Context()); err != nil {
 			return err
@@ -82,7 +81,7 @@ func waitScreen(
 		text = colorCode.ReplaceAllString(styled, "")
 		for _, expression := range expressions {
 			if !regexp.MustCompile("(?m)" + expression).MatchString(text) {
-				return fmt.Errorf("it shows, without %s:\n%s", expression, text)
+				return fmt.Errorf("%s does not match the screen:\n%s", expression, text)
 			}
 		}
 		return nil
@@ -90,7 +89,7 @@ func waitScreen(
 	return text, styled
 }
 
-// wantWidth checks that no line is wider than the terminal.
+// wantWidth wants no line wider than the terminal.
 func wantWidth(t *testing.T, text string, columns int) {
 	t.Helper()
 	for line := range strings.SplitSeq(text, "\n") {
@@ -100,7 +99,7 @@ func wantWidth(t *testing.T, text string, columns int) {
 	}
 }
 
-// writeImage writes a picture into the documentation, when that is asked for.
+// writeImage writes an image of the documentation, if -update-images asks for it.
 func writeImage(t *testing.T, file, styled, what string) {
 	t.Helper()
 	if !*updateImages {
@@ -112,9 +111,9 @@ func writeImage(t *testing.T, file, styled, what string) {
 	}
 }
 
-// TestWatch looks at a backup on a terminal while restic reads, and at its restore through a pipe.
+// TestWatch watches a backup in a terminal while restic reads, and its restore through a pipe.
 func TestWatch(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "shop", 2)
 	ns.createShop()
 	veleroCLI(t, "backup", "create", "shop", "--include-namespaces=shop")
@@ -126,16 +125,16 @@ func TestWatch(t *testing.T) {
 	running := `^shop/(db-0/orders|web-0/uploads) +\[=*> *\] +\d+% +[\d.]+/2\.0 GiB +[\d.]+ MiB/s +(\d+m)?\d+s left$`
 	want := []string{`^backup shop  \w+  \d+s so far  deadline in 3h59m`, `^\d volumes: .*\d running`, running}
 	if *updateImages {
-		want = append(want, `left\n.*left$`) // two of them look better
+		want = append(want, `left\n.*left$`) // two running volumes look better
 	}
 	text, styled := waitScreen(t, term, screenLimit, want...)
-	t.Logf("while it runs:\n%s", text)
+	t.Logf("while the backup runs:\n%s", text)
 	wantWidth(t, text, imageColumns)
 	writeImage(t, "backup-watch.svg", styled, "velero-restic backup watch, while a backup runs")
 
 	small, _ := waitScreen(t, narrow, screenLimit, `^shop/(db-0/orders|web-0/uploads) +[\d.]+/2\.0 GiB$`,
 		`^\[=*> *\] +\d+% +[\d.]+ MiB/s`)
-	t.Logf("on 40 columns:\n%s", small)
+	t.Logf("with 40 columns:\n%s", small)
 	wantWidth(t, small, 40)
 	if err := narrow.Resize(t.Context(), 30, 8); err != nil {
 		t.Error(err)
@@ -144,39 +143,41 @@ func TestWatch(t *testing.T) {
 	if err := stopped.Press(t.Context(), "C-c"); err != nil {
 		t.Error(err)
 	}
-	waitScreen(t, stopped, screenLimit, "the backup goes on; to look at it again: velero-restic backup watch", "exit code 130")
+	waitScreen(t, stopped, screenLimit, "the backup goes on; to look at it again: velero-restic backup watch",
+		"exit code 130")
 	if shown, err := stopped.Cursor(t.Context()); !shown {
-		t.Errorf("Ctrl-C leaves a terminal without its cursor (%v)", err)
+		t.Errorf("the terminal has no cursor after Ctrl-C (%v)", err)
 	}
 
 	backup := waitBackup(t, "shop", operationLimit)
 	text, styled = waitScreen(t, term, screenLimit, `^backup shop  Completed  took \d+`,
 		`^shop/db-0/orders +Completed  2\.0 GiB in \d+`, `^shop/web-0/host +Skipped  HostPath: `, `^exit code 0$`)
-	t.Logf("when it has ended:\n%s", text)
+	t.Logf("after the backup:\n%s", text)
 	if strings.Count(text, "backup shop") != 1 || strings.Contains(text, "[=") {
-		t.Errorf("a part of an earlier picture is left:\n%s", text)
+		t.Errorf("a part of an earlier screen remains:\n%s", text)
 	}
 	writeImage(t, "backup-watched.svg", styled, "velero-restic backup watch, after a backup has ended")
 	ns.checkWatchOfEndedBackup(backup.Name)
 	ns.checkWatchOfRestore()
 }
 
-// checkWatchOfEndedBackup watches a backup that has ended before.
+// checkWatchOfEndedBackup watches a backup that has ended, and one that does not exist.
 func (ns *testNamespace) checkWatchOfEndedBackup(name string) {
 	ns.t.Helper()
 	ended := runCLI(ns.t, "backup", "watch", name)
 	if ended.code != 0 {
 		ns.t.Errorf("watching the ended backup: exit code %d: %s", ended.code, ended.err)
 	}
-	wantContains(ns.t, "watching the ended backup", ended.out, "backup shop  Completed  took ", "shop/web-0/cache    Completed")
+	wantContains(ns.t, "watching the ended backup", ended.out, "backup shop  Completed  took ",
+		"shop/web-0/cache    Completed")
 	missing := runCLI(ns.t, "backup", "watch", "sh0p")
 	if missing.code != 1 {
-		ns.t.Errorf("watching no backup: exit code %d", missing.code)
+		ns.t.Errorf("watching a missing backup: exit code %d, want 1", missing.code)
 	}
-	wantContains(ns.t, "watching no backup", missing.err, `there is no backup "sh0p" in namespace velero`, "shop")
+	wantContains(ns.t, "watching a missing backup", missing.err, `there is no backup "sh0p" in namespace velero`, "shop")
 }
 
-// checkWatchOfRestore follows a restore of the lost namespace through a pipe.
+// checkWatchOfRestore watches a restore through a pipe.
 func (ns *testNamespace) checkWatchOfRestore() {
 	ns.t.Helper()
 	ns.delete()
@@ -185,7 +186,7 @@ func (ns *testNamespace) checkWatchOfRestore() {
 	defer cancel()
 	pipe := exec.CommandContext(ctx, "sh", "-c", suite.program+" restore watch shop --interval=2s | cat")
 	var out, errOut bytes.Buffer
-	pipe.Stdout, pipe.Stderr, pipe.Env = &out, &errOut, cliEnv()
+	pipe.Stdout, pipe.Stderr, pipe.Env = &out, &errOut, cliEnv(ns.t)
 	if err := pipe.Run(); err != nil {
 		ns.t.Errorf("restore watch: %v: %s", err, &errOut)
 	}
@@ -195,9 +196,10 @@ func (ns *testNamespace) checkWatchOfRestore() {
 	stamp := regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (restore shop|shop/|\d volumes?: )`)
 	for line := range strings.Lines(text) {
 		if !stamp.MatchString(line) {
-			ns.t.Errorf("no line of a log: %q", line)
+			ns.t.Errorf("this line has no time, or no object: %q", line)
 		}
 	}
-	wantContains(ns.t, "restore watch", text, "shop/db-0/orders: InProgress on node ", "shop/db-0/orders: Completed: 2.0 GiB in ",
-		"shop/db-0/journal: Completed: 3.0 MiB", "restore shop: Completed after ", "4 volumes: 4 done")
+	wantContains(ns.t, "restore watch", text, "shop/db-0/orders: InProgress on node ",
+		"shop/db-0/orders: Completed: 2.0 GiB in ", "shop/db-0/journal: Completed: 3.0 MiB",
+		"restore shop: Completed after ", "4 volumes: 4 done")
 }

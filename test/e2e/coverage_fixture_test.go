@@ -17,30 +17,30 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 )
 
-// neverDue is when the schedules of a test are due: on the next 29 February.
+// neverDue is the time of schedules that must not fire during a test: the next 29 February.
 const neverDue = "0 0 29 2 *"
 
 // expectedClaim is what is expected of a claim.
 type expectedClaim struct {
 	// claim is NAMESPACE/NAME.
 	claim string
-	// reason is why it is not protected once the schedules have made their backups; empty: it is, by restic.
+	// reason is why the claim is not protected after the backups of the schedules; empty if restic protects it.
 	reason coverage.Reason
-	// skipped says that the plugin tells the reason in a PodVolumeBackup; else it makes none for the claim.
+	// skipped is set if the plugin creates a PodVolumeBackup with the reason. Otherwise it creates none for the claim.
 	skipped bool
 }
 
-// expectedClaims has each claim of the test, with the scenarios of velero-pvc-watcher and what it gave false alarms for.
+// expectedClaims returns each claim of the test: the scenarios of velero-pvc-watcher, and those of its false alarms.
 func expectedClaims() []expectedClaim {
 	return []expectedClaim{
-		// Named in the pod's annotation, or not.
+		// Named in the annotation of the pod, or not.
 		{claim: "cover/data"},
 		{claim: "cover/left", reason: "NotAsked"},
 		{claim: "cover/app-scratch"},
 		{claim: "cover/app-spare", reason: "NotAsked"},
 		// Declared to need no backup.
 		{claim: "cover/ignored", reason: "Ignored"},
-		// Pods that share an owner which is no StatefulSet: each counts by itself.
+		// Pods that share an owner, which is no StatefulSet: each pod has its own state.
 		{claim: "cover/op-0"},
 		{claim: "cover/op-1", reason: "NotAsked"},
 		{claim: "cover/op-2"},
@@ -51,14 +51,14 @@ func expectedClaims() []expectedClaim {
 		{claim: "cover/over", reason: "PodNotRunning", skipped: true},
 		{claim: "cover/over-quiet", reason: "NotAsked"},
 		{claim: "cover/shared"},
-		// Of kinds that restic cannot read.
+		// Volume types that restic cannot read.
 		{claim: "cover/hostpath", reason: "HostPath", skipped: true},
 		{claim: "cover/device", reason: "BlockVolume", skipped: true},
-		// Left out by Velero's label on the pod; on the claim, where nobody names the volume.
+		// Excluded by Velero's label on the pod, or on the claim if no annotation names the volume.
 		{claim: "cover/hidden", reason: "Excluded"},
 		{claim: "cover/kept"},
 		{claim: "cover-all/labeled", reason: "Excluded"},
-		// All volumes by default, but what is excluded.
+		// All volumes by default, except what is excluded.
 		{claim: "cover-all/data"},
 		{claim: "cover-all/web-scratch"},
 		{claim: "cover-all/out", reason: "Excluded"},
@@ -95,7 +95,7 @@ func coverageSchedules() []string {
 	return []string{"cover-nightly", "cover-all", "cover-part", "cover-policy", "cover-stale", "cover-fail"}
 }
 
-// scheduleManifest is the manifest of a schedule that does not fire during the test.
+// scheduleManifest returns a schedule whose template has these fields.
 func scheduleManifest(name, cron, spec, template string) string {
 	return fmt.Sprintf(`
 apiVersion: velero.io/v1
@@ -135,10 +135,10 @@ data:
     - {name: but-this, action: include, namespaces: [cover-rules], storageClasses: [cover-rules]}
 `
 
-// coverageFixture is the namespaces of the test, by name.
+// coverageFixture has the namespaces of the test by name.
 type coverageFixture map[string]*testNamespace
 
-// newCoverageFixture makes everything and waits until the pods run, or are what they shall be.
+// newCoverageFixture creates schedules, claims and pods, and waits until the pods run or have completed.
 func newCoverageFixture(t *testing.T) coverageFixture {
 	t.Helper()
 	f := coverageFixture{}
@@ -157,7 +157,7 @@ func newCoverageFixture(t *testing.T) coverageFixture {
 		if t.Failed() {
 			return
 		}
-		// All at a time: each scene waits for its own afterwards.
+		// All at a time: the cleanup of each namespace waits afterwards.
 		kubectl(t, append([]string{"delete", "namespace", "--wait=false"}, coverageNamespaces()...)...)
 	})
 	f.waitReady(t)
@@ -169,7 +169,8 @@ func (f coverageFixture) applySchedules(t *testing.T) {
 	apply(t, coveragePolicy, coverageRules,
 		scheduleManifest("cover-nightly", neverDue, "", "includedNamespaces: [cover, cover-rules]"),
 		scheduleManifest("cover-all", neverDue, "", "includedNamespaces: [cover-all], defaultVolumesToFsBackup: true"),
-		scheduleManifest("cover-part", neverDue, "", "includedNamespaces: [cover-part], labelSelector: {matchLabels: {tier: gold}}"),
+		scheduleManifest("cover-part", neverDue, "",
+			"includedNamespaces: [cover-part], labelSelector: {matchLabels: {tier: gold}}"),
 		scheduleManifest("cover-policy", neverDue, "",
 			"includedNamespaces: [cover-policy], resourcePolicy: {kind: configmap, name: cover-policy}"),
 		scheduleManifest("cover-paused", neverDue, "paused: true,", "includedNamespaces: [cover-paused]"),
@@ -182,7 +183,9 @@ func (f coverageFixture) applySchedules(t *testing.T) {
 				t.Logf("%s\n%v", out, err)
 			}
 		}
-		args := []string{"-n", "velero", "delete", "--ignore-not-found", "configmap/cover-policy", "configmap/cover-rules"}
+		args := []string{
+			"-n", "velero", "delete", "--ignore-not-found", "configmap/cover-policy", "configmap/cover-rules",
+		}
 		for _, name := range append(coverageSchedules(), "cover-paused") {
 			args = append(args, "schedules.velero.io/"+name)
 		}
@@ -190,18 +193,19 @@ func (f coverageFixture) applySchedules(t *testing.T) {
 	})
 }
 
-// createAnnotatedPods has the cases of opt-in by annotation.
+// createAnnotatedPods creates the namespace whose pods name their volumes in annotations.
 func (f coverageFixture) createAnnotatedPods(t *testing.T) {
 	t.Helper()
 	ns := f["cover"]
 	ignored := ns.claim("ignored")
 	ignored.Annotations = map[string]string{contract.AnnotationClaimIgnored: "true"}
+	claims := []any{ignored, ns.labeledClaim("kept"), ns.claimOfClass("cover-now", "loose")}
 	for _, claim := range []string{
 		"data", "left", "op-0", "op-1", "op-2", "unmounted", "pending", "over", "over-quiet", "shared", "hidden",
 	} {
-		apply(t, ns.claim(claim))
+		claims = append(claims, ns.claim(claim))
 	}
-	apply(t, ignored, ns.labeledClaim("kept"), ns.claimOfClass("cover-now", "loose"))
+	apply(t, claims...)
 	apply(t, ns.pod("app", "data,scratch", claimVolume("data"), claimVolume("left"), claimVolume("ignored"),
 		ns.ephemeralVolume("scratch"), ns.ephemeralVolume("spare")))
 	apply(t, ns.operatorPods(t)...)
@@ -212,23 +216,24 @@ func (f coverageFixture) createAnnotatedPods(t *testing.T) {
 	hidden := ns.pod("hidden", "hidden", claimVolume("hidden"))
 	hidden.Labels = map[string]string{contract.LabelExcludeFromBackup: "true"}
 	apply(t, unmounted, pending, hidden, completedPod(ns.pod("over", "over", claimVolume("over"))),
-		completedPod(ns.pod("over-quiet", "", claimVolume("over-quiet"))), completedPod(ns.pod("sweeper", "", claimVolume("shared"))),
+		completedPod(ns.pod("over-quiet", "", claimVolume("over-quiet"))),
+		completedPod(ns.pod("sweeper", "", claimVolume("shared"))),
 		ns.pod("server", "shared", claimVolume("shared")), ns.pod("keeper", "kept", claimVolume("kept")))
 	f.createStaticVolumes(t)
 }
 
-// labeledClaim is not in backups by itself.
+// labeledClaim has the label that excludes an object from backups.
 func (ns *testNamespace) labeledClaim(name string) *corev1.PersistentVolumeClaim {
 	claim := ns.claim(name)
 	claim.Labels = map[string]string{contract.LabelExcludeFromBackup: "true"}
 	return claim
 }
 
-// operatorPods have one owner, which is no StatefulSet, and a claim each.
+// operatorPods have one owner, which is no StatefulSet, and one claim each.
 func (ns *testNamespace) operatorPods(t *testing.T) []any {
 	t.Helper()
 	kubectl(t, "-n", ns.name, "create", "configmap", "operator")
-	owner := get[corev1.ConfigMap](t, "-n", ns.name, "configmap", "operator")
+	owner := get[corev1.ConfigMap](t, ns.name, "operator")
 	var pods []any
 	for i, annotation := range []string{"op-0", "", "op-2"} {
 		name := fmt.Sprint("op-", i)
@@ -241,22 +246,22 @@ func (ns *testNamespace) operatorPods(t *testing.T) []any {
 	return pods
 }
 
-// completedPod is the pod as of a Job that has done its work.
+// completedPod changes the pod to one that completes at once, as the pod of a Job.
 func completedPod(pod *corev1.Pod) *corev1.Pod {
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	pod.Spec.Containers[0].Command = []string{"true"}
 	return pod
 }
 
-// createStaticVolumes has volumes that somebody has made by hand: a hostPath, and a device.
+// createStaticVolumes creates pods with claims of two PersistentVolumes without a provisioner: a hostPath and a device.
 func (f coverageFixture) createStaticVolumes(t *testing.T) {
 	t.Helper()
 	ns := f["cover"]
 	static := &testNamespace{t: t, name: ns.name, storageClass: "cover-static"}
-	host := localVolume(t, suite.node, "cover-hostpath", static.storageClass)
+	host := localVolume(t, clusterOf(t).node, "cover-hostpath", static.storageClass)
 	host.Spec.HostPath, host.Spec.Local = &corev1.HostPathVolumeSource{Path: host.Spec.Local.Path}, nil
 	host.Spec.ClaimRef = &corev1.ObjectReference{Namespace: ns.name, Name: "hostpath"}
-	device := localVolume(t, suite.node, "cover-device", static.storageClass)
+	device := localVolume(t, clusterOf(t).node, "cover-device", static.storageClass)
 	device.Spec.VolumeMode, device.Spec.Local.Path = ptr.To(corev1.PersistentVolumeBlock), loopDevice(t, "cover-device")
 	raw := static.claim("device")
 	raw.Spec.VolumeMode = ptr.To(corev1.PersistentVolumeBlock)
@@ -271,13 +276,15 @@ func (f coverageFixture) createStaticVolumes(t *testing.T) {
 	})
 }
 
-// createOtherNamespaces has the namespaces that differ in their schedule.
+// createOtherNamespaces creates the namespaces that differ in their schedules.
 func (f coverageFixture) createOtherNamespaces(t *testing.T) {
 	t.Helper()
 	ns := f["cover-all"]
-	web := ns.pod("web", "", claimVolume("data"), claimVolume("out"), claimVolume("labeled"), ns.ephemeralVolume("scratch"))
+	web := ns.pod("web", "", claimVolume("data"), claimVolume("out"), claimVolume("labeled"),
+		ns.ephemeralVolume("scratch"))
 	web.Annotations = map[string]string{contract.AnnotationVolumesToExclude: "out"}
-	apply(t, ns.claim("data"), ns.claim("out"), ns.labeledClaim("labeled"), ns.claim("over"), web, completedPod(ns.pod("over", "", claimVolume("over"))))
+	apply(t, ns.claim("data"), ns.claim("out"), ns.labeledClaim("labeled"), ns.claim("over"), web,
+		completedPod(ns.pod("over", "", claimVolume("over"))))
 
 	ns = f["cover-part"]
 	gold, drawn := ns.pod("gold", "gold", claimVolume("gold")), ns.claim("drawn")
@@ -301,9 +308,9 @@ func (f coverageFixture) createOtherNamespaces(t *testing.T) {
 func (f coverageFixture) waitReady(t *testing.T) {
 	t.Helper()
 	for namespace, pods := range map[string]string{
-		"cover": "app op-0 op-1 op-2 unmounted hidden server keeper db host", "cover-all": "web", "cover-part": "gold drawn plain",
-		"cover-policy": "web", "cover-rules": "web", "cover-paused": "web", "cover-none": "web", "cover-stale": "web",
-		"cover-fail": "web",
+		"cover": "app op-0 op-1 op-2 unmounted hidden server keeper db host", "cover-all": "web",
+		"cover-part": "gold drawn plain", "cover-policy": "web", "cover-rules": "web", "cover-paused": "web",
+		"cover-none": "web", "cover-stale": "web", "cover-fail": "web",
 	} {
 		for pod := range strings.FieldsSeq(pods) {
 			f[namespace].waitReady(pod)

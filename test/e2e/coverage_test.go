@@ -26,30 +26,30 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/prometheus"
 )
 
-// claimState is the state of a claim as each of the three ways tells it.
+// claimState is whether a claim is protected, and why not. Metrics, velero-restic and the plugin must agree about it.
 type claimState struct {
 	Protected bool
 	Reason    coverage.Reason
 }
 
-// metricsLimit is how long a change may take to be seen in Prometheus.
+// metricsLimit is how long a change may take to reach Prometheus.
 const metricsLimit = 90 * time.Second
 
-// TestCoverage compares what a real Prometheus has of each claim, what the CLI prints, and what the plugin decides at a
-// backup that a schedule makes.
+// TestCoverage compares the metrics of each claim in a real Prometheus, the output of velero-restic, and the decision
+// of the plugin in a backup of a schedule.
 func TestCoverage(t *testing.T) {
 	needsNode(t)
-	t.Parallel()
+	shareCluster(t)
 	f := newCoverageFixture(t)
 	server := startPrometheus(t)
 	before, after := expectedStates()
 	wantStates(t, server, "before any backup", before)
 	backups := f.backUpAll(t)
-	t.Run("the plugin decides the same", func(t *testing.T) { wantPluginDecisions(t, backups) })
+	t.Run("the plugin makes the same decisions", func(t *testing.T) { wantPluginDecisions(t, backups) })
 	t.Run("a backup protects", func(t *testing.T) { wantStates(t, server, "after the backups", after) })
-	t.Run("a protected claim tells when, how much and how long", func(t *testing.T) { wantLastSuccess(t, server) })
+	t.Run("a protected claim has the time, size and duration of its backup", func(t *testing.T) { wantLastSuccess(t, server) })
 	t.Run("the rules for users take effect", func(t *testing.T) { wantAlerts(t, server, after) })
-	t.Run("a backup that fails, and one that is too old", func(t *testing.T) {
+	t.Run("the last backup has failed, or is too old", func(t *testing.T) {
 		f.ageLastSuccess(t)
 		f.failBackup(t)
 		after["cover-stale/data"] = claimState{Reason: coverage.ReasonStale}
@@ -58,7 +58,7 @@ func TestCoverage(t *testing.T) {
 	})
 }
 
-// expectedStates is the table, before any backup and after.
+// expectedStates returns the states of all claims before and after the backups.
 func expectedStates() (before, after map[string]claimState) {
 	before, after = map[string]claimState{}, map[string]claimState{}
 	for _, want := range expectedClaims() {
@@ -71,7 +71,8 @@ func expectedStates() (before, after map[string]claimState) {
 	return before, after
 }
 
-// startPrometheus has a server scrape the agents by the configuration for users, with both sets of alert rules.
+// startPrometheus starts a server that scrapes the agents with the configuration for users, and has both sets of alert
+// rules.
 func startPrometheus(t *testing.T) *prometheus.Server {
 	t.Helper()
 	cache, err := part.Find(t.Context())
@@ -82,31 +83,30 @@ func startPrometheus(t *testing.T) *prometheus.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	agents := get[corev1.PodList](t, "-n", velero.Namespace, "pods", "-l",
-		contract.AgentLabelKey+"="+contract.AgentLabelValue)
-	list, err := prometheus.Targets(agents.Items)
+	agents := list[corev1.PodList](t, inVelero(), agentLabels())
+	content, err := prometheus.Targets(agents.Items)
 	if err != nil {
 		t.Fatal(err)
 	}
 	targets := filepath.Join(t.TempDir(), "targets.json")
-	if err := os.WriteFile(targets, []byte(list), 0o600); err != nil {
+	if err := os.WriteFile(targets, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	content, err := os.ReadFile(filepath.Join(suite.repository, prometheus.ScrapeFile))
+	scrape, err := os.ReadFile(filepath.Join(suite.repository, prometheus.ScrapeFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := prometheus.Configure(string(content), prometheus.Setting{
+	config, err := prometheus.Configure(string(scrape), prometheus.Setting{
 		Targets: targets, Interval: "1s", Rules: []string{
-			filepath.Join(suite.repository, prometheus.RulesFile), filepath.Join(suite.repository, prometheus.WatcherRulesFile),
+			filepath.Join(suite.repository, prometheus.RulesFile), filepath.Join(suite.repository, prometheus.OldRulesFile),
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := get[corev1.Node](t, "node", suite.node.NodeName())
-	place := prometheus.ServerOptions{
-		Namespace: filepath.Join(suite.node.State(), "netns"), Address: node.Status.Addresses[0].Address + ":9090",
+	node := get[corev1.Node](t, "", clusterOf(t).node.NodeName())
+	place := prometheus.Place{
+		Namespace: filepath.Join(clusterOf(t).node.State(), "netns"), Address: node.Status.Addresses[0].Address + ":9090",
 		Folder: t.TempDir(),
 	}
 	server, err := prometheus.Start(t.Context(), programs, place, config)
@@ -117,7 +117,8 @@ func startPrometheus(t *testing.T) *prometheus.Server {
 	return server
 }
 
-// wantStates waits until Prometheus and the CLI both say what is expected, of the test's claims and no others.
+// wantStates waits until Prometheus has these states, for the test's claims and no others, and then wants the same from
+// velero-restic.
 func wantStates(t *testing.T, server *prometheus.Server, when string, want map[string]claimState) {
 	t.Helper()
 	eventually(t, metricsLimit, "the metrics "+when, func() error {
@@ -196,7 +197,7 @@ func statesFromCLI(t *testing.T) map[string]claimState {
 	return found
 }
 
-// backUpAll has each schedule make a backup, and returns their names.
+// backUpAll creates a backup from each schedule, and returns their names.
 func (f coverageFixture) backUpAll(t *testing.T) []string {
 	t.Helper()
 	var names []string
@@ -204,16 +205,16 @@ func (f coverageFixture) backUpAll(t *testing.T) []string {
 		name := schedule + "-1"
 		veleroCLI(t, "backup", "create", name, "--from-schedule", schedule)
 		names = append(names, name)
-		// A backup that finds another one before it may wait for a minute until Velero looks again.
-		eventually(t, operationLimit, "backup "+name+" out of the next one's way", func() error {
-			backup, err := tryGet[velerov1.Backup](t, "-n", velero.Namespace, "backups.velero.io", name)
+		// Velero may look at a backup that waits for another one only after a minute.
+		eventually(t, operationLimit, "backup "+name+" not in the way of the next", func() error {
+			backup, err := tryGet[velerov1.Backup](t, velero.Namespace, name)
 			if err != nil {
 				return err
 			}
 			switch backup.Status.Phase {
 			case "", velerov1.BackupPhaseNew, velerov1.BackupPhaseQueued, velerov1.BackupPhaseReadyToStart,
 				velerov1.BackupPhaseInProgress:
-				return fmt.Errorf("it is %q", backup.Status.Phase)
+				return fmt.Errorf("its phase is %q", backup.Status.Phase)
 			default:
 				return nil
 			}
@@ -229,20 +230,20 @@ func (f coverageFixture) backUpAll(t *testing.T) []string {
 	return names
 }
 
-// wantPluginDecisions reads what the plugin has made of each claim in the backups, as users see it.
+// wantPluginDecisions compares the PodVolumeBackups that the plugin created with what is expected of each claim.
 func wantPluginDecisions(t *testing.T, backups []string) {
 	t.Helper()
-	made := map[string]resticv1.PodVolumeBackup{}
+	created := map[string]resticv1.PodVolumeBackup{}
 	described := ""
 	for _, backup := range backups {
 		for _, volume := range podVolumeBackups(t, backup) {
-			made[volume.Spec.Pod.Namespace+"/"+volume.Annotations[contract.AnnotationPVCName]] = volume
+			created[volume.Spec.Pod.Namespace+"/"+volume.Annotations[contract.AnnotationPVCName]] = volume
 		}
 		described += veleroCLI(t, "backup", "describe", backup, "--details")
 	}
 	for _, want := range expectedClaims() {
-		volume, there := made[want.claim]
-		delete(made, want.claim)
+		volume, exists := created[want.claim]
+		delete(created, want.claim)
 		switch {
 		case want.reason == "":
 			if volume.Status.Phase != resticv1.PhaseCompleted {
@@ -253,19 +254,19 @@ func wantPluginDecisions(t *testing.T, backups []string) {
 			if volume.Spec.Skip == nil || volume.Spec.Skip.Reason != string(want.reason) {
 				t.Errorf("claim %s: the plugin skips it with %+v, want reason %s", want.claim, volume.Spec.Skip, want.reason)
 			} else if !strings.Contains(described, volume.Spec.Skip.Message) {
-				t.Errorf("claim %s: velero backup describe does not say %q", want.claim, volume.Spec.Skip.Message)
+				t.Errorf("claim %s: velero backup describe does not contain %q", want.claim, volume.Spec.Skip.Message)
 			}
-		case there:
-			t.Errorf("claim %s: the plugin made a PodVolumeBackup, %q %+v, want none", want.claim, volume.Status.Phase,
+		case exists:
+			t.Errorf("claim %s: the plugin created a PodVolumeBackup, %q %+v, want none", want.claim, volume.Status.Phase,
 				volume.Spec.Skip)
 		}
 	}
-	if len(made) > 0 {
-		t.Errorf("the plugin has taken up claims that nobody expects: %v", slices.Sorted(maps.Keys(made)))
+	if len(created) > 0 {
+		t.Errorf("the plugin created PodVolumeBackups of unexpected claims: %v", slices.Sorted(maps.Keys(created)))
 	}
 }
 
-// wantLastSuccess compares with the PodVolumeBackup.
+// wantLastSuccess compares the metrics of a protected claim with its PodVolumeBackup.
 func wantLastSuccess(t *testing.T, server *prometheus.Server) {
 	t.Helper()
 	volume := podVolumeBackups(t, "cover-nightly-1")["app/data"]
@@ -281,7 +282,7 @@ func wantLastSuccess(t *testing.T, server *prometheus.Server) {
 	const metric = "velero_restic_claim_last_success_duration_seconds"
 	got := query(t, server, metric+`{namespace="cover", persistentvolumeclaim="data"}`)
 	if len(got) != 1 || got[0].Value < 0 || got[0].Value > operationLimit.Seconds() {
-		t.Errorf("%s is %v", metric, got)
+		t.Errorf("%s is %v, want one value of up to %s", metric, got, operationLimit)
 	}
 	if got := query(t, server, metric+`{namespace="cover", persistentvolumeclaim="left"}`); len(got) > 0 {
 		t.Errorf("%s of a claim without any backup is %v, want none", metric, got)
@@ -289,11 +290,11 @@ func wantLastSuccess(t *testing.T, server *prometheus.Server) {
 	total := query(t, server, `sum(velero_restic_claims{protected="true", method="restic"}) - `+
 		`count(velero_restic_claim_protected{method="restic"} == 1)`)
 	if len(total) != 1 || total[0].Value != 0 {
-		t.Errorf("the total differs from the number of protected claims: %v", total)
+		t.Errorf("velero_restic_claims differs from the number of protected claims: %v", total)
 	}
 }
 
-// wantAlerts looks at what the rules for users make of the metrics: alerts that wait for their time.
+// wantAlerts waits until the rules for users have raised the right alerts, which are still pending.
 func wantAlerts(t *testing.T, server *prometheus.Server, want map[string]claimState) {
 	t.Helper()
 	eventually(t, metricsLimit, "alerts", func() error {
@@ -301,39 +302,39 @@ func wantAlerts(t *testing.T, server *prometheus.Server, want map[string]claimSt
 		if err != nil {
 			return err
 		}
-		told := map[string]string{}
+		descriptions := map[string]string{}
 		for _, alert := range alerts {
 			for name, label := range map[string]string{
 				"VeleroResticClaimUnprotected": "persistentvolumeclaim", "MissingBackup": "pvc_name",
 			} {
 				claim := alert.Labels["namespace"] + "/" + alert.Labels[label]
-				if _, ours := want[claim]; ours && alert.Labels["alertname"] == name {
-					told[name+" "+claim] = alert.Annotations["description"]
+				if _, expected := want[claim]; expected && alert.Labels["alertname"] == name {
+					descriptions[name+" "+claim] = alert.Annotations["description"]
 				}
 			}
 		}
-		return compareAlerts(want, told)
+		return compareAlerts(want, descriptions)
 	})
 }
 
-func compareAlerts(want map[string]claimState, told map[string]string) error {
+func compareAlerts(want map[string]claimState, descriptions map[string]string) error {
 	for claim, state := range want {
 		missing := !state.Protected && state.Reason != coverage.ReasonIgnored
 		for _, name := range []string{"VeleroResticClaimUnprotected", "MissingBackup"} {
-			text, alerted := told[name+" "+claim]
+			text, alerted := descriptions[name+" "+claim]
 			if alerted != missing {
 				return fmt.Errorf("%s for %s: %t, want %t", name, claim, alerted, missing)
 			}
 			if missing && name != "MissingBackup" && !strings.Contains(text, string(state.Reason)) {
-				return fmt.Errorf("%s for %s says %q, want reason %s", name, claim, text, state.Reason)
+				return fmt.Errorf("%s for %s is %q, want reason %s", name, claim, text, state.Reason)
 			}
 		}
 	}
 	return nil
 }
 
-// ageLastSuccess lets the last success be five hours ago, in which a schedule that makes a backup each hour was due five
-// times. Velero itself counts from the schedule's last backup, and makes none.
+// ageLastSuccess makes the last success five hours old, so that an hourly schedule has missed five backups. Velero
+// counts from the schedule's last backup, and creates none.
 func (f coverageFixture) ageLastSuccess(t *testing.T) {
 	t.Helper()
 	volume := podVolumeBackups(t, "cover-stale-1")["web/data"]
@@ -343,11 +344,11 @@ func (f coverageFixture) ageLastSuccess(t *testing.T) {
 			old(volume.Status.StartTimestamp.Time), old(volume.Status.CompletionTimestamp.Time)))
 }
 
-// failBackup takes the repository's keys away for a while, so that it does not open.
+// failBackup moves the repository's keys away until the test ends, so that a backup cannot open it.
 func (f coverageFixture) failBackup(t *testing.T) {
 	t.Helper()
-	keys := filepath.Join(suite.node.State(), "s3", repositoryPath("cover-fail"), "keys")
-	aside := filepath.Join(suite.node.State(), "cover-fail-keys")
+	keys := filepath.Join(repositoryFiles(t, "cover-fail"), "keys")
+	aside := filepath.Join(clusterOf(t).node.State(), "cover-fail-keys")
 	if err := os.Rename(keys, aside); err != nil {
 		t.Fatal(err)
 	}
@@ -357,17 +358,14 @@ func (f coverageFixture) failBackup(t *testing.T) {
 		}
 	})
 	veleroCLI(t, "backup", "create", "cover-fail-2", "--from-schedule", "cover-fail")
-	backup := waitBackup(t, "cover-fail-2", operationLimit)
-	if backup.Status.Phase != velerov1.BackupPhasePartiallyFailed {
-		t.Errorf("backup cover-fail-2 is %s, want PartiallyFailed", backup.Status.Phase)
-	}
+	wantPhase(t, waitBackup(t, "cover-fail-2", operationLimit), velerov1.BackupPhasePartiallyFailed)
 }
 
-// TestCoverageReasonsExist keeps a misspelled reason out of the table.
+// TestCoverageReasonsExist wants each expected reason to be one that claims can have.
 func TestCoverageReasonsExist(t *testing.T) {
 	for _, want := range expectedClaims() {
 		if want.reason != "" && !slices.Contains(coverage.Reasons(), want.reason) {
-			t.Errorf("%s: %s is no reason", want.claim, want.reason)
+			t.Errorf("%s: %s is no reason of package coverage", want.claim, want.reason)
 		}
 	}
 }

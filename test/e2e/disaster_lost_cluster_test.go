@@ -25,22 +25,30 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/page"
 )
 
-// disasterName is the name of the bucket, of the namespace and of the storage class of this test.
-const disasterName = "disaster"
+const (
+	// disasterName is the name of this test's bucket, namespace and storage class.
+	disasterName = "disaster"
+	// disasterSyncPeriod is how often Velero looks for backups of other clusters in the bucket.
+	disasterSyncPeriod = 5 * time.Second
+)
 
-// bucketFolder is where the shared cluster's gateway keeps the bucket of this test.
-func bucketFolder() string { return filepath.Join(filepath.Dir(suite.store.Folder), disasterName) }
-
-// startDisasterCluster starts one on a bucket that outlives it: the shared cluster's gateway serves it.
-func startDisasterCluster(t *testing.T, name string) *extraCluster {
+// disasterBucket is the directory in which the shared cluster's gateway keeps the bucket of this test.
+func disasterBucket(t *testing.T) string {
 	t.Helper()
-	if err := os.MkdirAll(bucketFolder(), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return startExtraCluster(t, name, node.Options{StoreFrom: suite.node.Name()}, velero.Options{Bucket: disasterName})
+	return filepath.Join(filepath.Dir(clusterOf(t).store.Folder), disasterName)
 }
 
-// waitCompleted waits until one of Velero's objects has ended, and wants it Completed without errors.
+// startDisasterCluster starts a cluster with a bucket that outlives it, since the shared cluster's gateway serves it.
+func startDisasterCluster(t *testing.T, name string) *extraCluster {
+	t.Helper()
+	if err := os.MkdirAll(disasterBucket(t), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return startExtraCluster(t, name, node.Options{StoreFrom: clusterOf(t).node.Name()},
+		velero.Options{Bucket: disasterName, BackupSyncPeriod: disasterSyncPeriod})
+}
+
+// waitCompleted waits until a Backup or Restore has ended, and wants it Completed without errors.
 func (c *extraCluster) waitCompleted(resource, name string) {
 	c.t.Helper()
 	var status struct {
@@ -68,58 +76,43 @@ func (c *extraCluster) waitCompleted(resource, name string) {
 	}
 }
 
-func (c *extraCluster) runFixture(pod string, args ...string) string {
-	c.t.Helper()
-	c.kubectl("-n", disasterName, "-c", "main", "cp", suite.fixture, pod+":"+fixtureInPod)
-	exec := []string{"-n", disasterName, "-c", "main", "exec", pod, "--", fixtureInPod}
-	return c.kubectl(append(exec, args...)...)
-}
-
-func (c *extraCluster) recordVolume(pod, path string) []fixture.Entry {
-	c.t.Helper()
-	file := filepath.Join(c.t.TempDir(), "manifest")
-	if err := os.WriteFile(file, []byte(c.runFixture(pod, "record", path)), 0o600); err != nil {
-		c.t.Fatal(err)
-	}
-	entries, err := fixture.Load(file)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return entries
-}
-
-// createStorage gives the cluster a class with one volume, as a user's has one already.
+// createStorage gives the cluster a storage class with one volume, as a user's cluster has.
 func (c *extraCluster) createStorage() {
 	c.t.Helper()
 	c.apply(localStorageClass(disasterName), localVolume(c.t, c.node, disasterName, disasterName))
 }
 
-func (c *extraCluster) workload() []any {
-	in := &testNamespace{t: c.t, name: disasterName, storageClass: disasterName}
+func (c *extraCluster) waitPodReady() {
+	c.t.Helper()
+	c.kubectl("-n", disasterName, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
+}
+
+func disasterWorkload(t *testing.T) []any {
+	t.Helper()
+	ns := &testNamespace{t: t, name: disasterName, storageClass: disasterName}
 	return []any{
 		&corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: disasterName}},
-		in.claim("data"), in.pod("web", "data,cache", claimVolume("data"), emptyDir("cache")),
+		ns.claim("data"), ns.pod("web", "data,cache", claimVolume("data"), emptyDir("cache")),
 	}
 }
 
-// TestRestoreAfterLosingCluster loses a whole cluster. What is left is the bucket, and the copy of the password that the documentation
-// asks for. A new cluster is built and restored by the commands of the documentation alone, and knows nothing else.
+// TestRestoreAfterLosingCluster loses a whole cluster. What remains is the bucket, and the copy of the password that
+// the documentation asks for. The commands of the documentation alone install a new cluster and restore into it.
 func TestRestoreAfterLosingCluster(t *testing.T) {
-	needsNode(t)
-	t.Parallel()
+	useExtraClusters(t)
 	first := startDisasterCluster(t, "before")
 	firstDesk := newWorkspace(t, first.node)
 	if err := firstDesk.Install(t.Context(), t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	first.createStorage()
-	first.apply(first.workload()...)
-	first.kubectl("-n", disasterName, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
+	first.apply(disasterWorkload(t)...)
+	first.waitPodReady()
 	paths := []string{"/data", "/cache"}
 	before := map[string][]fixture.Entry{}
 	for _, path := range paths {
-		first.runFixture("web", "create", path, "--small")
-		before[path] = first.recordVolume("web", path)
+		first.runFixture(disasterName, "web", "create", path, "--small")
+		before[path] = first.recordVolume(disasterName, "web", path)
 	}
 	first.velero("backup", "create", "last", "--include-namespaces", disasterName)
 	first.waitCompleted("backups", "last")
@@ -131,7 +124,7 @@ func TestRestoreAfterLosingCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	second.createStorage()
-	eventually(t, backupSyncLimit, "backup of the cluster that is lost", func() error {
+	eventually(t, operationLimit, "backup of the lost cluster", func() error {
 		out := second.kubectl("-n", velero.Namespace, "get", "backups.velero.io", "-o", "name")
 		if !strings.Contains(out, "/last") {
 			return fmt.Errorf("the backups are %q", out)
@@ -139,40 +132,41 @@ func TestRestoreAfterLosingCluster(t *testing.T) {
 		return nil
 	})
 	if out := second.kubectl("-n", velero.Namespace, "get", customResources, "-o", "name"); out != "" {
-		t.Errorf("the new cluster has %q before it has restored anything", out)
+		t.Errorf("the new cluster has %q before the restore, want no object of this project", out)
 	}
 	if err := another.Restore(t.Context(), "last"); err != nil {
 		t.Fatal(err)
 	}
-	second.waitCompleted("restores", strings.TrimSpace(second.kubectl("-n", velero.Namespace, "get", "restores.velero.io",
-		"-o", "jsonpath={.items[*].metadata.name}")))
-	second.kubectl("-n", disasterName, "wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
+	name := second.kubectl("-n", velero.Namespace, "get", "restores.velero.io",
+		"-o", "jsonpath={.items[*].metadata.name}")
+	second.waitCompleted("restores", strings.TrimSpace(name))
+	second.waitPodReady()
 	for _, path := range paths {
 		eventually(t, time.Minute, contract.MarkerDir+" removed from "+path, func() error {
 			names := second.kubectl("-n", disasterName, "exec", "web", "-c", "main", "--", "ls", "-A", path)
 			if strings.Contains(names, contract.MarkerDir) {
-				return fmt.Errorf("it is there: %q", names)
+				return fmt.Errorf("the files are %q", names)
 			}
 			return nil
 		})
-		wantSameFiles(t, path, before[path], second.recordVolume("web", path))
+		wantSameFiles(t, path, before[path], second.recordVolume(disasterName, "web", path))
 	}
 	checkDeletionFromOtherCluster(second)
 }
 
-// checkDeletionFromOtherCluster deletes the backup from the cluster that never took it.
+// checkDeletionFromOtherCluster deletes the backup in a cluster that did not create it.
 func checkDeletionFromOtherCluster(c *extraCluster) {
 	c.t.Helper()
-	snapshots := filepath.Join(bucketFolder(), "restic", disasterName, "snapshots")
+	snapshots := filepath.Join(disasterBucket(c.t), "restic", disasterName, "snapshots")
 	count := func() int {
 		files, err := os.ReadDir(snapshots)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the gateway has no empty folders
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the gateway removes a directory with its last file
 			c.t.Fatal(err)
 		}
 		return len(files)
 	}
 	if got := count(); got != 2 {
-		c.t.Errorf("the bucket has %d snapshots before the backup is deleted, want those of two volumes", got)
+		c.t.Errorf("the bucket has %d snapshots before the backup is deleted, want one of each volume", got)
 	}
 	c.velero("backup", "delete", "last", "--confirm")
 	eventually(c.t, operationLimit, "snapshots forgotten", func() error {
@@ -182,6 +176,3 @@ func checkDeletionFromOtherCluster(c *extraCluster) {
 		return nil
 	})
 }
-
-// backupSyncLimit is how long Velero may take to find backups of others in the bucket: it looks once a minute.
-const backupSyncLimit = 150 * time.Second

@@ -9,36 +9,67 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
-// cliResult is what velero-restic has said, and its exit code.
+// cliResult is the output of a program, and its exit code.
 type cliResult struct {
 	out, err string
 	code     int
 }
 
-// cliEnv is the environment of velero-restic on this cluster: nothing but what chooses the cluster.
-func cliEnv() []string {
-	kubeconfig := os.Getenv("KUBECONFIG")
-	if suite.node != nil {
-		kubeconfig = suite.node.Kubeconfig()
+// cliEnv returns the environment of velero-restic: only what selects the cluster, and a PATH with velero-restic and the
+// cluster's programs.
+func cliEnv(t *testing.T) []string {
+	t.Helper()
+	cluster := clusterOf(t)
+	path := []string{filepath.Dir(suite.program), os.Getenv("PATH")}
+	if cluster.node != nil {
+		path = append([]string{cluster.node.Bin()}, path...)
 	}
-	return []string{"KUBECONFIG=" + kubeconfig, "PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir()}
+	return []string{
+		"KUBECONFIG=" + cluster.kubeconfig, "PATH=" + strings.Join(path, ":"), "HOME=" + t.TempDir(), "TERM=xterm",
+	}
 }
 
-// runCLI runs velero-restic, and does not mind how that ends.
-func runCLI(t *testing.T, args ...string) cliResult {
+// runProgram runs a program of the PATH that cliEnv returns. A program that fails has an exit code.
+func runProgram(t *testing.T, program string, args ...string) cliResult {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), operationLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), operationLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, suite.program, args...)
 	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &errOut, cliEnv()
-	err := cmd.Run()
+	// env finds the program in the PATH that it sets.
+	process := exec.CommandContext(ctx, "env", append(append(cliEnv(t), program), args...)...)
+	process.Env = []string{"PATH=" + os.Getenv("PATH")}
+	process.Stdout, process.Stderr = &out, &errOut
+	err := process.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("velero-restic %q: %v", args, err)
+		t.Fatalf("%s %q: %v", program, args, err)
 	}
-	return cliResult{out.String(), errOut.String(), cmd.ProcessState.ExitCode()}
+	result := cliResult{out: out.String(), err: errOut.String(), code: process.ProcessState.ExitCode()}
+	if strings.Contains(result.out+result.err, "\x1b") {
+		t.Errorf("%s %q writes escape sequences into a pipe: %q", program, args, result.out+result.err)
+	}
+	return result
+}
+
+// runCLI runs velero-restic.
+func runCLI(t *testing.T, args ...string) cliResult {
+	t.Helper()
+	return runProgram(t, "velero-restic", args...)
+}
+
+// wantCLI runs velero-restic and wants this exit code, and each of the parts in its output or error output. The test
+// ends at another exit code.
+func wantCLI(t *testing.T, code int, parts []string, args ...string) cliResult {
+	t.Helper()
+	result := runCLI(t, args...)
+	if result.code != code {
+		t.Fatalf("velero-restic %q ended with %d, want %d:\n%s%s", args, result.code, code, result.out, result.err)
+	}
+	wantContains(t, "velero-restic "+strings.Join(args, " "), result.out+result.err, parts...)
+	return result
 }

@@ -11,21 +11,21 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// csiDriver is the test cluster's: test/cluster/csi.
+// csiDriver is the driver of the test cluster: test/cluster/csi.
 const csiDriver = "csi.velero-restic.test"
 
-// newCSINamespace makes a namespace whose claims get volumes of a CSI driver when a pod uses them, and lose them when they
-// are deleted.
-func newCSINamespace(t *testing.T, namespace string) *testNamespace {
+// newCSINamespace creates a namespace and a storage class for its claims. A CSI driver creates their volumes when a pod
+// uses them, and deletes the volumes together with the claims.
+func newCSINamespace(t *testing.T, name string) *testNamespace {
 	t.Helper()
 	needsNode(t)
-	ns := newNamespace(t, namespace, 0)
-	ns.storageClass = namespace
-	ns.createStorageClass(ns.storageClass, corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingWaitForFirstConsumer)
+	ns := newNamespace(t, name, 0)
+	ns.storageClass = name
+	ns.createStorageClass(name, corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingWaitForFirstConsumer)
 	return ns
 }
 
-// createStorageClass makes a storage class of the CSI driver, and removes it with the scene.
+// createStorageClass creates a storage class of the CSI driver, and removes it when the test ends.
 func (ns *testNamespace) createStorageClass(
 	name string, reclaim corev1.PersistentVolumeReclaimPolicy, binding storagev1.VolumeBindingMode,
 ) {
@@ -41,14 +41,14 @@ func (ns *testNamespace) createStorageClass(
 	})
 }
 
-// claimOfClass is a claim of another class than the scene's.
+// claimOfClass is a claim with another class than the namespace's.
 func (ns *testNamespace) claimOfClass(class, name string) *corev1.PersistentVolumeClaim {
 	claim := ns.claim(name)
 	claim.Spec.StorageClassName = &class
 	return claim
 }
 
-// ephemeralVolume is a generic ephemeral volume of the scene's class.
+// ephemeralVolume is a generic ephemeral volume of the namespace's class.
 func (ns *testNamespace) ephemeralVolume(name string) corev1.Volume {
 	template := &corev1.PersistentVolumeClaimTemplate{Spec: ns.claim("").Spec}
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
@@ -62,13 +62,9 @@ func memoryVolume(name string) corev1.Volume {
 	return volume
 }
 
-// inlineCSIVolume is a volume that the driver makes for the pod, without a claim.
+// inlineCSIVolume is a volume that the driver creates for the pod, without a claim.
 func inlineCSIVolume(name string) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
 		CSI: &corev1.CSIVolumeSource{Driver: csiDriver},
 	}}
-}
-
-func mountOf(volume string) corev1.VolumeMount {
-	return corev1.VolumeMount{Name: volume, MountPath: "/" + volume}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
+	"github.com/velero-restic/velero-plugin-for-restic/test/fixture"
 	"github.com/velero-restic/velero-plugin-for-restic/test/install"
 )
 
@@ -22,21 +23,23 @@ type extraCluster struct {
 	node *node.Node
 }
 
-// startExtraCluster starts a cluster beside the suite's, with Velero and with the images of this project, and without the project
-// itself. It goes when the test ends. The name is short.
-func startExtraCluster(t *testing.T, name string, options node.Options, with velero.Options) *extraCluster {
+// startExtraCluster starts a cluster that has Velero and the images of this project, but not the project itself. The
+// cluster is removed when the test ends. The name must be short.
+func startExtraCluster(
+	t *testing.T, name string, nodeOptions node.Options, veleroOptions velero.Options,
+) *extraCluster {
 	t.Helper()
-	n, err := node.New(suite.node.Name()+"-"+name, suite.node.Cache(), t.Output())
+	n, err := node.New(suite.name+"-"+name, suite.cache, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &extraCluster{t: t, node: n}
-	c.remove() // what a run that was killed has left
+	c.remove() // a run that was killed may have left it
 	t.Cleanup(c.remove)
-	if err := n.Up(t.Context(), options); err != nil {
+	if err := n.Up(t.Context(), nodeOptions); err != nil {
 		t.Fatal(err)
 	}
-	if err := velero.Install(t.Context(), n, with, t.Output()); err != nil {
+	if err := velero.Install(t.Context(), n, veleroOptions, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	if err := install.Load(t.Context(), n, filepath.Join(suite.repository, install.Images)); err != nil {
@@ -47,11 +50,11 @@ func startExtraCluster(t *testing.T, name string, options node.Options, with vel
 
 func (c *extraCluster) remove() {
 	c.t.Helper()
-	// It is a clean-up too, and the test's context has ended by then.
+	// At a cleanup the test's context has ended.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), commandLimit)
 	defer cancel()
 	if err := c.node.Down(ctx); err != nil && !errors.Is(err, node.ErrAbsent) {
-		c.t.Error("taking the cluster down:", err)
+		c.t.Error("removing the cluster:", err)
 	}
 }
 
@@ -84,4 +87,18 @@ func (c *extraCluster) apply(objects ...any) {
 			c.t.Fatal(err)
 		}
 	}
+}
+
+// runFixture runs the fixture program in a pod.
+func (c *extraCluster) runFixture(namespace, pod string, args ...string) string {
+	c.t.Helper()
+	c.kubectl("-n", namespace, "-c", "main", "cp", suite.fixture, pod+":"+fixtureInPod)
+	exec := []string{"-n", namespace, "-c", "main", "exec", pod, "--", fixtureInPod}
+	return c.kubectl(append(exec, args...)...)
+}
+
+// recordVolume returns what is in the volume at the path.
+func (c *extraCluster) recordVolume(namespace, pod, path string) []fixture.Entry {
+	c.t.Helper()
+	return loadRecord(c.t, c.runFixture(namespace, pod, "record", path))
 }

@@ -4,9 +4,10 @@
 package e2e
 
 import (
-	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +16,10 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/fixture"
 )
 
-// fixtureInPod is where the fixture program lies in a pod.
+// fixtureInPod is the path of the fixture program in a pod.
 const fixtureInPod = "/tmp/fixture"
 
-// runFixture runs the fixture program inside the pod, where it sees the volume as the application does.
+// runFixture runs the fixture program in the pod, where it sees the volume as the application does.
 func (ns *testNamespace) runFixture(pod string, args ...string) string {
 	ns.t.Helper()
 	in := []string{"-n", ns.name, "-c", "main"}
@@ -28,7 +29,7 @@ func (ns *testNamespace) runFixture(pod string, args ...string) string {
 	return kubectl(ns.t, append(append(in, "exec", pod, "--", fixtureInPod), args...)...)
 }
 
-// fillVolume puts the fixture into the volume at the path: the whole of it, or a small one.
+// fillVolume creates the fixture's files at the path: all of them, or fewer with --small.
 func (ns *testNamespace) fillVolume(pod, path string, flags ...string) {
 	ns.t.Helper()
 	start := time.Now()
@@ -36,35 +37,38 @@ func (ns *testNamespace) fillVolume(pod, path string, flags ...string) {
 	ns.t.Logf("filled %s of pod %s in %.1f s", path, pod, time.Since(start).Seconds())
 }
 
-// recordVolume reads all of the volume at the path.
+// recordVolume returns what is in the volume at the path.
 func (ns *testNamespace) recordVolume(pod, path string) []fixture.Entry {
 	ns.t.Helper()
-	file := filepath.Join(ns.t.TempDir(), "manifest")
-	if err := os.WriteFile(file, []byte(ns.runFixture(pod, "record", path)), 0o600); err != nil {
-		ns.t.Fatal(err)
+	return loadRecord(ns.t, ns.runFixture(pod, "record", path))
+}
+
+// loadRecord reads the output of the fixture program.
+func loadRecord(t *testing.T, record string) []fixture.Entry {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "manifest")
+	if err := os.WriteFile(file, []byte(record), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	entries, err := fixture.Load(file)
 	if err != nil {
-		ns.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return entries
 }
 
-// waitMarkerRemoved waits until the agent has cleared away what it told the helper.
+// waitMarkerRemoved waits until the agent has removed its markers for the init container.
 func (ns *testNamespace) waitMarkerRemoved(pod, path string) {
 	ns.t.Helper()
 	eventually(ns.t, time.Minute, contract.MarkerDir+" removed from "+path, func() error {
-		names := strings.Split(ns.shell(pod, "ls -A "+path), "\n")
-		for _, name := range names {
-			if name == contract.MarkerDir {
-				return errors.New("it is there")
-			}
+		if names := strings.Split(ns.shell(pod, "ls -A "+path), "\n"); slices.Contains(names, contract.MarkerDir) {
+			return fmt.Errorf("the files are %v", names)
 		}
 		return nil
 	})
 }
 
-// wantSameFiles compares a restored volume with what it was.
+// wantSameFiles compares a restored volume with the original.
 func wantSameFiles(t *testing.T, what string, before, after []fixture.Entry) {
 	t.Helper()
 	const shown = 20
@@ -76,7 +80,7 @@ func wantSameFiles(t *testing.T, what string, before, after []fixture.Entry) {
 	}
 	for i, difference := range result.Differences {
 		if i == shown {
-			t.Errorf("%s: … and %d more", what, len(result.Differences)-shown)
+			t.Errorf("%s: ... and %d more", what, len(result.Differences)-shown)
 			break
 		}
 		t.Errorf("%s: %s", what, difference)

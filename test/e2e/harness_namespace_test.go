@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,35 +20,44 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
 )
 
-// readyLimit is how long a pod may take to be ready, its volumes restored.
+// readyLimit is how long a pod may take to become ready, including the restore of its volumes.
 const readyLimit = 4 * time.Minute
 
 // testNamespace is the namespace of one test, with a storage class and volumes of its own.
 type testNamespace struct {
 	t    *testing.T
 	name string
-	// class is the storage class of the claims; empty means the cluster's default.
+	// storageClass is the class of the claims; empty means the cluster's default.
 	storageClass string
 }
 
-// newNamespace makes a namespace and so many local PersistentVolumes, named NAMESPACE-1 and so on. When the test has
-// failed, it tells what can be seen in the end.
-func newNamespace(t *testing.T, namespace string, volumes int) *testNamespace {
+// newNamespace creates a namespace and so many local PersistentVolumes, named NAMESPACE-1 and so on. If the test fails,
+// it logs the final state of the namespace.
+func newNamespace(t *testing.T, name string, volumes int) *testNamespace {
 	t.Helper()
-	ns := &testNamespace{t: t, name: namespace}
-	apply(t, &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+	ns := &testNamespace{t: t, name: name}
+	apply(t, &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: name}})
 	t.Cleanup(ns.cleanUp)
-	if suite.node != nil && volumes > 0 {
-		ns.storageClass = namespace
-		apply(t, localStorageClass(ns.storageClass))
+	n := clusterOf(t).node
+	if n == nil || volumes == 0 {
+		return ns
 	}
-	for number := 1; ns.storageClass != "" && number <= volumes; number++ {
-		apply(t, localVolume(t, suite.node, fmt.Sprintf("%s-%d", namespace, number), ns.storageClass))
+	ns.storageClass = name
+	objects := []any{localStorageClass(ns.storageClass)}
+	for number := 1; number <= volumes; number++ {
+		objects = append(objects, localVolume(t, n, fmt.Sprintf("%s-%d", name, number), ns.storageClass))
 	}
+	apply(t, objects...)
 	return ns
 }
 
-// cleanUp leaves the cluster to the next test, unless somebody wants to look at what failed.
+// in returns the namespace for a subtest.
+func (ns *testNamespace) in(t *testing.T) *testNamespace {
+	t.Helper()
+	return &testNamespace{t: t, name: ns.name, storageClass: ns.storageClass}
+}
+
+// cleanUp removes the namespace, unless KEEP asks to keep what failed.
 func (ns *testNamespace) cleanUp() {
 	if ns.t.Failed() {
 		ns.logState()
@@ -68,22 +78,22 @@ func (ns *testNamespace) cleanUp() {
 	}
 }
 
-// logState logs what helps to see why a test failed.
+// logState logs what helps to find out why a test failed.
 func (ns *testNamespace) logState() {
-	for _, look := range [][]string{
+	for _, command := range [][]string{
 		{"-n", ns.name, "get", "pods,persistentvolumeclaims", "-o", "wide"},
 		{"-n", ns.name, "get", "events", "--sort-by=.lastTimestamp"},
 		{"-n", "velero", "get", "pods,backups.velero.io,restores.velero.io,resticrepositories.restic.velero.io"},
 		{"-n", "velero", "get", "podvolumebackups.restic.velero.io,podvolumerestores.restic.velero.io", "-o", "wide"},
 		{"-n", "velero", "logs", "daemonset/" + contract.DaemonSetName, "--tail=40"},
 	} {
-		out, err := tryKubectl(ns.t, look...)
-		ns.t.Logf("$ kubectl %q\n%s%v", look, out, err)
+		out, err := tryKubectl(ns.t, command...)
+		ns.t.Logf("$ kubectl %q\n%s%v", command, out, err)
 	}
 }
 
-func typeMeta(version, name string) metav1.TypeMeta {
-	return metav1.TypeMeta{APIVersion: version, Kind: name}
+func typeMeta(version, kind string) metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: version, Kind: kind}
 }
 
 func localStorageClass(name string) *storagev1.StorageClass {
@@ -94,13 +104,14 @@ func localStorageClass(name string) *storagev1.StorageClass {
 	}
 }
 
-// localVolume makes a folder on the node and the PersistentVolume for it.
+// localVolume creates a directory on the node and returns a PersistentVolume for it.
 func localVolume(t *testing.T, n *node.Node, name, class string) *corev1.PersistentVolume {
 	t.Helper()
-	folder := filepath.Join(n.State(), "volumes", name)
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	directory := filepath.Join(n.State(), "volumes", name)
+	if err := os.MkdirAll(directory, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	local := &corev1.LocalVolumeSource{Path: directory}
 	return &corev1.PersistentVolume{
 		TypeMeta:   typeMeta("v1", "PersistentVolume"),
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"e2e": class}},
@@ -109,7 +120,7 @@ func localVolume(t *testing.T, n *node.Node, name, class string) *corev1.Persist
 			AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 			StorageClassName:              class,
 			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
-			PersistentVolumeSource:        corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: folder}},
+			PersistentVolumeSource:        corev1.PersistentVolumeSource{Local: local},
 			NodeAffinity:                  nodeAffinity(n.NodeName()),
 		},
 	}
@@ -140,9 +151,9 @@ func (ns *testNamespace) claim(name string) *corev1.PersistentVolumeClaim {
 	return claim
 }
 
-// pod mounts each volume at /NAME and does nothing. The annotation asks for the volumes' backup, unless it is empty.
+// pod sleeps, with each volume mounted at /NAME. The annotation names the volumes to back up, unless it is empty.
 func (ns *testNamespace) pod(name, annotation string, volumes ...corev1.Volume) *corev1.Pod {
-	grace := int64(0) // the sleeper does not listen to signals
+	grace := int64(0) // sleep ignores SIGTERM
 	pod := &corev1.Pod{
 		TypeMeta:   typeMeta("v1", "Pod"),
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns.name},
@@ -159,10 +170,13 @@ func (ns *testNamespace) pod(name, annotation string, volumes ...corev1.Volume) 
 	}
 	main := &pod.Spec.Containers[0]
 	for _, volume := range volumes {
-		main.VolumeMounts = append(main.VolumeMounts,
-			corev1.VolumeMount{Name: volume.Name, MountPath: "/" + volume.Name})
+		main.VolumeMounts = append(main.VolumeMounts, mountOf(volume.Name))
 	}
 	return pod
+}
+
+func mountOf(volume string) corev1.VolumeMount {
+	return corev1.VolumeMount{Name: volume, MountPath: "/" + volume}
 }
 
 func emptyDir(name string) corev1.Volume {
@@ -178,13 +192,8 @@ func claimVolume(name string) corev1.Volume {
 
 func (ns *testNamespace) waitReady(pod string) {
 	ns.t.Helper()
-	ns.waitReadyIn(ns.name, pod)
-}
-
-func (ns *testNamespace) waitReadyIn(namespace, pod string) {
-	ns.t.Helper()
-	eventually(ns.t, readyLimit, "pod "+namespace+"/"+pod+" ready", func() error {
-		got, err := tryGet[corev1.Pod](ns.t, "-n", namespace, "pod", pod)
+	eventually(ns.t, readyLimit, "pod "+ns.name+"/"+pod+" ready", func() error {
+		got, err := tryGet[corev1.Pod](ns.t, ns.name, pod)
 		if err != nil {
 			return err
 		}
@@ -193,17 +202,46 @@ func (ns *testNamespace) waitReadyIn(namespace, pod string) {
 				return nil
 			}
 		}
-		return fmt.Errorf("it is %s: %+v", got.Status.Phase, got.Status.InitContainerStatuses)
+		return fmt.Errorf("its phase is %s: %+v", got.Status.Phase, got.Status.InitContainerStatuses)
 	})
 }
 
-// shell runs a script in the pod and returns what it prints.
+func (ns *testNamespace) waitPhase(pod string, phase corev1.PodPhase) {
+	ns.t.Helper()
+	eventually(ns.t, readyLimit, "phase "+string(phase)+" of pod "+ns.name+"/"+pod, func() error {
+		got, err := tryGet[corev1.Pod](ns.t, ns.name, pod)
+		if err == nil && got.Status.Phase != phase {
+			err = fmt.Errorf("its phase is %s", got.Status.Phase)
+		}
+		return err
+	})
+}
+
+// podNames returns the names of all pods, sorted.
+func (ns *testNamespace) podNames() []string {
+	ns.t.Helper()
+	names := kubectl(ns.t, "-n", ns.name, "get", "pods", "--sort-by=.metadata.name",
+		"-o", "jsonpath={.items[*].metadata.name}")
+	return strings.Fields(names)
+}
+
+// boundVolume returns the name of the PersistentVolume that the claim is bound to.
+func (ns *testNamespace) boundVolume(claim string) string {
+	ns.t.Helper()
+	found := get[corev1.PersistentVolumeClaim](ns.t, ns.name, claim)
+	if found.Status.Phase != corev1.ClaimBound {
+		ns.t.Errorf("claim %s is %s, want Bound", claim, found.Status.Phase)
+	}
+	return found.Spec.VolumeName
+}
+
+// shell runs a script in the pod's main container and returns its output.
 func (ns *testNamespace) shell(pod, script string) string {
 	ns.t.Helper()
 	return kubectl(ns.t, "-n", ns.name, "exec", pod, "-c", "main", "--", "sh", "-c", script)
 }
 
-// delete loses everything that the test has made, but the PersistentVolumes.
+// delete deletes the namespace with everything in it. The PersistentVolumes stay.
 func (ns *testNamespace) delete() {
 	ns.t.Helper()
 	start := time.Now()

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -23,40 +24,43 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// snapshot is what restic lists of one (restic v0.19.1, internal/restic/snapshot.go).
+// resticLimit bounds one run of restic. Some tests let it hold a lock while the cluster waits.
+const resticLimit = 10 * time.Minute
+
+// snapshot is what restic prints of a snapshot (restic v0.19.1, internal/restic/snapshot.go).
 type snapshot struct {
 	ID       string   `json:"id"`
 	Hostname string   `json:"hostname"`
 	Tags     []string `json:"tags"`
 }
 
-// isOf says whether the snapshot was made for a backup of this name.
+// isOf returns whether a backup of this name created the snapshot.
 func (s snapshot) isOf(backup string) bool {
 	return slices.Contains(s.Tags, contract.TagBackup+"="+backup)
 }
 
-// snapshots asks the real restic what is in the repository of a namespace, as an administrator with the password would.
+// snapshots lists the repository of a namespace with restic itself, as an administrator who has the password does.
 func snapshots(t *testing.T, namespace string) []snapshot {
 	t.Helper()
-	return snapshotsAt(t, repositoryPath(namespace), password(t))
+	return snapshotsAt(t, repositoryPath(t, namespace), password(t))
 }
 
-// snapshotsAt does so for the repository in a folder of a bucket.
-func snapshotsAt(t *testing.T, folder, password string) []snapshot {
+// snapshotsAt lists the repository at a path, which begins with the bucket.
+func snapshotsAt(t *testing.T, path, password string) []snapshot {
 	t.Helper()
-	cmd, stderr := resticCommand(t, folder, password, "snapshots", "--json", "--no-lock", "--no-cache")
+	cmd, stderr := resticCommand(t, path, password, "snapshots", "--json", "--no-lock", "--no-cache")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("listing snapshots: %v: %s", err, stderr)
 	}
-	var list []snapshot
-	if err := json.Unmarshal(out, &list); err != nil {
-		t.Fatalf("reading restic's snapshots: %v: %s", err, out)
+	var found []snapshot
+	if err := json.Unmarshal(out, &found); err != nil {
+		t.Fatalf("reading restic's list of snapshots: %v: %s", err, out)
 	}
-	return list
+	return found
 }
 
-// wantSnapshots waits until exactly these snapshots, by ID, are in the repository of the namespace.
+// wantSnapshots waits until the repository of the namespace holds exactly the snapshots with these IDs.
 func wantSnapshots(t *testing.T, namespace string, ids ...string) {
 	t.Helper()
 	slices.Sort(ids)
@@ -67,15 +71,17 @@ func wantSnapshots(t *testing.T, namespace string, ids ...string) {
 		}
 		slices.Sort(found)
 		if !slices.Equal(found, ids) {
-			return fmt.Errorf("there are %v, want %v", found, ids)
+			return fmt.Errorf("found %v, want %v", found, ids)
 		}
 		return nil
 	})
 }
 
+// runRestic runs restic without a lock on the repository of a namespace.
 func runRestic(t *testing.T, namespace string, args ...string) ([]byte, error) {
 	t.Helper()
-	cmd, stderr := resticCommand(t, repositoryPath(namespace), password(t), append([]string{"--no-lock", "--no-cache"}, args...)...)
+	cmd, stderr := resticCommand(t, repositoryPath(t, namespace), password(t),
+		append([]string{"--no-lock", "--no-cache"}, args...)...)
 	out, err := cmd.Output()
 	if err != nil {
 		return out, fmt.Errorf("restic %s: %w: %s", strings.Join(args, " "), err, stderr)
@@ -83,32 +89,43 @@ func runRestic(t *testing.T, namespace string, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// repositoryPath is where the repository of a namespace is: the bucket and its folder.
-func repositoryPath(namespace string) string { return suite.store.Bucket + "/restic/" + namespace }
+// repositoryPath is the path of a namespace's repository in the default storage location. It begins with the bucket.
+func repositoryPath(t *testing.T, namespace string) string {
+	t.Helper()
+	return clusterOf(t).store.Bucket + "/restic/" + namespace
+}
 
-// resticCommand is a call of restic for the repository in a folder of a bucket, and what it says on standard error.
-func resticCommand(t *testing.T, folder, password string, args ...string) (*exec.Cmd, *bytes.Buffer) {
+// repositoryFiles is the directory of a namespace's repository among the files of the bucket.
+func repositoryFiles(t *testing.T, namespace string) string {
+	t.Helper()
+	return filepath.Join(clusterOf(t).store.Folder, "restic", namespace)
+}
+
+// resticCommand prepares restic for the repository at a path, which begins with the bucket, and returns what will be
+// its error output.
+func resticCommand(t *testing.T, path, password string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	program := os.Getenv("RESTIC_BINARY")
 	if program == "" {
 		program = filepath.Join(suite.repository, "bin", "restic")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), resticLimit)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, program, args...)
+	store := clusterOf(t).store
 	cmd.Env = []string{
-		"RESTIC_REPOSITORY=s3:" + suite.store.Endpoint + "/" + folder,
-		"RESTIC_PASSWORD=" + password, "AWS_SHARED_CREDENTIALS_FILE=" + suite.store.Credentials,
-		"AWS_DEFAULT_REGION=" + suite.store.Region,
+		"RESTIC_REPOSITORY=s3:" + store.Endpoint + "/" + path, "RESTIC_PASSWORD=" + password,
+		"AWS_SHARED_CREDENTIALS_FILE=" + store.Credentials, "AWS_DEFAULT_REGION=" + store.Region,
 	}
 	stderr := &bytes.Buffer{}
 	cmd.Stderr = stderr
 	return cmd, stderr
 }
 
+// password returns the password of the repositories.
 func password(t *testing.T) string {
 	t.Helper()
-	secret := get[corev1.Secret](t, "-n", velero.Namespace, "secret", contract.PasswordSecret)
+	secret := get[corev1.Secret](t, velero.Namespace, contract.PasswordSecret)
 	value := secret.Data[contract.PasswordSecretKey]
 	if len(value) == 0 {
 		t.Fatalf("secret %s has no key %s", contract.PasswordSecret, contract.PasswordSecretKey)
@@ -120,8 +137,7 @@ func password(t *testing.T) string {
 func repositorySize(t *testing.T, namespace string) int64 {
 	t.Helper()
 	var total int64
-	folder := filepath.Join(suite.store.Folder, "restic", namespace)
-	err := filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(repositoryFiles(t, namespace), func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
@@ -136,4 +152,37 @@ func repositorySize(t *testing.T, namespace string) int64 {
 		t.Fatal(err)
 	}
 	return total
+}
+
+// removeFiles removes every file below a directory, and fails the test if there is none.
+func removeFiles(t *testing.T, directory string) {
+	t.Helper()
+	removed := 0
+	err := filepath.WalkDir(directory, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		removed++
+		return os.Remove(path)
+	})
+	if err != nil || removed == 0 {
+		t.Fatalf("removed %d files below %s: %v", removed, directory, err)
+	}
+}
+
+// lockFiles returns the files of the locks in a namespace's repository.
+func lockFiles(t *testing.T, namespace string) []string {
+	t.Helper()
+	directory := filepath.Join(repositoryFiles(t, namespace), "locks")
+	entries, err := os.ReadDir(directory)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // the gateway removes a directory with its last file
+		t.Fatal(err)
+	}
+	var locks []string
+	for _, entry := range entries {
+		if entry.Type().IsRegular() {
+			locks = append(locks, filepath.Join(directory, entry.Name()))
+		}
+	}
+	return locks
 }

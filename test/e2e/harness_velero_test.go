@@ -10,28 +10,35 @@ import (
 	"time"
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// operationLimit is how long a backup or restore of a few volumes may take. Others may be before it in
-// Velero's queue, on a machine that has other things to do.
+// operationLimit is how long a backup or restore of a few volumes may take, including the time in Velero's queue on a
+// busy machine.
 const operationLimit = 4 * time.Minute
 
-// backUp is `velero backup create`, and its end.
+// customResources are all kinds of this project, as arguments of kubectl.
+const customResources = "podvolumebackups.restic.velero.io,podvolumerestores.restic.velero.io," +
+	"resticrepositories.restic.velero.io"
+
+// backUp runs `velero backup create` and waits for the end of the backup.
 func backUp(t *testing.T, name string, flags ...string) *velerov1.Backup {
 	t.Helper()
 	veleroCLI(t, append([]string{"backup", "create", name}, flags...)...)
 	return waitBackup(t, name, operationLimit)
 }
 
+// waitBackup waits until the backup has ended, in whatever phase.
 func waitBackup(t *testing.T, name string, limit time.Duration) *velerov1.Backup {
 	t.Helper()
 	var backup velerov1.Backup
 	eventually(t, limit, "end of backup "+name, func() error {
 		var err error
-		backup, err = tryGet[velerov1.Backup](t, "-n", velero.Namespace, "backups.velero.io", name)
+		backup, err = tryGet[velerov1.Backup](t, velero.Namespace, name)
 		if err != nil {
 			return err
 		}
@@ -44,16 +51,21 @@ func waitBackup(t *testing.T, name string, limit time.Duration) *velerov1.Backup
 		}
 	})
 	status := backup.Status
-	took := time.Duration(0)
-	if status.StartTimestamp != nil && status.CompletionTimestamp != nil {
-		took = status.CompletionTimestamp.Sub(status.StartTimestamp.Time)
-	}
-	t.Logf("backup %s: %s in %s, %d errors, %d warnings, %d operations",
-		name, status.Phase, took, status.Errors, status.Warnings, status.BackupItemOperationsAttempted)
+	t.Logf("backup %s: %s in %s, %d errors, %d warnings, %d operations", name, status.Phase,
+		elapsed(status.StartTimestamp, status.CompletionTimestamp), status.Errors, status.Warnings,
+		status.BackupItemOperationsAttempted)
 	return &backup
 }
 
-// wantCompleted is for a backup with which nothing may be wrong.
+// elapsed is 0 for an operation that did not start or has not ended.
+func elapsed(start, end *metav1.Time) time.Duration {
+	if start == nil || end == nil {
+		return 0
+	}
+	return end.Sub(start.Time)
+}
+
+// wantCompleted wants the backup Completed without errors and warnings.
 func wantCompleted(t *testing.T, backup *velerov1.Backup) {
 	t.Helper()
 	status := backup.Status
@@ -64,19 +76,28 @@ func wantCompleted(t *testing.T, backup *velerov1.Backup) {
 		status.Errors, status.Warnings, strings.Join(warningsAndErrors(t, "backup", backup.Name), "\n"))
 }
 
-// restore is `velero restore create`, and its end.
+// wantPhase wants the backup in this phase.
+func wantPhase(t *testing.T, backup *velerov1.Backup, phase velerov1.BackupPhase) {
+	t.Helper()
+	if backup.Status.Phase != phase {
+		t.Errorf("backup %s is %s, want %s", backup.Name, backup.Status.Phase, phase)
+	}
+}
+
+// restore runs `velero restore create` and waits for the end of the restore.
 func restore(t *testing.T, name, backup string, flags ...string) *velerov1.Restore {
 	t.Helper()
 	veleroCLI(t, append([]string{"restore", "create", name, "--from-backup", backup}, flags...)...)
 	return waitRestore(t, name)
 }
 
+// waitRestore waits until the restore has ended, in whatever phase.
 func waitRestore(t *testing.T, name string) *velerov1.Restore {
 	t.Helper()
 	var restore velerov1.Restore
 	eventually(t, operationLimit, "end of restore "+name, func() error {
 		var err error
-		restore, err = tryGet[velerov1.Restore](t, "-n", velero.Namespace, "restores.velero.io", name)
+		restore, err = tryGet[velerov1.Restore](t, velero.Namespace, name)
 		if err != nil {
 			return err
 		}
@@ -89,17 +110,14 @@ func waitRestore(t *testing.T, name string) *velerov1.Restore {
 		}
 	})
 	status := restore.Status
-	took := time.Duration(0)
-	if status.StartTimestamp != nil && status.CompletionTimestamp != nil {
-		took = status.CompletionTimestamp.Sub(status.StartTimestamp.Time)
-	}
-	t.Logf("restore %s: %s in %s, %d errors, %d warnings, %d operations",
-		name, status.Phase, took, status.Errors, status.Warnings, status.RestoreItemOperationsAttempted)
+	t.Logf("restore %s: %s in %s, %d errors, %d warnings, %d operations", name, status.Phase,
+		elapsed(status.StartTimestamp, status.CompletionTimestamp), status.Errors, status.Warnings,
+		status.RestoreItemOperationsAttempted)
 	return &restore
 }
 
-// wantRestored is for a restore with which nothing may be wrong. Velero has warnings of its own about what exists
-// already, such as the namespace's ConfigMap with the cluster's certificate; none of them may be ours.
+// wantRestored wants the restore Completed without errors. Velero warns of objects that exist already, such as the
+// ConfigMap with the cluster's certificate in each namespace; no warning may come from this project.
 func wantRestored(t *testing.T, restore *velerov1.Restore) {
 	t.Helper()
 	lines := warningsAndErrors(t, "restore", restore.Name)
@@ -109,19 +127,19 @@ func wantRestored(t *testing.T, restore *velerov1.Restore) {
 	}
 	for _, line := range append(lines, warningsOf(veleroCLI(t, "restore", "describe", restore.Name))...) {
 		if fromThisProject(line) {
-			t.Errorf("restore %s has a complaint of ours: %s", restore.Name, line)
+			t.Errorf("restore %s has a warning or error of this project: %s", restore.Name, line)
 		}
 	}
 }
 
-// warningsOf is what `velero restore describe` prints under Warnings, by line.
+// warningsOf returns the lines that `velero restore describe` prints under Warnings.
 func warningsOf(described string) []string {
 	_, after, _ := strings.Cut(described, "\nWarnings:")
 	warnings, _, _ := strings.Cut(after, "\nBackup:")
 	return strings.Split(warnings, "\n")
 }
 
-// warningsAndErrors are the warnings and errors in the log of a backup or restore.
+// warningsAndErrors returns those lines of the log of a backup or restore.
 func warningsAndErrors(t *testing.T, kind, name string) []string {
 	t.Helper()
 	var found []string
@@ -133,19 +151,21 @@ func warningsAndErrors(t *testing.T, kind, name string) []string {
 	return found
 }
 
-// fromThisProject says whether a line of a log is from the plugin, or about one of our objects.
+// fromThisProject returns whether the plugin wrote the line of a log, or the line names an object of this project.
 func fromThisProject(line string) bool {
 	return strings.Contains(line, "velero-plugin-for-restic") || strings.Contains(line, resticv1.GroupName) ||
 		strings.Contains(line, "velero.io/restic") || strings.Contains(line, "velero-restic")
 }
 
-// podVolumeBackups are the CRs of a backup, by POD/VOLUME. Each must be there once.
+func ofBackup(name string) client.ListOption {
+	return client.MatchingLabels{velerov1.BackupNameLabel: name}
+}
+
+// podVolumeBackups returns the PodVolumeBackups of a backup by POD/VOLUME. Two of one volume fail the test.
 func podVolumeBackups(t *testing.T, backup string) map[string]resticv1.PodVolumeBackup {
 	t.Helper()
-	list := get[resticv1.PodVolumeBackupList](t, "-n", velero.Namespace, "podvolumebackups.restic.velero.io",
-		"-l", "velero.io/backup-name="+backup)
 	found := map[string]resticv1.PodVolumeBackup{}
-	for _, item := range list.Items {
+	for _, item := range list[resticv1.PodVolumeBackupList](t, inVelero(), ofBackup(backup)).Items {
 		key := item.Spec.Pod.Name + "/" + item.Spec.Volume
 		if _, twice := found[key]; twice {
 			t.Errorf("backup %s has two PodVolumeBackups of %s", backup, key)
@@ -155,26 +175,39 @@ func podVolumeBackups(t *testing.T, backup string) map[string]resticv1.PodVolume
 	return found
 }
 
-// podVolumeRestores are the CRs of a restore, by POD/VOLUME.
+// podVolumeRestores returns the PodVolumeRestores of a restore by POD/VOLUME.
 func podVolumeRestores(t *testing.T, restore string) map[string]resticv1.PodVolumeRestore {
 	t.Helper()
-	list := get[resticv1.PodVolumeRestoreList](t, "-n", velero.Namespace, "podvolumerestores.restic.velero.io",
-		"-l", "velero.io/restore-name="+restore)
+	selected := client.MatchingLabels{velerov1.RestoreNameLabel: restore}
 	found := map[string]resticv1.PodVolumeRestore{}
-	for _, item := range list.Items {
+	for _, item := range list[resticv1.PodVolumeRestoreList](t, inVelero(), selected).Items {
 		found[item.Spec.Pod.Name+"/"+item.Spec.Volume] = item
 	}
 	return found
 }
 
-// wantBackedUp checks that exactly these volumes, as POD/VOLUME, are taken, and returns their CRs.
+// waitReading waits until restic reads the volume POD/VOLUME, and returns its PodVolumeBackup.
+func waitReading(t *testing.T, backup, volume string) resticv1.PodVolumeBackup {
+	t.Helper()
+	var object resticv1.PodVolumeBackup
+	eventually(t, time.Minute, "restic reads volume "+volume, func() error {
+		object = podVolumeBackups(t, backup)[volume]
+		if object.Status.Phase != resticv1.PhaseInProgress || object.Status.Progress.BytesDone == 0 {
+			return fmt.Errorf("the PodVolumeBackup is %q: %+v", object.Status.Phase, object.Status.Progress)
+		}
+		return nil
+	})
+	return object
+}
+
+// wantBackedUp wants a snapshot of exactly these volumes, as POD/VOLUME, and returns their PodVolumeBackups.
 func wantBackedUp(t *testing.T, backup string, volumes ...string) map[string]resticv1.PodVolumeBackup {
 	t.Helper()
 	found := podVolumeBackups(t, backup)
 	for _, volume := range volumes {
 		status := found[volume].Status
 		if status.Phase != resticv1.PhaseCompleted || len(status.SnapshotID) != 64 {
-			t.Errorf("backup %s: PodVolumeBackup of %s is %q with snapshot %q (%s), want Completed with one",
+			t.Errorf("backup %s: PodVolumeBackup of %s is %q with snapshot %q (%s), want Completed with a snapshot",
 				backup, volume, status.Phase, status.SnapshotID, status.Message)
 		}
 	}
@@ -184,16 +217,19 @@ func wantBackedUp(t *testing.T, backup string, volumes ...string) map[string]res
 	return found
 }
 
-// deleteBackup is `velero backup delete`, and its end.
+// deleteBackup runs `velero backup delete` and waits until the backup and its PodVolumeBackups are gone.
 func deleteBackup(t *testing.T, name string) {
 	t.Helper()
 	start := time.Now()
 	veleroCLI(t, "backup", "delete", name, "--confirm")
-	eventually(t, time.Minute, "end of backup "+name+" being deleted", func() error {
-		if err := checkGone(t, "-n", velero.Namespace, "backups.velero.io", name); err != nil {
+	eventually(t, time.Minute, "deletion of backup "+name, func() error {
+		if err := checkGone[velerov1.Backup](t, velero.Namespace, name); err != nil {
 			return err
 		}
-		return checkGone(t, "-n", velero.Namespace, "podvolumebackups.restic.velero.io", "-l", "velero.io/backup-name="+name)
+		if left := podVolumeBackups(t, name); len(left) > 0 {
+			return fmt.Errorf("%d PodVolumeBackups still exist", len(left))
+		}
+		return nil
 	})
 	t.Logf("backup %s and its snapshots deleted in %.1f s", name, time.Since(start).Seconds())
 }

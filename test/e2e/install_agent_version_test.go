@@ -10,25 +10,25 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
-	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// TestAgentVersions reads what runs in the cluster: no agent without its build, no build without its agent.
+// TestAgentVersions wants a Lease with its versions for each agent, and no other Lease.
 func TestAgentVersions(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	var build string
-	eventually(t, time.Minute, "a Lease of each agent, and of no other", func() error {
+	eventually(t, time.Minute, "one Lease for each agent", func() error {
 		owners := map[string]coordinationv1.Lease{}
-		leases := get[coordinationv1.LeaseList](t, "-n", velero.Namespace, "leases", "-l", contract.LabelAgent)
+		leases := list[coordinationv1.LeaseList](t, inVelero(), client.HasLabels{contract.LabelAgent})
 		for _, lease := range leases.Items {
 			if len(lease.OwnerReferences) == 1 {
 				owners[string(lease.OwnerReferences[0].UID)] = lease
 			}
 		}
-		pods := get[corev1.PodList](t, "-n", velero.Namespace, "pods", "-l", "name=restic")
+		pods := list[corev1.PodList](t, inVelero(), agentLabels())
 		for i := range pods.Items {
 			pod := &pods.Items[i]
 			lease := owners[string(pod.UID)]

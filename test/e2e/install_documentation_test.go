@@ -12,12 +12,11 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/page"
 )
 
-// TestDocumentation follows every page that users read on a cluster of their own: it installs the project by what the pages
-// say, and runs each of their commands. The pages that need no node are followed in test/integration.
+// TestDocumentation follows every page that users read, on a cluster of its own: it installs the project as the pages
+// say, and runs each of their commands. test/integration follows the pages that need no node.
 func TestDocumentation(t *testing.T) {
-	needsNode(t)
-	t.Parallel()
-	workspace := newWorkspace(t, startExtraCluster(t, "pages", node.Options{}, velero.Options{}).node)
+	useExtraClusters(t)
+	desk := newDesk(t, startExtraCluster(t, "pages", node.Options{}, velero.Options{}).node)
 	files, err := page.Files(suite.repository)
 	if err != nil {
 		t.Fatal(err)
@@ -29,30 +28,30 @@ func TestDocumentation(t *testing.T) {
 		}
 		followed[guide.File] = true
 		t.Run(guide.File, func(t *testing.T) {
-			if err := workspace.Follow(t.Context(), guide, "", t.Output()); err != nil {
+			if err := desk.Walk(t.Context(), guide, "", t.Output()); err != nil {
 				t.Fatal(err)
 			}
 		})
 	}
 	for _, guide := range page.Guides() {
 		if follow(guide); t.Failed() && guide.File == "README.md" {
-			t.Fatal("the other pages need what the README installs")
+			t.Fatal("the other pages need the installation of README.md")
 		}
 	}
 	for _, file := range files {
-		follow(page.GuideFor(file))
+		follow(page.GuideTo(file))
 	}
 }
 
-// newWorkspace is where a reader of the pages works with this cluster.
-func newWorkspace(t *testing.T, n *node.Node) *page.Workspace {
+// newDesk is where a reader of the pages works with a cluster.
+func newDesk(t *testing.T, n *node.Node) *page.Desk {
 	t.Helper()
-	workspace, err := page.NewWorkspace(page.WorkspaceOptions{
-		Repository: suite.repository, Folder: t.TempDir(), Kubeconfig: n.Kubeconfig(), Programs: []string{n.Bin(), filepath.Dir(suite.program)},
-		KubeletRoot: n.KubeletRoot(),
+	desk, err := page.NewDesk(page.DeskOptions{
+		Repository: suite.repository, Folder: t.TempDir(), Kubeconfig: n.Kubeconfig(),
+		Programs: []string{n.Bin(), filepath.Dir(suite.program)}, KubeletRoot: n.KubeletRoot(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return workspace
+	return desk
 }

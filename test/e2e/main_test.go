@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package e2e uses the project as its users do, on a real cluster: with kubectl, velero, and nothing else of ours.
+// Package e2e uses the project as its users do, on real clusters: with kubectl, velero and velero-restic.
 //
-// Tests that change the whole cluster run one after the other, first; those with t.Parallel share it afterwards.
-// A local run starts a cluster of its own and removes it; KEEP=1 leaves it, and what failed on it, for a look, and the
-// next run with KEEP=1 goes on with it. E2E_CLUSTER names it, where two runs share a machine.
-// With CLUSTER=existing and KUBECONFIG set, the tests use that cluster, on which Velero must be installed.
+// The prefix of a file is the user's job: backup, restore, retention, maintenance, repository, coverage, cli, install
+// and disaster. What the tests share is in the files with prefix harness.
+//
+// All of them are one package, and so one program, because the time of a run depends on which tests run side by side.
+// A test that only uses namespaces of its own calls shareCluster and runs beside others. A test that changes what all
+// of a cluster uses, such as the agents or the password, calls reserveCluster: it runs on a second cluster, one test at
+// a time, while the others go on. Packages would be processes that cannot take turns, each with a link of some seconds,
+// and `go test` would show nothing of a package before its end.
+//
+// A local run starts its clusters when the first test needs them, and removes them. KEEP=1 leaves them, with whatever
+// failed on them, and the next run with KEEP=1 uses them again. E2E_CLUSTER names them, so that two runs can share a
+// machine. With CLUSTER=existing and KUBECONFIG, the tests use that cluster, which must have Velero.
 package e2e
 
 import (
@@ -18,71 +26,38 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/existing"
-	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/part"
-	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
-	"github.com/velero-restic/velero-plugin-for-restic/test/install"
 )
 
 // environment is what all tests share.
 type environment struct {
-	cluster install.Cluster
-	// node is the cluster of this machine; nil when the tests use one that the user brought.
-	node *node.Node
-	// store is the bucket, empty on a user's cluster.
-	store node.Store
-	// repository is the folder of go.mod, fixture the program of test/fixture/cmd, and program velero-restic,
-	// which has no other in its folder but what kubectl finds it by.
+	*clusters
+
+	// repository is the directory of go.mod, fixture the program of test/fixture/cmd, and program velero-restic, in a
+	// directory with only the names by which kubectl finds it.
 	repository, fixture, program string
 }
 
 // suite is set once, before the first test.
 var suite environment
 
-// startLimit bounds a start with everything built; the first one on a machine builds Kubernetes.
-const startLimit = 40 * time.Minute
-
-// run prepares everything and runs the tests. Its code is that of the process, unless there is an error.
-func run(m *testing.M) (code int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
-	cache, err := part.Find(ctx)
-	if err != nil {
-		return 1, err
-	}
-	suite.repository = cache.Repository
-	folder, err := os.MkdirTemp("", "e2e-")
-	if err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	if err := errors.Join(buildFixture(ctx, folder), buildCLI(ctx, folder)); err != nil {
-		return 1, err
-	}
-	own, err := existing.Chosen(os.Getenv("CLUSTER"))
-	if err != nil {
-		return 1, err
-	}
-	if own {
-		return runOnUserCluster(ctx, m)
-	}
-	return runOnNode(ctx, m, cache)
-}
-
-// parallel is how many tests share the cluster. Most of their time they wait for it, so that two cores carry more than
-// the two that Go would choose.
-const parallel = "4"
+const (
+	// startLimit bounds the start of a cluster. The first start on a machine builds Kubernetes.
+	startLimit = 40 * time.Minute
+	// sideBySide is how many tests share a cluster at a time, unless -parallel says otherwise. Most of their time they
+	// wait for the cluster, so two cores carry more than two.
+	sideBySide = "6"
+	// unlimited lets go test start all parallel tests, which then wait for their turns: see turns.
+	unlimited = "1000"
+)
 
 func TestMain(m *testing.M) {
-	// A flag on the command line comes later, and counts.
-	if err := flag.Set("test.parallel", parallel); err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		os.Exit(1)
-	}
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
@@ -91,102 +66,87 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// runOnNode starts a cluster, and removes it in the end.
-func runOnNode(ctx context.Context, m *testing.M, cache part.Cache) (code int, err error) {
-	n, err := node.New(cmp.Or(os.Getenv("E2E_CLUSTER"), "e2e"), cache, os.Stdout)
+// run prepares everything and runs the tests. It returns the exit code of the process.
+func run(m *testing.M) (code int, err error) {
+	ctx := context.Background()
+	limit, err := parallelFlag()
 	if err != nil {
 		return 1, err
 	}
-	keep := os.Getenv("KEEP") != ""
-	if !keep {
-		defer func() {
-			// The tests have taken longer than the start may.
-			if downErr := n.Down(context.WithoutCancel(ctx)); downErr != nil {
-				code, err = 1, errors.Join(err, downErr)
-			}
-		}()
-	}
-	if err := startNode(ctx, n, keep); err != nil {
-		return 1, err
-	}
-	if err := velero.Install(ctx, n, velero.Options{}, os.Stdout); err != nil {
-		return 1, err
-	}
-	info, err := n.Info()
+	cache, err := part.Find(ctx)
 	if err != nil {
 		return 1, err
 	}
-	suite.cluster, suite.node, suite.store = n, n, info.Store
-	if err := installProduct(ctx, filepath.Join(suite.repository, install.Images)); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
-}
-
-// startNode starts the cluster anew, unless an earlier run's is to be used again.
-func startNode(ctx context.Context, n *node.Node, again bool) error {
-	if plan, err := n.Plan(); err == nil && plan.Ready && again {
-		return nil
-	}
-	if err := n.Down(ctx); err != nil && !errors.Is(err, node.ErrAbsent) {
-		return err
-	}
-	return n.Up(ctx, node.Options{})
-}
-
-// runOnUserCluster uses the cluster of KUBECONFIG, which pulls the images.
-func runOnUserCluster(ctx context.Context, m *testing.M) (int, error) {
-	if err := existing.Check(ctx, os.Getenv("KUBECONFIG"), os.Stdout); err != nil {
-		return 1, err
-	}
-	suite.cluster = userCluster{}
-	if err := installProduct(ctx, ""); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
-}
-
-func installProduct(ctx context.Context, images string) error {
-	version, err := install.Version(filepath.Join(suite.repository, install.Images))
+	suite.repository = cache.Repository
+	directory, err := os.MkdirTemp("", "e2e-")
 	if err != nil {
-		return err
+		return 1, err
 	}
-	options := install.Options{Repository: suite.repository, Images: images, Version: version}
-	return install.Install(ctx, suite.cluster, options, os.Stdout)
-}
-
-func buildFixture(ctx context.Context, folder string) error {
-	suite.fixture = filepath.Join(folder, "fixture")
-	return build(ctx, suite.fixture, "./test/fixture/cmd")
-}
-
-// buildCLI builds the command line, and gives it the names that docs/cli.md says kubectl finds it by.
-func buildCLI(ctx context.Context, folder string) error {
-	suite.program = filepath.Join(folder, "cli", "velero-restic")
-	if err := build(ctx, suite.program, "./cli"); err != nil {
-		return err
+	defer func() { err = errors.Join(err, os.RemoveAll(directory)) }()
+	if err := errors.Join(buildFixture(ctx, directory), linkCLI(directory)); err != nil {
+		return 1, err
 	}
-	for _, name := range []string{"kubectl-velero_restic", "kubectl_complete-velero_restic"} {
-		if err := os.Symlink("velero-restic", filepath.Join(filepath.Dir(suite.program), name)); err != nil {
-			return err
+	userHasCluster, err := existing.Chosen(os.Getenv("CLUSTER"))
+	if err != nil {
+		return 1, err
+	}
+	if userHasCluster {
+		if err := existing.Check(ctx, os.Getenv("KUBECONFIG"), os.Stdout); err != nil {
+			return 1, err
 		}
+		suite.clusters = newUserClusters(limit)
+		return m.Run(), nil
+	}
+	suite.clusters = newLocalClusters(cmp.Or(os.Getenv("E2E_CLUSTER"), "e2e"), cache, limit)
+	code = m.Run()
+	suite.turns.report(os.Stdout)
+	if os.Getenv("KEEP") != "" {
+		return code, nil
+	}
+	return code, suite.removeAll(ctx)
+}
+
+// parallelFlag returns how many tests share a cluster, and lets go test start them all.
+func parallelFlag() (int, error) {
+	if err := flag.Set("test.parallel", sideBySide); err != nil {
+		return 0, err
+	}
+	flag.Parse()
+	limit, err := strconv.Atoi(flag.Lookup("test.parallel").Value.String())
+	if err != nil {
+		return 0, err
+	}
+	return limit, flag.Set("test.parallel", unlimited)
+}
+
+// buildFixture builds a static program, which runs in the image of the test pods.
+func buildFixture(ctx context.Context, directory string) error {
+	suite.fixture = filepath.Join(directory, "fixture")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", suite.fixture, "./test/fixture/cmd")
+	build.Dir = suite.repository
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building ./test/fixture/cmd: %w: %s", err, output)
 	}
 	return nil
 }
 
-// build builds a program without a need for libraries, with the version that the images have.
-func build(ctx context.Context, file, source string) error {
-	version, err := install.Version(filepath.Join(suite.repository, install.Images))
-	if err != nil {
-		version = "v0.0.0-dev" // on a cluster that pulls its images there are none here
+// linkCLI takes the velero-restic that `make images` has built together with the images, under each name that
+// docs/cli.md documents for kubectl.
+func linkCLI(directory string) error {
+	built := filepath.Join(suite.repository, "bin", runtime.GOARCH, "velero-restic")
+	if _, err := os.Stat(built); err != nil {
+		return fmt.Errorf("finding velero-restic (build it with `make images`): %w", err)
 	}
-	const variable = "github.com/velero-restic/velero-plugin-for-restic/internal/version.Version"
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-X "+variable+"="+version, "-o", file,
-		source)
-	build.Dir = suite.repository
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if said, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %s: %w: %s", source, err, said)
+	programs := filepath.Join(directory, "cli")
+	if err := os.Mkdir(programs, 0o755); err != nil {
+		return err
+	}
+	suite.program = filepath.Join(programs, "velero-restic")
+	for _, name := range []string{"velero-restic", "kubectl-velero_restic", "kubectl_complete-velero_restic"} {
+		if err := os.Symlink(built, filepath.Join(programs, name)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -13,17 +13,17 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// TestLegacyRepository goes on with a repository that Velero <= 1.16 made: its password, its format and its snapshots.
-// It is not parallel: the password is everybody's.
+// TestLegacyRepository continues a repository of Velero up to 1.16, with its password, format and snapshots.
 func TestLegacyRepository(t *testing.T) {
 	needsNode(t)
+	reserveCluster(t)
 	ns := newNamespace(t, "legacy", 2)
 	apply(t, ns.claim("data"), ns.pod("web", "data", claimVolume("data")))
 	ns.waitReady("web")
 	ns.fillVolume("web", "/data", "--small")
 	before := ns.recordVolume("web", "/data")
 	deleteSecret(t, contract.PasswordSecret)
-	legacy := ns.createLegacySnapshot(t)
+	legacy := ns.createLegacySnapshot()
 
 	wantCompleted(t, backUp(t, "legacy", "--include-namespaces=legacy"))
 	taken := wantBackedUp(t, "legacy", "web/data")["web/data"]
@@ -31,7 +31,7 @@ func TestLegacyRepository(t *testing.T) {
 		t.Errorf("the parent is %q, want %q", taken.Status.ParentSnapshotID, legacy)
 	}
 	if summary := taken.Status.Summary; summary == nil || summary.FilesNew+summary.FilesChanged > 0 {
-		t.Errorf("restic counts %+v, want no file new or changed", summary)
+		t.Errorf("restic counts %+v, want no new or changed file", summary)
 	}
 	ns.delete()
 	wantRestored(t, restore(t, "legacy", "legacy"))
@@ -40,23 +40,25 @@ func TestLegacyRepository(t *testing.T) {
 	wantSameFiles(t, "the claim", before, ns.recordVolume("web", "/data"))
 
 	deleteBackup(t, "legacy")
-	if left := snapshotsAt(t, repositoryPath(ns.name), legacyPassword(t)); len(left) != 1 || left[0].ID != legacy {
-		t.Errorf("the snapshots are %+v, want the legacy one alone", left)
+	if left := snapshotsAt(t, repositoryPath(t, ns.name), legacyPassword(t)); len(left) != 1 ||
+		left[0].ID != legacy {
+		t.Errorf("the snapshots are %+v, want only the legacy one", left)
 	}
 }
 
 func legacyPassword(t *testing.T) string {
 	t.Helper()
-	secret := get[corev1.Secret](t, "-n", velero.Namespace, "secret", contract.PasswordSecretLegacy)
+	secret := get[corev1.Secret](t, velero.Namespace, contract.PasswordSecretLegacy)
 	return string(secret.Data[contract.PasswordSecretKey])
 }
 
-// createLegacySnapshot makes the namespace's repository and a snapshot of the claim's volume in it, as Velero <= 1.16 did, and
-// returns the snapshot's ID (release-1.16, pkg/podvolume/backupper.go, pkg/restic/command_factory.go).
-func (ns *testNamespace) createLegacySnapshot(t *testing.T) string {
-	t.Helper()
-	claim := get[corev1.PersistentVolumeClaim](t, "-n", ns.name, "persistentvolumeclaim", "data")
-	volume := get[corev1.PersistentVolume](t, "persistentvolume", claim.Spec.VolumeName)
+// createLegacySnapshot creates the namespace's repository with a snapshot of the claim's volume as Velero up to 1.16
+// did, and returns the ID of the snapshot (release-1.16, pkg/podvolume/backupper.go, pkg/restic/command_factory.go).
+func (ns *testNamespace) createLegacySnapshot() string {
+	ns.t.Helper()
+	claim := get[corev1.PersistentVolumeClaim](ns.t, ns.name, "data")
+	volume := get[corev1.PersistentVolume](ns.t, "", claim.Spec.VolumeName)
+	path, password := repositoryPath(ns.t, ns.name), legacyPassword(ns.t)
 	commands := [][]string{
 		{"init", "--repository-version=1"},
 		{
@@ -65,15 +67,15 @@ func (ns *testNamespace) createLegacySnapshot(t *testing.T) string {
 		},
 	}
 	for _, args := range commands {
-		cmd, stderr := resticCommand(t, repositoryPath(ns.name), legacyPassword(t), append(args, "--no-cache", "--quiet")...)
+		cmd, stderr := resticCommand(ns.t, path, password, append(args, "--no-cache", "--quiet")...)
 		cmd.Dir = filepath.Clean(volume.Spec.Local.Path)
 		if out, err := cmd.Output(); err != nil {
-			t.Fatalf("restic %s: %v: %s%s", args[0], err, out, stderr)
+			ns.t.Fatalf("restic %s: %v: %s%s", args[0], err, out, stderr)
 		}
 	}
-	list := snapshotsAt(t, repositoryPath(ns.name), legacyPassword(t))
-	if len(list) != 1 {
-		t.Fatalf("there are %d snapshots, want one", len(list))
+	found := snapshotsAt(ns.t, path, password)
+	if len(found) != 1 {
+		ns.t.Fatalf("there are %d snapshots, want one", len(found))
 	}
-	return list[0].ID
+	return found[0].ID
 }

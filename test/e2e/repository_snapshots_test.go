@@ -4,9 +4,7 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -21,18 +20,20 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// requestSnapshotList asks for a list as a person without credentials does, and reads it from the log of the Job's pod.
-func (ns *testNamespace) requestSnapshotList(word string) []snapshotlist.Snapshot {
+// requestSnapshotList requests a list as a person without credentials does, and reads it from the log of the Job's pod.
+func (ns *testNamespace) requestSnapshotList(requestID string) []snapshotlist.Snapshot {
 	ns.t.Helper()
-	ns.patchRepository(`{"requests":{"snapshots":"` + word + `"}}`)
-	entry := ns.waitMaintenance(resticv1.OperationSnapshots, word)
+	ns.patchRepository(`{"requests":{"snapshots":"` + requestID + `"}}`)
+	entry := ns.waitMaintenance(resticv1.OperationSnapshots, requestID)
 	if entry.Result != resticv1.MaintenanceSucceeded {
-		ns.t.Fatalf("the list ended with %+v", entry)
+		ns.t.Fatalf("the list ended with %+v, want it to succeed", entry)
 	}
-	pods := get[corev1.PodList](ns.t, "-n", velero.Namespace, "pods", "-l", fmt.Sprintf("%s=%s,%s=snapshots,%s=%s",
-		contract.LabelRepositoryUID, ns.repository().UID, contract.LabelOperation, batchv1.JobNameLabel, entry.Job))
+	pods := list[corev1.PodList](ns.t, inVelero(), client.MatchingLabels{
+		contract.LabelRepositoryUID: string(ns.repository().UID), contract.LabelOperation: "snapshots",
+		batchv1.JobNameLabel: entry.Job,
+	})
 	if len(pods.Items) != 1 {
-		ns.t.Fatalf("Job %s has %d pods", entry.Job, len(pods.Items))
+		ns.t.Fatalf("Job %s has %d pods, want 1", entry.Job, len(pods.Items))
 	}
 	log := kubectl(ns.t, "-n", velero.Namespace, "logs", pods.Items[0].Name, "-c", contract.DaemonSetName)
 	snapshots, err := snapshotlist.Read(strings.NewReader(log))
@@ -40,15 +41,15 @@ func (ns *testNamespace) requestSnapshotList(word string) []snapshotlist.Snapsho
 		ns.t.Fatalf("%v in the log:\n%s", err, log)
 	}
 	if strings.Contains(log, password(ns.t)) {
-		ns.t.Error("the log has the password")
+		ns.t.Error("the log contains the password")
 	}
 	return snapshots
 }
 
-// TestListSnapshots lists a repository while a backup writes into it and a prune waits for it, and leaves no lock.
+// TestListSnapshots lists a repository while a backup writes into it and a prune waits for the backup.
 func TestListSnapshots(t *testing.T) {
 	needsNode(t)
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "listed", 0)
 	ns.backUpRandomFile("listed-1", 1000)
 	ns.shell("web", "echo more >> /cache/file")
@@ -60,19 +61,13 @@ func TestListSnapshots(t *testing.T) {
 
 	ns.shell("web", "head -c 700000000 /dev/urandom > /cache/large")
 	veleroCLI(t, "backup", "create", "listed-3", "--include-namespaces=listed")
-	eventually(t, time.Minute, "restic reading", func() error {
-		status := podVolumeBackups(t, "listed-3")["web/cache"].Status
-		if status.Phase != resticv1.PhaseInProgress || status.Progress.BytesDone == 0 {
-			return fmt.Errorf("the PodVolumeBackup is %q, %d bytes done", status.Phase, status.Progress.BytesDone)
-		}
-		return nil
-	})
+	waitReading(t, "listed-3", "web/cache")
 	ns.patchRepository(`{"requests":{"prune":"waits-for-the-backup"}}`)
 	got := map[string]string{}
 	for _, snapshot := range ns.requestSnapshotList("beside-a-backup") {
 		if snapshot.Namespace != "listed" || snapshot.Pod != "web" || snapshot.Volume != "cache" || snapshot.Size == nil ||
 			snapshot.Hostname != contract.Host {
-			t.Errorf("listed is %+v", snapshot)
+			t.Errorf("the list has %+v", snapshot)
 		}
 		got[snapshot.ID] = snapshot.Backup
 	}
@@ -81,34 +76,31 @@ func TestListSnapshots(t *testing.T) {
 			t.Errorf("snapshots (-want +got):\n%s", diff)
 		}
 	} else {
-		t.Errorf("the backup was over before the list: nothing is tried here: %+v", third)
+		t.Errorf("the backup ended before the list: the test cannot show that they run side by side: %+v", third)
 	}
 	wantCompleted(t, waitBackup(t, "listed-3", 3*time.Minute))
-	if pruned := ns.waitMaintenance(resticv1.OperationPrune, "waits-for-the-backup"); pruned.Result !=
-		resticv1.MaintenanceSucceeded {
-		t.Errorf("the prune ended with %+v", pruned)
+	ns.wantMaintained(resticv1.OperationPrune, "waits-for-the-backup")
+	if found := ns.requestSnapshotList("again"); len(found) != 3 || found[0].Backup != "listed-3" {
+		t.Errorf("the list is %+v, want 3 snapshots, that of listed-3 first", found)
 	}
-	if list := ns.requestSnapshotList("again"); len(list) != 3 || list[0].Backup != "listed-3" {
-		t.Errorf("listed are %+v", list)
-	}
-	if count := ns.lockCount(); count != 0 {
-		t.Errorf("%d locks are left", count)
+	if locks := lockFiles(t, ns.name); len(locks) > 0 {
+		t.Errorf("locks remain: %v", locks)
 	}
 }
 
-// TestListSnapshotsOfMissingRepository asks for a list of a repository that does not exist any more.
+// TestListSnapshotsOfMissingRepository requests a list of a repository that no longer exists.
 func TestListSnapshotsOfMissingRepository(t *testing.T) {
 	needsNode(t)
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "not-listed", 0)
 	ns.backUpRandomFile("not-listed", 1000)
-	if err := os.RemoveAll(filepath.Join(suite.store.Folder, "restic", ns.name)); err != nil {
+	if err := os.RemoveAll(repositoryFiles(t, ns.name)); err != nil {
 		t.Fatal(err)
 	}
 	ns.patchRepository(`{"requests":{"snapshots":"of-nothing"}}`)
 	entry := ns.waitMaintenance(resticv1.OperationSnapshots, "of-nothing")
 	if entry.Result != resticv1.MaintenanceFailed || entry.Message == "" {
-		t.Errorf("the list ended with %+v", entry)
+		t.Errorf("the list ended with %+v, want it to fail with a message", entry)
 	}
 	t.Log(entry.Message)
 	wantContains(t, "the Events", ns.repositoryEvents(), resticv1.ReasonMaintenanceFailed+": Snapshots")

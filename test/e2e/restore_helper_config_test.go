@@ -14,12 +14,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// restrictedPod makes a pod one that a namespace with Pod Security level restricted admits.
+// restrictedPod changes the pod so that a namespace with Pod Security level restricted admits it.
 func restrictedPod(pod *corev1.Pod) *corev1.Pod {
 	pod.Spec.SecurityContext = &corev1.PodSecurityContext{
 		RunAsNonRoot: ptr.To(true), RunAsUser: ptr.To[int64](1000), RunAsGroup: ptr.To[int64](1000),
@@ -32,7 +33,7 @@ func restrictedPod(pod *corev1.Pod) *corev1.Pod {
 	return pod
 }
 
-// helperConfigMap is a ConfigMap of the plugin.
+// helperConfigMap is a ConfigMap that configures the plugin's init container.
 func helperConfigMap(name string, data map[string]string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		TypeMeta: typeMeta("v1", "ConfigMap"),
@@ -44,17 +45,18 @@ func helperConfigMap(name string, data map[string]string) *corev1.ConfigMap {
 	}
 }
 
-// helperImage is the image that the cluster has, under the name of its registry.
+// helperImage returns the image that the cluster has, with the name of its registry.
 func helperImage(t *testing.T) string {
 	t.Helper()
-	agent := get[appsv1.DaemonSet](t, "-n", velero.Namespace, "daemonset", contract.DaemonSetName)
+	agent := get[appsv1.DaemonSet](t, velero.Namespace, contract.DaemonSetName)
 	image := agent.Spec.Template.Spec.Containers[0].Image
 	return "docker.io/" + contract.DefaultRestoreHelperImage + image[strings.LastIndexByte(image, ':'):]
 }
 
-// TestHelperConfig restores into a namespace of level restricted: as the documentation's ConfigMap says where it is
-// right, and by the documented defaults, with a warning for people, where it is not.
+// TestHelperConfig restores into a namespace of level restricted with a ConfigMap. The plugin applies the valid values,
+// and uses the default with a warning for each invalid value.
 func TestHelperConfig(t *testing.T) {
+	reserveCluster(t)
 	ns := newNamespace(t, "tuned", 0)
 	kubectl(t, "label", "namespace", "tuned", "pod-security.kubernetes.io/enforce=restricted")
 	apply(t, restrictedPod(ns.pod("web", "cache", emptyDir("cache"))))
@@ -85,48 +87,50 @@ func TestHelperConfig(t *testing.T) {
 	}
 	ns.waitReady("web")
 	if got := ns.shell("web", "cat /cache/file"); got != "content\n" {
-		t.Errorf("the file holds %q", got)
+		t.Errorf("the file holds %q, want content", got)
 	}
-	pod := get[corev1.Pod](t, "-n", "tuned", "pod", "web")
+	pod := get[corev1.Pod](t, "tuned", "web")
 	helper := pod.Spec.InitContainers[0]
-	list := func(cpu, memory string) corev1.ResourceList {
+	resources := func(cpu, memory string) corev1.ResourceList {
 		return corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory),
 		}
 	}
-	wanted := corev1.ResourceRequirements{Requests: list("20m", "0"), Limits: list("100m", "128Mi")}
+	wanted := corev1.ResourceRequirements{Requests: resources("20m", "0"), Limits: resources("100m", "128Mi")}
 	if diff := cmp.Diff(wanted, helper.Resources); diff != "" || helper.Image != image {
 		t.Errorf("image %s, want %s; resources differ (-want +got):\n%s", helper.Image, image, diff)
 	}
 	if user := helper.SecurityContext.RunAsUser; user == nil || *user != 1000 {
-		t.Errorf("the init container's user is %v, want the pod's", user)
+		t.Errorf("the init container runs as user %v, want that of the pod", user)
 	}
 	checkConfigWarnings(t)
 }
 
-// checkConfigWarnings looks in each place where a user looks.
+// checkConfigWarnings wants the warnings in each place where a user looks.
 func checkConfigWarnings(t *testing.T) {
 	t.Helper()
-	said := []string{
+	warnings := []string{
 		"ConfigMaps any-name and one-too-many in namespace velero both carry label velero.io/restic=RestoreItemAction",
 		"key cpuLimits of the plugin's ConfigMap is ignored: the keys are image, command",
 		"which is no quantity such as 128Mi or 0: 128Mi is used",
 	}
-	wantContains(t, "velero restore logs", strings.Join(warningsAndErrors(t, "restore", "tuned"), "\n"), said...)
+	wantContains(t, "velero restore logs", strings.Join(warningsAndErrors(t, "restore", "tuned"), "\n"), warnings...)
 	wantContains(t, "velero restore describe --details", veleroCLI(t, "restore", "describe", "tuned", "--details"),
-		"cache: Completed, ", "3 warnings, the first: "+said[0])
+		"cache: Completed, ", "3 warnings, the first: "+warnings[0])
 	status := podVolumeRestores(t, "tuned")["web/cache"].Status
-	wantContains(t, "the PodVolumeRestore", strings.Join(status.Warnings, "\n"), said...)
+	wantContains(t, "the PodVolumeRestore", strings.Join(status.Warnings, "\n"), warnings...)
 	if status.WarningCount != 3 {
 		t.Errorf("the PodVolumeRestore counts %d warnings, want 3", status.WarningCount)
 	}
 	eventually(t, skippedLimit, "Event of the pod", func() error {
-		events := get[corev1.EventList](t, "-n", "tuned", "events", "--field-selector=involvedObject.name=web")
+		events := list[corev1.EventList](t, client.InNamespace("tuned"),
+			client.MatchingFields{"involvedObject.name": "web"})
 		for _, event := range events.Items {
 			if event.Reason == "CompletedWithWarnings" && strings.Contains(event.Message, "any-name") {
 				return nil
 			}
 		}
-		return fmt.Errorf("none of %d is CompletedWithWarnings and names the ConfigMap", len(events.Items))
+		return fmt.Errorf("none of %d Events has reason CompletedWithWarnings and names the ConfigMap",
+			len(events.Items))
 	})
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// backupWithHooks freezes the pod spec by the Backup, and notes the time to the nanosecond, as that of a file.
+// backupWithHooks freezes pod spec with hooks in the Backup. The times of files record when, to the nanosecond.
 const backupWithHooks = `
 apiVersion: velero.io/v1
 kind: Backup
@@ -33,7 +33,7 @@ spec:
       - exec: {container: main, onError: Fail, command: [sh, -c, "touch /log/thawed; rm /data/marker"]}
 `
 
-// restoreWithHooks looks at the data from a container that Velero adds, and from one that runs.
+// restoreWithHooks reads the data in an init container that Velero adds, and in a container of the pod.
 const restoreWithHooks = `
 apiVersion: velero.io/v1
 kind: Restore
@@ -55,14 +55,14 @@ spec:
       - exec: {container: main, onError: Fail, command: [sh, -c, "cp /data/marker /log/seen"]}
 `
 
-// TestHookOrder has hooks in the Backup, in the Restore, and in annotations for the restore: all that a restored pod
-// runs finds its data there.
+// TestHookOrder has hooks in the Backup, in the Restore, and in annotations for the restore. Every container of a
+// restored pod must find its data.
 func TestHookOrder(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	ns := newNamespace(t, "ordered", 0)
 	spec := ns.pod("spec", "data", emptyDir("data"), emptyDir("log"))
 	spec.Labels = map[string]string{"hooks": "spec"}
-	noted := ns.pod("noted", "data", emptyDir("data"))
+	annotated := ns.pod("annotated", "data", emptyDir("data"))
 	for key, value := range map[string]string{
 		"init.hook.restore.velero.io/container-name":  "look-first",
 		"init.hook.restore.velero.io/container-image": "busybox:stable",
@@ -70,12 +70,12 @@ func TestHookOrder(t *testing.T) {
 		"post.hook.restore.velero.io/command":         `["sh", "-c", "cp /data/file /data/seen"]`,
 		"post.hook.restore.velero.io/on-error":        "Fail",
 	} {
-		noted.Annotations[key] = value
+		annotated.Annotations[key] = value
 	}
-	apply(t, spec, noted)
+	apply(t, spec, annotated)
 	ns.waitReady("spec")
-	ns.waitReady("noted")
-	ns.shell("noted", "echo content > /data/file")
+	ns.waitReady("annotated")
+	ns.shell("annotated", "echo content > /data/file")
 
 	apply(t, backupWithHooks)
 	backup := waitBackup(t, "ordered", operationLimit)
@@ -83,7 +83,7 @@ func TestHookOrder(t *testing.T) {
 	if got := backup.Status.HookStatus; got == nil || got.HooksAttempted != 2 || got.HooksFailed != 0 {
 		t.Errorf("backup hooks are %+v, want 2 run", got)
 	}
-	ns.checkFrozen(wantBackedUp(t, "ordered", "spec/data", "noted/data")["spec/data"].Status.StartTimestamp.Time)
+	ns.checkFrozen(wantBackedUp(t, "ordered", "spec/data", "annotated/data")["spec/data"].Status.StartTimestamp.Time)
 
 	ns.delete()
 	apply(t, restoreWithHooks)
@@ -93,24 +93,24 @@ func TestHookOrder(t *testing.T) {
 		t.Errorf("restore hooks are %+v, want the 2 that run in containers", got)
 	}
 	ns.checkInitOrder("spec")
-	ns.checkInitOrder("noted")
+	ns.checkInitOrder("annotated")
 	if got := kubectl(t, "-n", ns.name, "logs", "spec", "-c", "look-first"); got != "frozen\n" {
-		t.Errorf("the hook's init container has seen %q, want what restic read while the pod was frozen", got)
+		t.Errorf("the hook's init container read %q, want what restic read while the pod was frozen", got)
 	}
-	if got := ns.shell("spec", "cat /log/seen") + ns.shell("noted", "cat /data/seen"); got != "frozen\ncontent\n" {
-		t.Errorf("the hooks in containers have seen %q, want the restored files", got)
+	if got := ns.shell("spec", "cat /log/seen") + ns.shell("annotated", "cat /data/seen"); got != "frozen\ncontent\n" {
+		t.Errorf("the hooks in containers read %q, want the restored files", got)
 	}
 }
 
-// checkFrozen compares what the pod noted with when restic began. That it had ended before the thaw is told by the
-// marker in the backup, which the thaw removes.
-func (ns *testNamespace) checkFrozen(began time.Time) {
+// checkFrozen wants restic to have started between the hooks. The marker in the backup, which the post hook removes,
+// shows that restic ended before the post hook.
+func (ns *testNamespace) checkFrozen(started time.Time) {
 	ns.t.Helper()
 	times := strings.Split(ns.shell("spec", "stat -c %y /log/frozen /log/thawed; ls -A /data"), "\n")
 	frozen, thawed := parseFileTime(ns.t, times[0]), parseFileTime(ns.t, times[1])
-	ns.t.Logf("frozen at %s, restic at %s, thawed at %s", frozen, began, thawed)
-	if frozen.Truncate(time.Second).After(began) || thawed.Before(began) {
-		ns.t.Error("restic did not read between the hooks")
+	ns.t.Logf("frozen at %s, restic started at %s, thawed at %s", frozen, started, thawed)
+	if frozen.Truncate(time.Second).After(started) || thawed.Before(started) {
+		ns.t.Error("restic did not start between the hooks")
 	}
 	if times[2] != "" {
 		ns.t.Errorf("the volume holds %q after the hooks, want nothing", times[2])
@@ -126,17 +126,18 @@ func parseFileTime(t *testing.T, text string) time.Time {
 	return at
 }
 
-// checkInitOrder wants the hook's init container to have begun after ours ended.
+// checkInitOrder wants the init container of the hook to have started after that of this project ended.
 func (ns *testNamespace) checkInitOrder(name string) {
 	ns.t.Helper()
 	ns.waitReady(name)
-	pod := get[corev1.Pod](ns.t, "-n", ns.name, "pod", name)
+	pod := get[corev1.Pod](ns.t, ns.name, name)
 	statuses := pod.Status.InitContainerStatuses
 	if len(statuses) != 2 || statuses[0].Name != contract.RestoreContainer || statuses[1].Name != "look-first" {
-		ns.t.Fatalf("pod %s has the init containers %+v, want ours and then the hook's", name, statuses)
+		ns.t.Fatalf("pod %s has the init containers %+v, want %s and look-first", name, statuses,
+			contract.RestoreContainer)
 	}
-	ours, hook := statuses[0].State.Terminated, statuses[1].State.Terminated
-	if ours == nil || hook == nil || hook.StartedAt.Before(&ours.FinishedAt) {
-		ns.t.Errorf("pod %s: ours is %+v and the hook's %+v, want it after ours", name, ours, hook)
+	helper, hook := statuses[0].State.Terminated, statuses[1].State.Terminated
+	if helper == nil || hook == nil || hook.StartedAt.Before(&helper.FinishedAt) {
+		ns.t.Errorf("pod %s: the helper is %+v and the hook %+v, want the hook after the helper", name, helper, hook)
 	}
 }

@@ -11,13 +11,13 @@ import (
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 )
 
-// sparseSize is the size in KiB of a file that is nothing but a hole.
+// sparseSize is the size in KiB of a file that consists of one hole.
 const sparseSize = 64 << 10
 
-// TestPartialRestore restores an older backup over a claim with a newer state, then claims without their pods, then
-// what is missing.
+// TestPartialRestore restores parts of a backup: a pod over newer files in its claim, claims without their pods, and
+// then the pods with their claims.
 func TestPartialRestore(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	ns := newCSINamespace(t, "parts")
 	web, other := ns.pod("web", "data", claimVolume("data")), ns.pod("other", "cache", emptyDir("cache"))
 	web.Labels, other.Labels = map[string]string{"app": "web"}, map[string]string{"app": "other"}
@@ -28,22 +28,22 @@ func TestPartialRestore(t *testing.T) {
 	ns.shell("other", "echo old > /cache/file")
 	wantCompleted(t, backUp(t, "parts", "--include-namespaces=parts"))
 
-	t.Run("over a newer state, by a label", func(t *testing.T) {
-		in := &testNamespace{t: t, name: ns.name, storageClass: ns.storageClass}
-		in.checkRestoreOverNewerFiles()
+	t.Run("a pod selected by label, over newer files", func(t *testing.T) {
+		ns.in(t).checkRestoreOverNewerFiles()
 	})
 	ns.delete()
-	t.Run("claims without pods are said to be empty", func(t *testing.T) {
+	t.Run("claims without pods are empty, and Velero reports it", func(t *testing.T) {
 		partial := restore(t, "parts-claims", "parts", "--include-resources=persistentvolumeclaims,persistentvolumes")
 		if partial.Status.Phase != velerov1.RestorePhasePartiallyFailed {
 			t.Errorf("the restore is %s, want PartiallyFailed", partial.Status.Phase)
 		}
-		wantContains(t, "velero restore describe --details", veleroCLI(t, "restore", "describe", "parts-claims", "--details"),
+		described := veleroCLI(t, "restore", "describe", "parts-claims", "--details")
+		wantContains(t, "velero restore describe --details", described,
 			"PersistentVolumeClaim parts/data is restored without its content", "Delete the claim",
 			"together with its pods", "--selector")
 	})
-	t.Run("and come with their content as the message tells", func(t *testing.T) {
-		in := &testNamespace{t: t, name: ns.name}
+	t.Run("the content is restored as the message says", func(t *testing.T) {
+		in := ns.in(t)
 		kubectl(t, "-n", ns.name, "delete", "persistentvolumeclaim", "data", "--timeout=30s")
 		wantRestored(t, restore(t, "parts-all", "parts", "--exclude-resources=persistentvolumes"))
 		in.waitReady("web")
@@ -56,7 +56,7 @@ func TestPartialRestore(t *testing.T) {
 	})
 }
 
-// checkRestoreOverNewerFiles restores a pod whose claim is still there, with what was written after the backup.
+// checkRestoreOverNewerFiles restores a pod whose claim still exists, with files that were written after the backup.
 func (ns *testNamespace) checkRestoreOverNewerFiles() {
 	ns.t.Helper()
 	ns.shell("web", "cd /data; echo new > file; echo new > added; rm gone hole")
@@ -69,23 +69,23 @@ func (ns *testNamespace) checkRestoreOverNewerFiles() {
 	ns.waitMarkerRemoved("web", "/data")
 	got := ns.shell("web", "cd /data; cat file gone added; ls -A | tr '\\n' ' '")
 	if want := "old\nold\nnew\nadded file gone hole "; got != want {
-		ns.t.Errorf("the volume holds %q, want %q: files of the backup, and others as they were", got, want)
+		ns.t.Errorf("the volume holds %q, want %q: the files of the backup, and the others unchanged", got, want)
 	}
 	if got := ns.allocatedKiB("web", "/data/hole"); got > sparseSize/16 {
-		ns.t.Errorf("with --write-sparse-files the hole takes %d KiB, want next to nothing", got)
+		ns.t.Errorf("with --write-sparse-files the hole takes %d KiB, want less than %d", got, sparseSize/16)
 	}
 	if now := ns.boundVolume("data"); now != bound {
 		ns.t.Errorf("the claim is bound to %s, want %s as before", now, bound)
 	}
 	if got := ns.shell("other", "cat /cache/file"); got != "new\n" {
-		ns.t.Errorf("the pod that the label does not select holds %q, want it left alone", got)
+		ns.t.Errorf("the pod that the label does not select holds %q, want its newer file", got)
 	}
 	if restored := podVolumeRestores(ns.t, "parts-over"); len(restored) != 1 {
-		ns.t.Errorf("there are %d PodVolumeRestores, want that of web/data alone: %v", len(restored), restored)
+		ns.t.Errorf("there are %d PodVolumeRestores, want only that of web/data: %v", len(restored), restored)
 	}
 }
 
-// allocatedKiB is how much of the disk a file takes, in KiB.
+// allocatedKiB returns how much space a file takes, in KiB.
 func (ns *testNamespace) allocatedKiB(pod, file string) int {
 	ns.t.Helper()
 	size, err := strconv.Atoi(strings.Fields(ns.shell(pod, "du -k "+file))[0])

@@ -10,7 +10,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 )
 
-// changeStorageClass is Velero's own way to another storage class.
+// changeStorageClass has Velero replace a storage class at a restore.
 const changeStorageClass = `
 apiVersion: v1
 kind: ConfigMap
@@ -21,10 +21,10 @@ metadata:
 data: {moved: moved-csi}
 `
 
-// TestRestoreToAnotherStorageClass restores what was in a local volume into one of a CSI driver, in another namespace.
+// TestRestoreToAnotherStorageClass restores a local volume into a volume of a CSI driver, in another namespace.
 func TestRestoreToAnotherStorageClass(t *testing.T) {
 	needsNode(t)
-	t.Parallel()
+	shareCluster(t)
 	ns, copied := newNamespace(t, "moved", 1), newNamespace(t, "moved-copy", 0)
 	ns.createStorageClass("moved-csi", corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingWaitForFirstConsumer)
 	apply(t, changeStorageClass, ns.claim("data"), ns.pod("web", "data,cache", claimVolume("data"), emptyDir("cache")))
@@ -42,11 +42,11 @@ func TestRestoreToAnotherStorageClass(t *testing.T) {
 	copied.waitMarkerRemoved("web", "/data")
 	wantSameFiles(t, "the claim of another class", data, copied.recordVolume("web", "/data"))
 	if got := copied.shell("web", "cat /cache/file"); got != "content\n" {
-		t.Errorf("the emptyDir holds %q, want its content", got)
+		t.Errorf("the emptyDir holds %q, want content", got)
 	}
-	volume := get[corev1.PersistentVolume](t, "persistentvolume", copied.boundVolume("data"))
+	volume := get[corev1.PersistentVolume](t, "", copied.boundVolume("data"))
 	if volume.Spec.CSI == nil || volume.Spec.StorageClassName != "moved-csi" {
-		t.Errorf("the claim is bound to %s of class %q, want one of the CSI driver's",
+		t.Errorf("the claim is bound to %s of class %q, want a volume of the CSI driver",
 			volume.Name, volume.Spec.StorageClassName)
 	}
 }

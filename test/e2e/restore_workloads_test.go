@@ -17,10 +17,10 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// TestRestoreWorkloads restores pods of a StatefulSet, a DaemonSet and a Job, backs up what was restored, and restores that.
-// A Deployment's pods are in TestPodTemplate.
+// TestRestoreWorkloads restores the pods of a StatefulSet, a DaemonSet and a Job, and then backs up and restores them
+// once more. TestPodTemplate has a Deployment.
 func TestRestoreWorkloads(t *testing.T) {
-	t.Parallel()
+	shareCluster(t)
 	ns := newCSINamespace(t, "owned")
 	apply(t, ns.statefulSet("db"), ns.daemonSet("every"), ns.claim("work"), ns.job("batch"))
 	pods := ns.waitWorkloadPods()
@@ -32,7 +32,7 @@ func TestRestoreWorkloads(t *testing.T) {
 		backup := fmt.Sprintf("owned-%d", i+1)
 		wantCompleted(t, backUp(t, backup, "--include-namespaces=owned"))
 		if taken := podVolumeBackups(t, backup); len(taken) != len(pods) {
-			t.Errorf("%s has taken %d volumes, want one of each of the pods %v", backup, len(taken), pods)
+			t.Errorf("%s has backed up %d volumes, want one of each of the pods %v", backup, len(taken), pods)
 		}
 		ns.delete()
 		wantRestored(t, restore(t, backup, backup))
@@ -42,34 +42,35 @@ func TestRestoreWorkloads(t *testing.T) {
 			ns.shell(pod, "echo second of "+path+" > "+path+"/file")
 		}
 	}
-	if sets := get[appsv1.StatefulSet](t, "-n", ns.name, "statefulset", "db"); sets.Status.ReadyReplicas != 2 {
-		t.Errorf("StatefulSet db has %d ready pods, want the 2 restored", sets.Status.ReadyReplicas)
+	if sets := get[appsv1.StatefulSet](t, ns.name, "db"); sets.Status.ReadyReplicas != 2 {
+		t.Errorf("StatefulSet db has %d ready pods, want 2", sets.Status.ReadyReplicas)
 	}
 }
 
-// checkGeneration looks into a restored volume, and at what a restore adds to the pod.
+// checkGeneration wants a restored volume to hold this generation, and the pod to have one init container of the
+// restore.
 func (ns *testNamespace) checkGeneration(pod, path, generation string) {
 	ns.t.Helper()
 	if got, want := ns.shell(pod, "cat "+path+"/file"), generation+" of "+path+"\n"; got != want {
 		ns.t.Errorf("pod %s holds %q, want %q", pod, got, want)
 	}
 	var helpers []string
-	for _, container := range get[corev1.Pod](ns.t, "-n", ns.name, "pod", pod).Spec.InitContainers {
+	for _, container := range get[corev1.Pod](ns.t, ns.name, pod).Spec.InitContainers {
 		helpers = append(helpers, container.Name)
 	}
 	if len(helpers) != 1 || helpers[0] != contract.RestoreContainer {
-		ns.t.Errorf("pod %s has the init containers %v, want one of ours", pod, helpers)
+		ns.t.Errorf("pod %s has the init containers %v, want only %s", pod, helpers, contract.RestoreContainer)
 	}
 }
 
-// waitWorkloadPods waits for the pods that the owners make, and returns where each has its volume.
+// waitWorkloadPods waits for the pods of all workloads, and returns the path of each pod's volume.
 func (ns *testNamespace) waitWorkloadPods() map[string]string {
 	ns.t.Helper()
 	pods := map[string]string{}
 	eventually(ns.t, readyLimit, "four pods", func() error {
 		names := ns.podNames()
 		if len(names) < 4 {
-			return fmt.Errorf("there are %v", names)
+			return fmt.Errorf("the pods are %v", names)
 		}
 		for _, name := range names {
 			pods[name] = "/data"
@@ -96,7 +97,7 @@ func (ns *testNamespace) podTemplate(app, annotation string, volumes ...corev1.V
 
 func (ns *testNamespace) statefulSet(name string) *appsv1.StatefulSet {
 	selector, template := ns.podTemplate(name, "data", claimVolume("data"))
-	template.Spec.Volumes = nil // the StatefulSet adds the claim's
+	template.Spec.Volumes = nil // the StatefulSet adds that of the claim
 	return &appsv1.StatefulSet{
 		TypeMeta:   typeMeta("apps/v1", "StatefulSet"),
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns.name},

@@ -7,6 +7,7 @@ package install
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -63,6 +64,8 @@ type Options struct {
 	Images string
 	// Version is the tag of the images.
 	Version string
+	// AgentFlags are flags of the agents. Empty: they have their defaults.
+	AgentFlags []string
 }
 
 // Install loads the images, applies examples/base, makes a password for the repositories unless there is one, adds the
@@ -78,7 +81,7 @@ func Install(ctx context.Context, c Cluster, options Options, out io.Writer) err
 		}
 	}
 	i := &installation{ctx: ctx, cluster: c, options: options, out: out}
-	for _, step := range []func() error{i.base, i.hostPath, i.password, i.plugin, i.rollOut} {
+	for _, step := range []func() error{i.base, i.hostPath, i.agentFlags, i.password, i.plugin, i.rollOut} {
 		if err := step(); err != nil {
 			return fmt.Errorf("installing: %w", err)
 		}
@@ -154,6 +157,19 @@ func (i *installation) hostPath() error {
 		filepath.Join(node.KubeletRoot(), "pods"))
 	return i.kubectl("patch", "ds/"+contract.DaemonSetName, "--namespace", velero.Namespace,
 		"--type", "json", "-p", patch)
+}
+
+// agentFlags replaces the flags of the agents, which have none in examples/base.
+func (i *installation) agentFlags() error {
+	if len(i.options.AgentFlags) == 0 {
+		return nil
+	}
+	flags, err := json.Marshal(i.options.AgentFlags)
+	if err != nil {
+		return err
+	}
+	return i.kubectl("-n", velero.Namespace, "patch", "daemonset", contract.DaemonSetName, "--type", "json", "-p",
+		fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/args","value":%s}]`, flags))
 }
 
 // password keeps a password that is there: the repositories are made with it.

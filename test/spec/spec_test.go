@@ -15,7 +15,7 @@ import (
 
 const repository = "../.."
 
-// reference is how the page names a test: `test/e2e/retention_delete_test.go: TestDeleteBackup/what is left can be restored`.
+// reference is how the page names a test: `test/e2e/retention_delete_test.go: TestDeleteBackup/the other backup can be restored`.
 var reference = regexp.MustCompile("`([a-z0-9_/.-]+_test\\.go): (Test[A-Za-z0-9]+)(?:/([^`]+))?`")
 
 // promise is one row of a table on the page.

@@ -28,12 +28,22 @@ const (
 	PluginImage = "velero/velero-plugin-for-aws:" + part.AWSPluginVersion
 )
 
-// serverArgument makes backups end soon after their last volume: Velero's default looks every 10 s. The installation
-// guide tells users to set the same.
-const serverArgument = "--item-operation-sync-frequency=1s"
-
-// expiryArgument has expired backups deleted soon: Velero's default looks once an hour.
-const expiryArgument = "--garbage-collection-frequency=5s"
+// serverArguments returns what the Velero server has besides its defaults.
+func serverArguments(options Options) []string {
+	arguments := []string{
+		// Backups end soon after their last volume. The default is 10 s; the installation guide recommends this value.
+		"--item-operation-sync-frequency=1s",
+		// Velero soon deletes expired backups. The default is once an hour.
+		"--garbage-collection-frequency=5s",
+		// Backups of different namespaces run side by side. By default a backup waits for all others, and Velero may
+		// look at it only after a minute.
+		"--concurrent-backups=4",
+	}
+	if options.BackupSyncPeriod > 0 {
+		arguments = append(arguments, "--backup-sync-period="+options.BackupSyncPeriod.String())
+	}
+	return arguments
+}
 
 // patience bounds an installation, which takes ten seconds on two cores.
 const patience = 10 * time.Minute
@@ -42,9 +52,12 @@ const patience = 10 * time.Minute
 type Options struct {
 	// NodeAgent also installs Velero's own DaemonSet for file-system backups.
 	NodeAgent bool
-	// Bucket is another bucket of the same gateway than the cluster's own; it must be there. Velero takes a location
-	// for broken whose bucket has folders of others, so clusters that must not see each other's backups want one each.
+	// Bucket is another existing bucket of the same gateway; empty means the cluster's own. Velero rejects a location
+	// if its bucket has directories of others, so clusters that must not see each other's backups need one bucket each.
 	Bucket string
+	// BackupSyncPeriod is how often Velero looks for backups of other clusters in the bucket; 0 means Velero's default,
+	// once a minute.
+	BackupSyncPeriod time.Duration
 }
 
 // Install loads Velero's images, applies what `velero install` prints, and waits until the server runs and has found
@@ -72,7 +85,7 @@ func Install(ctx context.Context, n *node.Node, options Options, out io.Writer) 
 	if err != nil {
 		return fmt.Errorf("rendering the installation: %w", err)
 	}
-	adjusted, err := addServerArguments([]byte(manifests), serverArgument, expiryArgument)
+	adjusted, err := addServerArguments([]byte(manifests), serverArguments(options)...)
 	if err != nil {
 		return err
 	}
