@@ -17,11 +17,9 @@ import (
 func TestAgentKilledDuringBackup(t *testing.T) {
 	needsNode(t)
 	reserveCluster(t)
-	ns := newNamespace(t, "killed", 1)
-	apply(t, ns.claim("data"), ns.pod("web", "data", claimVolume("data")))
-	ns.waitReady("web")
-	ns.fillVolume("web", "/data")
-	ns.shell("web", "head -c 500000000 /dev/urandom > /data/a-table")
+	ns := newNamespace(t, "killed", 0)
+	ns.createSlowPod()
+	ns.shell("web", "head -c 30000000 /dev/urandom > /data/a-table; echo small > /data/file")
 
 	veleroCLI(t, "backup", "create", "killed", "--include-namespaces=killed")
 	waitReading(t, "killed", "web/data")

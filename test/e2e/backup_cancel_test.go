@@ -22,12 +22,11 @@ const (
 	cancelPatch = `{"spec":{"cancel":true}}`
 )
 
-// createEndlessFile creates a volume that restic reads for many minutes, and that takes no space on the node.
+// createEndlessFile creates a volume that restic reads for hours, and that takes no space on the node.
 func (ns *testNamespace) createEndlessFile() {
 	ns.t.Helper()
-	apply(ns.t, ns.pod("web", "cache", emptyDir("cache")))
-	ns.waitReady("web")
-	ns.shell("web", "truncate -s 1024G /cache/endless")
+	ns.createSlowPod()
+	ns.shell("web", "truncate -s 64G /data/endless")
 }
 
 // wantNoLockOrSnapshot wants neither in the repository after a backup was stopped.
@@ -44,7 +43,7 @@ func waitCanceled(t *testing.T, backup string) resticv1.PodVolumeBackupStatus {
 	t.Helper()
 	var status resticv1.PodVolumeBackupStatus
 	eventually(t, stopLimit, "end of restic", func() error {
-		if status = podVolumeBackups(t, backup)["web/cache"].Status; status.Phase != resticv1.PhaseCanceled {
+		if status = podVolumeBackups(t, backup)["web/data"].Status; status.Phase != resticv1.PhaseCanceled {
 			return fmt.Errorf("its phase is %q", status.Phase)
 		}
 		return nil
@@ -59,7 +58,7 @@ func TestCancelBackup(t *testing.T) {
 	ns := newNamespace(t, "cancel", 0)
 	ns.createEndlessFile()
 	veleroCLI(t, "backup", "create", "cancel", "--include-namespaces=cancel")
-	name := waitReading(t, "cancel", "web/cache").Name
+	name := waitReading(t, "cancel", "web/data").Name
 	if locks := lockFiles(t, ns.name); len(locks) == 0 {
 		t.Error("restic reads without a lock: the test cannot show that the lock is removed")
 	}
@@ -69,7 +68,7 @@ func TestCancelBackup(t *testing.T) {
 	wantContains(t, "the PodVolumeBackup", status.Message, "canceled on request")
 	wantPhase(t, waitBackup(t, "cancel", operationLimit), velerov1.BackupPhasePartiallyFailed)
 	wantContains(t, "velero backup describe --details", veleroCLI(t, "backup", "describe", "cancel", "--details"),
-		"pod cancel/web", "cache: Canceled", "canceled on request")
+		"pod cancel/web", "data: Canceled", "canceled on request")
 	wantContains(t, "kubectl get events", kubectl(t, "-n", ns.name, "get", "events"), "Canceled", "canceled on request")
 	deleteBackup(t, "cancel")
 }
@@ -80,8 +79,8 @@ func TestBackupDeadline(t *testing.T) {
 	shareCluster(t)
 	ns := newNamespace(t, "overdue", 0)
 	ns.createEndlessFile()
-	veleroCLI(t, "backup", "create", "overdue", "--include-namespaces=overdue", "--item-operation-timeout=40s")
-	waitReading(t, "overdue", "web/cache")
+	veleroCLI(t, "backup", "create", "overdue", "--include-namespaces=overdue", "--item-operation-timeout=30s")
+	waitReading(t, "overdue", "web/data")
 	wantPhase(t, waitBackup(t, "overdue", operationLimit), velerov1.BackupPhasePartiallyFailed)
 	status := waitCanceled(t, "overdue")
 	ns.wantNoLockOrSnapshot()

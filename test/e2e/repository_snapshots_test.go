@@ -51,27 +51,29 @@ func TestListSnapshots(t *testing.T) {
 	needsNode(t)
 	shareCluster(t)
 	ns := newNamespace(t, "listed", 0)
-	ns.backUpRandomFile("listed-1", 1000)
-	ns.shell("web", "echo more >> /cache/file")
+	ns.createSlowPod()
+	ns.shell("web", "echo one > /data/file")
+	wantCompleted(t, backUp(t, "listed-1", "--include-namespaces=listed"))
+	ns.shell("web", "echo more >> /data/file")
 	wantCompleted(t, backUp(t, "listed-2", "--include-namespaces=listed"))
 	want := map[string]string{}
 	for _, backup := range []string{"listed-1", "listed-2"} {
-		want[podVolumeBackups(t, backup)["web/cache"].Status.SnapshotID] = backup
+		want[podVolumeBackups(t, backup)["web/data"].Status.SnapshotID] = backup
 	}
 
-	ns.shell("web", "head -c 700000000 /dev/urandom > /cache/large")
+	ns.shell("web", "head -c 70000000 /dev/urandom > /data/large")
 	veleroCLI(t, "backup", "create", "listed-3", "--include-namespaces=listed")
-	waitReading(t, "listed-3", "web/cache")
+	waitReading(t, "listed-3", "web/data")
 	ns.patchRepository(`{"requests":{"prune":"waits-for-the-backup"}}`)
 	got := map[string]string{}
 	for _, snapshot := range ns.requestSnapshotList("beside-a-backup") {
-		if snapshot.Namespace != "listed" || snapshot.Pod != "web" || snapshot.Volume != "cache" || snapshot.Size == nil ||
+		if snapshot.Namespace != "listed" || snapshot.Pod != "web" || snapshot.Volume != "data" || snapshot.Size == nil ||
 			snapshot.Hostname != contract.Host {
 			t.Errorf("the list has %+v", snapshot)
 		}
 		got[snapshot.ID] = snapshot.Backup
 	}
-	if third := podVolumeBackups(t, "listed-3")["web/cache"].Status; third.Phase == resticv1.PhaseInProgress {
+	if third := podVolumeBackups(t, "listed-3")["web/data"].Status; third.Phase == resticv1.PhaseInProgress {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("snapshots (-want +got):\n%s", diff)
 		}

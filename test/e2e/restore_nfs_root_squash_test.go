@@ -4,12 +4,8 @@
 package e2e
 
 import (
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
@@ -27,7 +23,7 @@ func TestRestoreOntoRootSquash(t *testing.T) {
 	ns.delete()
 
 	volume := localVolume(t, clusterOf(t).node, "squash-refusing", ns.storageClass)
-	volume.Spec.Local.Path = mountRefusingOwners(t, volume.Spec.Local.Path)
+	volume.Spec.Local.Path = mountView(t, volume.Spec.Local.Path, "--chown-deny", "--chgrp-deny", "--chmod-deny")
 	apply(t, volume)
 	wantRestored(t, restore(t, "squash", "squash"))
 	ns.waitReady("web")
@@ -47,25 +43,4 @@ func TestRestoreOntoRootSquash(t *testing.T) {
 	wantContains(t, "the PodVolumeRestore", strings.Join(status.Warnings, "\n"), "lchown", "operation not permitted")
 	wantContains(t, "velero restore describe --details", veleroCLI(t, "restore", "describe", "squash", "--details"),
 		"data: Completed, ", "warnings")
-}
-
-// mountRefusingOwners mounts a view of the directory that refuses to set owners and permissions, and returns its path.
-func mountRefusingOwners(t *testing.T, directory string) string {
-	t.Helper()
-	view := directory + "-view"
-	if err := os.MkdirAll(view, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	deny := []string{"--chown-deny", "--chgrp-deny", "--chmod-deny", "-o", "allow_other"}
-	out, err := exec.CommandContext(t.Context(), "bindfs", append(deny, directory, view)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("mounting a view of %s: %v: %s", directory, err, out)
-	}
-	t.Cleanup(func() {
-		// The mounts of the kubelet keep the view alive for as long as the pod needs it.
-		if err := unix.Unmount(view, unix.MNT_DETACH); err != nil {
-			t.Errorf("unmounting %s: %v", view, err)
-		}
-	})
-	return view
 }

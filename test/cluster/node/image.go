@@ -82,9 +82,10 @@ func (n *Node) makeImages(ctx context.Context) ([]string, error) {
 	return files, nil
 }
 
-// build makes a program of the folder test/cluster and returns its path.
+// build builds a program of the directory test/cluster in the cache, and returns its path. The program is only linked
+// again after a change: go build compares the existing file.
 func (n *Node) build(ctx context.Context, name string) (string, error) {
-	file := n.path("own", name)
+	file := n.cache.Own(name)
 	build := exec.CommandContext(ctx,
 		"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "./test/cluster/"+name)
 	build.Dir = n.cache.Repository

@@ -173,6 +173,13 @@ func (c Cache) folder(p Part) (string, error) {
 	return filepath.Join(c.Root, p.Name+"-"+p.Version+"-"+sum, "bin"), nil
 }
 
+// Own is the path for a program that is built from this repository, such as the CSI driver. Repositories do not share
+// them, since a running cluster of one must not get a program of another.
+func (c Cache) Own(name string) string {
+	sum := sha256.Sum256([]byte(c.Repository))
+	return filepath.Join(c.Root, "own-"+hex.EncodeToString(sum[:])[:12], name)
+}
+
 // Binary is the absolute path of a built program, such as kubectl or velero.
 //
 // The error names the program and the command that builds it when it is not in the cache.
