@@ -17,7 +17,7 @@ import (
 // TestBackupWithoutAgent backs up on a node that has no agent.
 func TestBackupWithoutAgent(t *testing.T) {
 	reserveCluster(t)
-	const failureLimit = 200 * time.Second // the plugin gives a node two minutes to get an agent
+	const failureLimit = 200 * time.Second // stranded.AbsentGrace, and the time until Velero's next poll
 	ns := newNamespace(t, "agentless", 0)
 	apply(t, ns.pod("web", "cache", emptyDir("cache")))
 	ns.waitReady("web")
@@ -37,7 +37,7 @@ func TestBackupWithoutAgent(t *testing.T) {
 	veleroCLI(t, "backup", "create", "agentless", "--include-namespaces=agentless")
 	wantPhase(t, waitBackup(t, "agentless", failureLimit), velerov1.BackupPhasePartiallyFailed)
 	message := []string{
-		"node " + node + " has no agent", "DaemonSet velero/restic", "kubectl -n velero get pods -l name=restic",
+		"node " + node + " has no restic agent", "DaemonSet velero/restic", "kubectl -n velero get pods -l name=restic",
 	}
 	status := podVolumeBackups(t, "agentless")["web/cache"].Status
 	if status.Phase != resticv1.PhaseFailed {

@@ -98,18 +98,18 @@ func startPrometheus(t *testing.T) *prometheus.Server {
 	}
 	config, err := prometheus.Configure(string(scrape), prometheus.Setting{
 		Targets: targets, Interval: "1s", Rules: []string{
-			filepath.Join(suite.repository, prometheus.RulesFile), filepath.Join(suite.repository, prometheus.OldRulesFile),
+			filepath.Join(suite.repository, prometheus.RulesFile), filepath.Join(suite.repository, prometheus.WatcherRulesFile),
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	node := get[corev1.Node](t, "", clusterOf(t).node.NodeName())
-	place := prometheus.Place{
+	options := prometheus.ServerOptions{
 		Namespace: filepath.Join(clusterOf(t).node.State(), "netns"), Address: node.Status.Addresses[0].Address + ":9090",
 		Folder: t.TempDir(),
 	}
-	server, err := prometheus.Start(t.Context(), programs, place, config)
+	server, err := prometheus.Start(t.Context(), programs, options, config)
 	if err != nil {
 		t.Fatal(err)
 	}

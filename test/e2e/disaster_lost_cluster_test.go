@@ -101,8 +101,8 @@ func disasterWorkload(t *testing.T) []any {
 func TestRestoreAfterLosingCluster(t *testing.T) {
 	useExtraClusters(t)
 	first := startDisasterCluster(t, "before")
-	firstDesk := newWorkspace(t, first.node)
-	if err := firstDesk.Install(t.Context(), t.Output()); err != nil {
+	firstWorkspace := newWorkspace(t, first.node)
+	if err := firstWorkspace.Install(t.Context(), t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	first.createStorage()
@@ -120,7 +120,7 @@ func TestRestoreAfterLosingCluster(t *testing.T) {
 
 	second := startDisasterCluster(t, "after")
 	another := page.OtherCluster{Workspace: newWorkspace(t, second.node), Out: t.Output()}
-	if err := another.Install(t.Context(), firstDesk); err != nil {
+	if err := another.Install(t.Context(), firstWorkspace); err != nil {
 		t.Fatal(err)
 	}
 	second.createStorage()

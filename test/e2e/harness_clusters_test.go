@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -181,35 +182,35 @@ func (c *clusters) removeAll(ctx context.Context) error {
 // shareCluster is how a test begins that uses only namespaces of its own. It runs beside other tests.
 func shareCluster(t *testing.T) {
 	t.Helper()
-	t.Parallel()
-	suite.turns.share(t)
-	suite.assign(t, suite.shared)
+	suite.begin(t, suite.turns.share, suite.shared)
 }
 
 // reserveCluster is how a test begins that changes what other tests use. It has a cluster to itself, and must leave it
 // as it was.
 func reserveCluster(t *testing.T) {
 	t.Helper()
-	t.Parallel()
-	suite.turns.reserve(t)
-	suite.assign(t, suite.reserved)
+	suite.begin(t, suite.turns.reserve, suite.reserved)
 }
 
-// useExtraClusters is how a test begins that starts clusters of its own, with startExtraCluster.
+// useExtraClusters is how a test begins that starts clusters of its own, with startExtraCluster. The gateway of the
+// shared cluster serves buckets that outlive them.
 func useExtraClusters(t *testing.T) {
 	t.Helper()
 	needsNode(t)
-	t.Parallel()
-	suite.turns.extra(t)
-	suite.assign(t, suite.shared) // its gateway serves buckets that outlive other clusters
+	suite.begin(t, suite.turns.extra, suite.shared)
 }
 
-func (c *clusters) assign(t *testing.T, start func() (*testCluster, error)) {
+// begin waits for the turn of a test, and then for its cluster.
+func (c *clusters) begin(t *testing.T, wait func(*testing.T), start func() (*testCluster, error)) {
 	t.Helper()
+	t.Parallel()
+	asked := time.Now()
+	wait(t)
 	cluster, err := start()
 	if err != nil {
 		t.Fatalf("starting the cluster: %v", err)
 	}
+	c.turns.measure(t, asked)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.byTest[topLevel(t)] = cluster

@@ -38,45 +38,39 @@ func newTurns(limit int, oneCluster bool) *turns {
 	return &turns{sharing: make(chan struct{}, limit), extras: make(chan struct{}, 1), oneCluster: oneCluster}
 }
 
-// share waits for a place among the tests that share a cluster.
+// share waits for a place among the tests that share a cluster. The cleanup of the test gives it back.
 func (u *turns) share(t *testing.T) {
 	t.Helper()
-	u.take(t, func() {
-		if u.oneCluster {
-			u.reserving.RLock()
-		}
-		u.sharing <- struct{}{}
-	}, func() {
-		<-u.sharing
-		if u.oneCluster {
-			u.reserving.RUnlock()
-		}
-	})
+	if u.oneCluster {
+		u.reserving.RLock()
+		t.Cleanup(u.reserving.RUnlock)
+	}
+	u.sharing <- struct{}{}
+	t.Cleanup(func() { <-u.sharing })
 }
 
 // reserve waits until no other test has the reserved cluster.
 func (u *turns) reserve(t *testing.T) {
 	t.Helper()
-	u.take(t, u.reserving.Lock, u.reserving.Unlock)
+	u.reserving.Lock()
+	t.Cleanup(u.reserving.Unlock)
 }
 
 // extra waits until no other test has clusters of its own: each takes memory and processor time.
 func (u *turns) extra(t *testing.T) {
 	t.Helper()
-	u.take(t, func() { u.extras <- struct{}{} }, func() { <-u.extras })
+	u.extras <- struct{}{}
+	t.Cleanup(func() { <-u.extras })
 }
 
-// take waits for a turn and gives it back after all other cleanups of the test.
-func (u *turns) take(t *testing.T, wait, release func()) {
+// measure records how long the test runs from now on, and how long it has waited since it asked for its turn.
+func (u *turns) measure(t *testing.T, asked time.Time) {
 	t.Helper()
-	asked := time.Now()
-	wait()
 	began := time.Now()
 	t.Cleanup(func() {
 		u.mu.Lock()
+		defer u.mu.Unlock()
 		u.took = append(u.took, turn{test: t.Name(), waited: began.Sub(asked), took: time.Since(began)})
-		u.mu.Unlock()
-		release()
 	})
 }
 

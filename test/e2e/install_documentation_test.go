@@ -16,7 +16,7 @@ import (
 // say, and runs each of their commands. test/integration follows the pages that need no node.
 func TestDocumentation(t *testing.T) {
 	useExtraClusters(t)
-	desk := newDesk(t, startExtraCluster(t, "pages", node.Options{}, velero.Options{}).node)
+	workspace := newWorkspace(t, startExtraCluster(t, "pages", node.Options{}, velero.Options{}).node)
 	files, err := page.Files(suite.repository)
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +28,7 @@ func TestDocumentation(t *testing.T) {
 		}
 		followed[guide.File] = true
 		t.Run(guide.File, func(t *testing.T) {
-			if err := desk.Walk(t.Context(), guide, "", t.Output()); err != nil {
+			if err := workspace.Follow(t.Context(), guide, "", t.Output()); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -39,19 +39,19 @@ func TestDocumentation(t *testing.T) {
 		}
 	}
 	for _, file := range files {
-		follow(page.GuideTo(file))
+		follow(page.GuideFor(file))
 	}
 }
 
-// newDesk is where a reader of the pages works with a cluster.
-func newDesk(t *testing.T, n *node.Node) *page.Desk {
+// newWorkspace is where a reader of the pages works with a cluster.
+func newWorkspace(t *testing.T, n *node.Node) *page.Workspace {
 	t.Helper()
-	desk, err := page.NewDesk(page.DeskOptions{
+	workspace, err := page.NewWorkspace(page.WorkspaceOptions{
 		Repository: suite.repository, Folder: t.TempDir(), Kubeconfig: n.Kubeconfig(),
 		Programs: []string{n.Bin(), filepath.Dir(suite.program)}, KubeletRoot: n.KubeletRoot(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return desk
+	return workspace
 }

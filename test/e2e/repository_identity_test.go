@@ -192,32 +192,32 @@ func TestRepositoryIdentity(t *testing.T) {
 func TestRestoreWithoutRepository(t *testing.T) {
 	needsNode(t)
 	shareCluster(t)
-	ns := newNamespace(t, "norepo", 0)
+	ns := newNamespace(t, "no-repo", 0)
 	apply(t, ns.pod("web", "cache", emptyDir("cache")))
 	ns.waitReady("web")
 	ns.shell("web", "echo one > /cache/file")
-	l := ns.newLocation("norepo")
-	wantCompleted(t, backUp(t, "norepo", "--include-namespaces=norepo", "--storage-location=norepo"))
+	l := ns.newLocation("no-repo")
+	wantCompleted(t, backUp(t, "no-repo", "--include-namespaces=no-repo", "--storage-location=no-repo"))
 	ns.delete()
 	l.moveFolder(l.repositoryFolder(), l.repositoryFolder()+"-aside")
 	kubectl(t, "-n", velero.Namespace, "delete", "resticrepositories.restic.velero.io", l.repositoryName())
 
-	veleroCLI(t, "restore", "create", "norepo", "--from-backup=norepo")
-	const message = "so nothing of namespace norepo can be restored from it"
+	veleroCLI(t, "restore", "create", "no-repo", "--from-backup=no-repo")
+	const message = "so nothing of namespace no-repo can be restored from it"
 	l.wantState(resticv1.RepositoryNotReady, "there is no repository at s3:", message, "resticRepoPrefix")
-	result := waitRestore(t, "norepo")
+	result := waitRestore(t, "no-repo")
 	if result.Status.Phase != velerov1.RestorePhasePartiallyFailed {
 		t.Errorf("the restore is %s, want PartiallyFailed", result.Status.Phase)
 	}
-	wantContains(t, "velero restore describe --details", veleroCLI(t, "restore", "describe", "norepo", "--details"),
-		"pod norepo/web", "cache: Failed", message)
+	wantContains(t, "velero restore describe --details", veleroCLI(t, "restore", "describe", "no-repo", "--details"),
+		"pod no-repo/web", "cache: Failed", message)
 	if _, err := os.Stat(l.repositoryFolder()); err == nil {
 		t.Error("the restore created a repository")
 	}
 	ns.delete()
 
 	// Deleting the backup must not create a repository either.
-	deleteBackup(t, "norepo")
+	deleteBackup(t, "no-repo")
 	if _, err := os.Stat(l.repositoryFolder()); err == nil {
 		t.Error("the deletion created a repository")
 	}
@@ -226,7 +226,7 @@ func TestRestoreWithoutRepository(t *testing.T) {
 		ns.pod("web", "cache", emptyDir("cache")))
 	ns.waitReady("web")
 	ns.shell("web", "echo two > /cache/file")
-	wantCompleted(t, backUp(t, "norepo-2", "--include-namespaces=norepo", "--storage-location=norepo"))
-	wantBackedUp(t, "norepo-2", "web/cache")
-	deleteBackup(t, "norepo-2")
+	wantCompleted(t, backUp(t, "no-repo-2", "--include-namespaces=no-repo", "--storage-location=no-repo"))
+	wantBackedUp(t, "no-repo-2", "web/cache")
+	deleteBackup(t, "no-repo-2")
 }
