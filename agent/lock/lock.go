@@ -24,6 +24,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/event"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/occupied"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/status"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
@@ -127,8 +128,7 @@ func (r *Reconciler) record(
 		return nil
 	}
 	old, now := repository.DeepCopy(), metav1.NewTime(r.Clock.Now())
-	status := &repository.Status
-	status.LocksTime = &now
+	repository.Status.LocksTime = &now
 	if state.Err != nil {
 		condition.Set(repository, resticv1.ConditionUnlocked, metav1.ConditionFalse, resticv1.ReasonLocked,
 			"the locks cannot be looked at: "+state.Err.Error())
@@ -139,7 +139,7 @@ func (r *Reconciler) record(
 	if err != nil {
 		return err
 	}
-	status.Locks = locks
+	repository.Status.Locks = locks
 	if len(locks) == 0 {
 		condition.Set(repository, resticv1.ConditionUnlocked, metav1.ConditionTrue, resticv1.ReasonUnlocked,
 			"no lock is in the way")
@@ -164,9 +164,9 @@ func lockMessage(locks []resticv1.RepositoryLock) string {
 }
 
 func (r *Reconciler) save(ctx context.Context, old, repository *resticv1.ResticRepository) error {
-	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Status().Patch(ctx, repository, patch); err != nil {
-		return client.IgnoreNotFound(err)
+	saved, err := status.Save(ctx, r.Client, old, repository)
+	if err != nil || !saved {
+		return err
 	}
 	r.Metrics.Maintained(repository)
 	before := meta.FindStatusCondition(old.Status.Conditions, resticv1.ConditionUnlocked)

@@ -13,7 +13,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +28,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/maintenance/jobspec"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/occupied"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/status"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -86,30 +86,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil {
 		return worker.RequeueOnConflict(result, err)
 	}
-	saved, err := r.save(ctx, old, repository)
+	saved, err := status.Save(ctx, r.Client, old, repository)
 	if err != nil || !saved {
 		return worker.RequeueOnConflict(result, err)
 	}
 	r.Metrics.Maintained(repository)
 	r.recordEvents(old, repository)
 	return result, nil
-}
-
-// save writes a changed status. It says whether the object is as this reconciler has left it; a conflict is an error:
-// what was found out is found out again.
-func (r *Reconciler) save(ctx context.Context, old, repository *resticv1.ResticRepository) (bool, error) {
-	if equality.Semantic.DeepEqual(old.Status, repository.Status) {
-		return true, nil
-	}
-	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
-	err := r.Client.Status().Patch(ctx, repository, patch)
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("saving the status of ResticRepository %s: %w", repository.Name, err)
-	}
-	return true, nil
 }
 
 func (r *Reconciler) reconcile(

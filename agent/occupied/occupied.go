@@ -10,13 +10,12 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/condition"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/status"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
 )
@@ -101,22 +100,6 @@ func MarkLocked(ctx context.Context, c client.Client, key client.ObjectKey, mess
 	}
 	old := repository.DeepCopy()
 	condition.Set(repository, resticv1.ConditionUnlocked, metav1.ConditionFalse, resticv1.ReasonLocked, message)
-	return saveRepository(ctx, c, old, repository)
-}
-
-// saveRepository writes a changed status. It loses against whoever has written it since it was read, without an error:
-// that write wakes everybody who looks at it.
-func saveRepository(ctx context.Context, c client.Client, old, repository *resticv1.ResticRepository) error {
-	if equality.Semantic.DeepEqual(old.Status, repository.Status) {
-		return nil
-	}
-	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
-	err := c.Status().Patch(ctx, repository, patch)
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("saving the status of ResticRepository %s: %w", repository.Name, err)
-	}
-	return nil
+	_, err := status.Save(ctx, c, old, repository)
+	return status.IgnoreConflict(err)
 }

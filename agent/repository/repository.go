@@ -12,7 +12,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/event"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/status"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
@@ -79,13 +79,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	case state.Phase != transfer.Done:
 		return ctrl.Result{}, nil
 	}
-	r.Jobs.Remove(request.String())
 	if errors.Is(state.Err, transfer.ErrStopping) {
+		r.Jobs.Remove(request.String())
 		return ctrl.Result{}, nil
 	}
+	// The outcome stays until it is saved, so that a conflict costs no second probe.
 	if err := r.save(ctx, repository, state); err != nil {
-		return ctrl.Result{}, err
+		return worker.RequeueOnConflict(ctrl.Result{}, err)
 	}
+	r.Jobs.Remove(request.String())
 	r.Metrics.RepositoryReady(repository)
 	if repository.Status.Phase != resticv1.RepositoryReady {
 		return ctrl.Result{RequeueAfter: recheckNotReady}, nil
@@ -113,15 +115,9 @@ func (r *Reconciler) save(
 ) error {
 	old := repository.DeepCopy()
 	r.applyProbe(repository, state)
-	if equality.Semantic.DeepEqual(old.Status, repository.Status) {
-		return nil
-	}
-	err := r.Client.Status().Patch(ctx, repository, client.MergeFrom(old))
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("saving the status of ResticRepository %s: %w", repository.Name, err)
+	saved, err := status.Save(ctx, r.Client, old, repository)
+	if err != nil || !saved {
+		return err
 	}
 	r.recordEvent(old, repository, state.Result.Made)
 	return nil

@@ -24,6 +24,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/event"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/occupied"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/status"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
@@ -147,8 +148,8 @@ func (r *ForgetReconciler) waitWhileOccupied(
 		}
 		old := backup.DeepCopy()
 		backup.Status.Message = message
-		if err := r.Client.Status().Patch(ctx, backup, client.MergeFrom(old)); client.IgnoreNotFound(err) != nil {
-			return false, fmt.Errorf("saving the status of PodVolumeBackup %s: %w", backup.Name, err)
+		if _, err := status.Save(ctx, r.Client, old, backup); status.IgnoreConflict(err) != nil {
+			return false, err
 		}
 	}
 	return true, nil

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/event"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/status"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
@@ -155,12 +155,12 @@ func (r *OrphanReconciler) conclude(
 	wait := min(sweepRetry, r.Interval)
 	if outcome.Complete {
 		old := repository.DeepCopy()
-		status := &repository.Status
-		status.OrphanCount = int32(len(outcome.Orphans)) //nolint:gosec // far below two thousand million
-		status.Orphans = slices.Clone(outcome.Orphans[:min(len(outcome.Orphans), resticv1.MaxOrphans)])
-		status.OtherClusters = outcome.OtherClusters[:min(len(outcome.OtherClusters), resticv1.MaxOtherClusters)]
-		if err := r.save(ctx, old, repository); err != nil {
-			return ctrl.Result{}, err
+		repository.Status.OrphanCount = int32(len(outcome.Orphans)) //nolint:gosec // far below two thousand million
+		repository.Status.Orphans = slices.Clone(outcome.Orphans[:min(len(outcome.Orphans), resticv1.MaxOrphans)])
+		others := outcome.OtherClusters[:min(len(outcome.OtherClusters), resticv1.MaxOtherClusters)]
+		repository.Status.OtherClusters = others
+		if _, err := status.Save(ctx, r.Client, old, repository); err != nil {
+			return worker.RequeueOnConflict(ctrl.Result{}, err)
 		}
 		r.recordEvents(old, repository, &outcome)
 		r.mu.Lock()
@@ -199,17 +199,6 @@ func (r *OrphanReconciler) wait(orphans []resticv1.Orphan) time.Duration {
 		}
 	}
 	return wait
-}
-
-func (r *OrphanReconciler) save(ctx context.Context, old, repository *resticv1.ResticRepository) error {
-	if equality.Semantic.DeepEqual(old.Status, repository.Status) {
-		return nil
-	}
-	err := r.Client.Status().Patch(ctx, repository, client.MergeFrom(old))
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("saving the orphans of ResticRepository %s: %w", repository.Name, err)
-	}
-	return nil
 }
 
 // recordEvents has an Event for each thing that is new.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/event"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/status"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/volume"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -149,8 +150,8 @@ type operationObject interface {
 func (s *Monitor) finish(
 	ctx context.Context, operation operationObject, evaluate func(context.Context) (string, error),
 ) error {
-	status := operation.VolumeStatus()
-	if status.Phase.Final() || operation.GetDeletionTimestamp() != nil {
+	current := operation.VolumeStatus()
+	if current.Phase.Final() || operation.GetDeletionTimestamp() != nil {
 		return nil
 	}
 	old, ok := operation.DeepCopyObject().(client.Object)
@@ -158,7 +159,7 @@ func (s *Monitor) finish(
 		return nil
 	}
 	if skip := operation.Skipped(); skip != nil {
-		volume.Finish(status, resticv1.PhaseSkipped, skip.Message, s.Clock)
+		volume.Finish(current, resticv1.PhaseSkipped, skip.Message, s.Clock)
 		return s.save(ctx, old, operation)
 	}
 	reason, err := evaluate(ctx)
@@ -169,18 +170,15 @@ func (s *Monitor) finish(
 	if operation.CancelRequested() {
 		phase = resticv1.PhaseCanceled
 	}
-	volume.Finish(status, phase, reason, s.Clock)
+	volume.Finish(current, phase, reason, s.Clock)
 	return s.save(ctx, old, operation)
 }
 
 func (s *Monitor) save(ctx context.Context, old client.Object, operation operationObject) error {
-	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
-	err := s.Client.Status().Patch(ctx, operation, patch)
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("saving the status of %s: %w", operation.GetName(), err)
+	// After a conflict the next round decides again.
+	saved, err := status.Save(ctx, s.Client, old, operation)
+	if err != nil || !saved {
+		return status.IgnoreConflict(err)
 	}
 	switch typed := operation.(type) {
 	case *resticv1.PodVolumeBackup:
@@ -233,10 +231,6 @@ func (s *Monitor) explainPending(ctx context.Context, restore *resticv1.PodVolum
 	old := restore.DeepCopy()
 	restore.Status.Phase, restore.Status.Message = resticv1.PhaseNew, message
 	restore.Status.Reason = resticv1.WaitingForPod
-	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
-	err := s.Client.Status().Patch(ctx, restore, patch)
-	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("saving the status of %s: %w", restore.Name, err)
-	}
-	return nil
+	_, err := status.Save(ctx, s.Client, old, restore)
+	return status.IgnoreConflict(err)
 }

@@ -9,12 +9,12 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/status"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/volume"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
@@ -73,16 +73,9 @@ func (r *Reconciler) lifecycle() *volume.Lifecycle[transfer.BackupOutcome] {
 
 // save writes a changed status, unless the object has changed meanwhile: its new state comes by another event.
 func (r *Reconciler) save(ctx context.Context, old, backup *resticv1.PodVolumeBackup) error {
-	if equality.Semantic.DeepEqual(old.Status, backup.Status) {
-		return nil
-	}
-	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
-	err := r.Client.Status().Patch(ctx, backup, patch)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("saving the status of PodVolumeBackup %s: %w", backup.Name, err)
+	saved, err := status.Save(ctx, r.Client, old, backup)
+	if err != nil || !saved {
+		return err
 	}
 	if old.Status.Phase != backup.Status.Phase && backup.Status.Phase != resticv1.PhaseNew {
 		r.Announcer.Announce(metric.Backup, backup, backup.Spec.Pod, backup.Spec.Volume)

@@ -11,13 +11,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/status"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/volume"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
@@ -200,16 +200,9 @@ func (r *Reconciler) syncMarker(
 func (r *Reconciler) save(
 	ctx context.Context, old, restore *resticv1.PodVolumeRestore, pod *corev1.Pod,
 ) error {
-	if equality.Semantic.DeepEqual(old.Status, restore.Status) {
-		return nil
-	}
-	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
-	err := r.Client.Status().Patch(ctx, restore, patch)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("saving the status of PodVolumeRestore %s: %w", restore.Name, err)
+	saved, err := status.Save(ctx, r.Client, old, restore)
+	if err != nil || !saved {
+		return err
 	}
 	if old.Status.Phase != restore.Status.Phase && restore.Status.Phase != resticv1.PhaseNew {
 		reference := restore.Spec.Pod
