@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -37,22 +38,23 @@ type leaderControllers struct {
 	mover    *transfer.Mover
 	counters *metric.Set
 	covered  *metric.Coverage
+	clock    clock.PassiveClock
 }
 
 // setup is the Setup of a leader.Role.
-func (l *leaderControllers) setup(mgr ctrl.Manager) error {
+func (l *leaderControllers) setup(ctx context.Context, mgr ctrl.Manager) error {
 	recorder := mgr.GetEventRecorderFor(component)
 	strandedMonitor := &stranded.Monitor{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: l.options.Namespace, Clock: clock.RealClock{},
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: l.options.Namespace, Clock: l.clock,
 		Announcer: &event.Announcer{Recorder: recorder, Metrics: l.counters},
 	}
 	rules := &rule.Watch{
 		Reader: mgr.GetAPIReader(), Recorder: recorder, Metrics: l.counters, Namespace: l.options.Namespace,
 	}
 	return errors.Join(
-		l.addRepositories(mgr, recorder), l.addMaintenance(mgr, recorder), l.addForget(mgr, recorder),
+		l.addRepositories(mgr, recorder), l.addMaintenance(mgr, recorder), l.addForget(ctx, mgr, recorder),
 		l.addOrphans(mgr, recorder), l.addCoverage(mgr, recorder), l.addAnnotate(mgr, recorder),
-		strandedMonitor.SetupWithManager(mgr), addRunnables(mgr, rules),
+		strandedMonitor.SetupWithManager(ctx, mgr), addRunnables(mgr, rules),
 	)
 }
 
@@ -60,7 +62,7 @@ func (l *leaderControllers) addRepositories(mgr manager.Manager, recorder record
 	wakeup := worker.NewWakeup()
 	jobs := transfer.NewPool[transfer.ProbeOutcome](leaderConcurrency, wakeup.Changed)
 	repositories := &repository.Reconciler{
-		Client: mgr.GetClient(), Recorder: recorder, Metrics: l.counters, Clock: clock.RealClock{},
+		Client: mgr.GetClient(), Recorder: recorder, Metrics: l.counters, Clock: l.clock,
 		AllowStaticPassword: l.options.AllowStaticPassword, Jobs: jobs, Probe: l.mover.Probe,
 	}
 	return errors.Join(repositories.SetupWithManager(mgr, wakeup), addRunnables(mgr, jobs))
@@ -69,25 +71,27 @@ func (l *leaderControllers) addRepositories(mgr manager.Manager, recorder record
 func (l *leaderControllers) addMaintenance(mgr manager.Manager, recorder record.EventRecorder) error {
 	jobs := &maintenance.Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Metrics: l.counters,
-		ConfigMap: l.options.MaintenanceConfig, Clock: clock.RealClock{},
+		ConfigMap: l.options.MaintenanceConfig, Clock: l.clock,
 	}
 	wakeup := worker.NewWakeup()
 	lockJobs := transfer.NewPool[transfer.LocksOutcome](leaderConcurrency, wakeup.Changed)
 	locks := &lock.Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Metrics: l.counters,
-		Clock: clock.RealClock{}, Jobs: lockJobs, Locks: l.mover.Locks,
+		Clock: l.clock, Jobs: lockJobs, Locks: l.mover.Locks,
 	}
 	return errors.Join(jobs.SetupWithManager(mgr), locks.SetupWithManager(mgr, wakeup), addRunnables(mgr, lockJobs))
 }
 
-func (l *leaderControllers) addForget(mgr manager.Manager, recorder record.EventRecorder) error {
+func (l *leaderControllers) addForget(
+	ctx context.Context, mgr manager.Manager, recorder record.EventRecorder,
+) error {
 	wakeup := worker.NewWakeup()
 	jobs := transfer.NewPool[transfer.ForgetOutcome](leaderConcurrency, wakeup.Changed)
 	forget := &retention.ForgetReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Metrics: l.counters, Jobs: jobs, Forget: l.mover.Forget,
-		Clock: clock.RealClock{},
+		Clock: l.clock,
 	}
-	return errors.Join(forget.SetupWithManager(mgr, wakeup), addRunnables(mgr, jobs))
+	return errors.Join(forget.SetupWithManager(ctx, mgr, wakeup), addRunnables(mgr, jobs))
 }
 
 // addOrphans adds the search for orphans, unless it is turned off.
@@ -99,7 +103,7 @@ func (l *leaderControllers) addOrphans(mgr manager.Manager, recorder record.Even
 	jobs := transfer.NewPool[retention.SweepOutcome](1, wakeup.Changed)
 	orphans := &retention.OrphanReconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: recorder, Metrics: l.counters,
-		Clock: clock.RealClock{}, Interval: l.options.OrphanSweep, Grace: l.options.OrphanGrace, Jobs: jobs,
+		Clock: l.clock, Interval: l.options.OrphanSweep, Grace: l.options.OrphanGrace, Jobs: jobs,
 		Census: l.mover.Census, Forget: l.mover.Forget,
 	}
 	if err := errors.Join(orphans.SetupWithManager(mgr, wakeup), addRunnables(mgr, jobs)); err != nil {

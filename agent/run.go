@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -77,12 +76,12 @@ func run(ctx context.Context, options *Options) error {
 	if mover.Cluster, err = clusterID(ctx, node.GetAPIReader()); err != nil {
 		return err
 	}
-	covered := metric.NewCoverage(time.Now)
+	covered := metric.NewCoverage(mover.Clock.Now)
 	if err := metrics.Registry.Register(covered); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	announcer := &event.Announcer{Recorder: node.GetEventRecorderFor(component), Metrics: counters}
-	if err := addNodeRole(node, options, mover, announcer); err != nil {
+	if err := addNodeRole(ctx, node, options, mover, announcer); err != nil {
 		return err
 	}
 	publisher, err := build.NewPublisher(config, options.Namespace, options.Pod, options.Node)
@@ -91,6 +90,7 @@ func run(ctx context.Context, options *Options) error {
 	}
 	controllers := &leaderControllers{
 		config: config, options: options, mover: mover, counters: counters, covered: covered,
+		clock: mover.Clock,
 	}
 	role := &leader.Role{
 		Config: config, Scheme: node.GetScheme(), Namespace: options.Namespace, Node: options.Node, Metrics: counters,
@@ -183,6 +183,7 @@ func newMover(ctx context.Context, reader client.Reader, options *Options) (*tra
 		},
 		Finder:          hostpath.Finder{Root: options.HostPods},
 		ReadConcurrency: options.ReadConcurrency,
+		Clock:           clock.RealClock{},
 		Host:            host, SharedHost: host != options.Pod,
 	}, nil
 }
@@ -201,30 +202,30 @@ func clusterID(ctx context.Context, reader client.Reader) (string, error) {
 }
 
 func addNodeRole(
-	mgr ctrl.Manager, options *Options, mover *transfer.Mover, announcer *event.Announcer,
+	ctx context.Context, mgr ctrl.Manager, options *Options, mover *transfer.Mover, announcer *event.Announcer,
 ) error {
 	shared := volume.NodeOptions{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Announcer: announcer, Node: options.Node,
 		Pod: options.Pod, Namespace: options.Namespace, RepositoryWait: options.RepositoryWait,
-		ProgressInterval: options.ProgressInterval, Clock: clock.RealClock{},
+		ProgressInterval: options.ProgressInterval, Clock: mover.Clock,
 	}
 	backups, restores, locks := worker.NewWakeup(), worker.NewWakeup(), worker.NewWakeup()
 	backupJobs := transfer.NewPool[transfer.BackupOutcome](options.Concurrency, backups.Changed)
 	restoreJobs := transfer.NewPool[transfer.RestoreOutcome](options.Concurrency, restores.Changed)
 	lockJobs := transfer.NewPool[transfer.LocksOutcome](1, locks.Changed)
 	backupReconciler := &backup.Reconciler{NodeOptions: shared, Jobs: backupJobs, Backup: mover.Backup}
-	if err := backupReconciler.SetupWithManager(mgr, backups); err != nil {
+	if err := backupReconciler.SetupWithManager(ctx, mgr, backups); err != nil {
 		return fmt.Errorf("adding the controller of PodVolumeBackups: %w", err)
 	}
 	restoreReconciler := &restore.Reconciler{
 		NodeOptions: shared, Jobs: restoreJobs, Restore: mover.Restore,
-		Markers: transfer.Markers{Finder: mover.Finder},
+		Markers: transfer.Markers{Finder: mover.Finder, Clock: mover.Clock},
 	}
-	if err := restoreReconciler.SetupWithManager(mgr, restores); err != nil {
+	if err := restoreReconciler.SetupWithManager(ctx, mgr, restores); err != nil {
 		return fmt.Errorf("adding the controller of PodVolumeRestores: %w", err)
 	}
 	ownLocks := &lock.OwnReconciler{
-		Client: mgr.GetClient(), Pod: options.Pod, Clock: clock.RealClock{}, Jobs: lockJobs, Locks: mover.Locks,
+		Client: mgr.GetClient(), Pod: options.Pod, Clock: mover.Clock, Jobs: lockJobs, Locks: mover.Locks,
 	}
 	if err := ownLocks.SetupWithManager(mgr, locks); err != nil {
 		return fmt.Errorf("adding the controller of this agent's locks: %w", err)

@@ -85,7 +85,7 @@ func (r *Runner) annotate(ctx context.Context) error {
 	pods := &Reconciler{
 		Client: mgr.GetClient(), Recorder: r.Recorder, Metrics: r.Metrics, Namespace: r.Namespace,
 	}
-	if err := pods.SetupWithManager(mgr); err != nil {
+	if err := pods.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("preparing to annotate pods: %w", err)
 	}
 	return mgr.Start(ctx)

@@ -21,9 +21,8 @@ import (
 const indexClaims = "spec.claims"
 
 // SetupWithManager registers the reconciler. The manager's cache must be made with AnnotateCache.
-func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	//nolint:forbidigo // the manager's indexer does not use its context
-	if err := mgr.GetFieldIndexer().IndexField(context.TODO(), &corev1.Pod{}, indexClaims, claimNames); err != nil {
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &corev1.Pod{}, indexClaims, claimNames); err != nil {
 		return fmt.Errorf("indexing pods by their claims: %w", err)
 	}
 	return ctrl.NewControllerManagedBy(mgr).Named("annotate").For(&corev1.Pod{}).

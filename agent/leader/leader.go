@@ -38,7 +38,7 @@ type Role struct {
 	// Metrics forgets what only the leader shows when this agent no longer leads.
 	Metrics *metric.Set
 	// Setup adds the leader's controllers to the manager. It is called each time this agent starts to lead.
-	Setup func(mgr ctrl.Manager) error
+	Setup func(ctx context.Context, mgr ctrl.Manager) error
 }
 
 var _ manager.Runnable = &Role{}
@@ -70,7 +70,7 @@ func (r *Role) lead(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("preparing the leader role: %w", err)
 	}
-	if err := r.Setup(mgr); err != nil {
+	if err := r.Setup(ctx, mgr); err != nil {
 		return fmt.Errorf("preparing the leader role: %w", err)
 	}
 	return mgr.Start(ctx)

@@ -64,7 +64,7 @@ type ForgetReconciler struct {
 }
 
 // SetupWithManager registers the reconciler.
-func (r *ForgetReconciler) SetupWithManager(mgr ctrl.Manager, wakeup worker.Wakeup) error {
+func (r *ForgetReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wakeup worker.Wakeup) error {
 	extract := func(o client.Object) []string {
 		backup, ok := o.(*resticv1.PodVolumeBackup)
 		if !ok || !backup.Spec.Forget {
@@ -72,8 +72,7 @@ func (r *ForgetReconciler) SetupWithManager(mgr ctrl.Manager, wakeup worker.Wake
 		}
 		return []string{backup.Spec.Repository}
 	}
-	//nolint:forbidigo // the manager's indexer does not use its context
-	err := mgr.GetFieldIndexer().IndexField(context.TODO(), &resticv1.PodVolumeBackup{}, indexForget, extract)
+	err := mgr.GetFieldIndexer().IndexField(ctx, &resticv1.PodVolumeBackup{}, indexForget, extract)
 	if err != nil {
 		return err
 	}

@@ -50,10 +50,10 @@ type Monitor struct {
 }
 
 // SetupWithManager has the manager cache what Stranded looks at, and start it.
-func (s *Monitor) SetupWithManager(mgr ctrl.Manager) error {
+func (s *Monitor) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	s.skipped = make(chan struct{}, 1)
 	for _, kind := range []client.Object{&resticv1.PodVolumeBackup{}, &resticv1.PodVolumeRestore{}} {
-		informer, err := mgr.GetCache().GetInformer(context.TODO(), kind) //nolint:forbidigo // not used
+		informer, err := mgr.GetCache().GetInformer(ctx, kind)
 		if err != nil {
 			return fmt.Errorf("caching what may be stranded: %w", err)
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/utils/clock"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -73,7 +74,7 @@ func TestCensus(t *testing.T) {
 	if got, err := s.Census(t.Context(), shop()); err != nil || len(got.Own) != 1 {
 		t.Errorf("of a read-only location: %+v, %v", got, err)
 	}
-	if none, err := (&transfer.Mover{Opener: s.Opener}).Census(t.Context(), shop()); err != nil || len(none.Own) != 0 {
+	if none, err := (&transfer.Mover{Opener: s.Opener, Clock: clock.RealClock{}}).Census(t.Context(), shop()); err != nil || len(none.Own) != 0 {
 		t.Errorf("a cluster without an ID owns %+v, %v", none.Own, err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"k8s.io/utils/clock"
+
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -117,7 +119,7 @@ func TestParentByTags(t *testing.T) {
 	opener := *s.Opener
 	opener.ScratchDir = filepath.Join(elsewhere, "scratch")
 	node.pods = filepath.Join(elsewhere, "pods")
-	node.Mover = &transfer.Mover{Opener: &opener, Finder: hostpath.Finder{Root: node.pods}, Cluster: "rebuilt"}
+	node.Mover = &transfer.Mover{Opener: &opener, Finder: hostpath.Finder{Root: node.pods}, Cluster: "rebuilt", Clock: clock.RealClock{}}
 	moved, _ := node.volume("pod-3", files)
 	again := node.backup(moved, "pvb-3", ofClaim("claim-1"))
 	if again.Parent != first.SnapshotID || again.Summary.FilesNew != 0 {

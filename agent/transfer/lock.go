@@ -48,7 +48,7 @@ func (m *Mover) removeStale(ctx context.Context, repository *session.Session) (b
 	removed := false
 	for range unlockTries {
 		locks, err := repository.Locks(ctx)
-		if err != nil || repository.ReadOnly || !m.mayUnlock(locks, time.Now()) {
+		if err != nil || repository.ReadOnly || !m.mayUnlock(locks, m.Clock.Now()) {
 			return removed, err
 		}
 		if err := repository.Unlock(ctx); err != nil {
@@ -62,7 +62,7 @@ func (m *Mover) removeStale(ctx context.Context, repository *session.Session) (b
 			return !slices.ContainsFunc(left, func(other restic.Lock) bool { return other.ID == lock.ID })
 		})
 		removed = removed || gone
-		if gone && !m.mayUnlock(left, time.Now()) {
+		if gone && !m.mayUnlock(left, m.Clock.Now()) {
 			return removed, nil
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
 )
 
@@ -14,6 +16,8 @@ import (
 type Markers struct {
 	// Finder finds volumes on this node.
 	Finder hostpath.Finder
+	// Clock tells how long a marker has been there.
+	Clock clock.PassiveClock
 }
 
 // Ensure writes the marker of the restore: done for an empty reason, else failed. Errors are those of
@@ -32,7 +36,7 @@ func (m Markers) Ensure(volume hostpath.Volume, restoreUID, reason string) error
 	} else {
 		err = hostpath.WriteFailed(dir, restoreUID, reason)
 	}
-	if err == nil && !marked.IsZero() && time.Since(marked).Abs() > helperPollTime {
+	if err == nil && !marked.IsZero() && m.Clock.Since(marked).Abs() > helperPollTime {
 		// The helper has been told, and is still there: it cannot look into the volume. It may have started when the
 		// root had its restored mode already, as that of a second pod of the same claim does.
 		err = reveal(dir)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/velero-restic/velero-plugin-for-restic/agent/hostpath"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/session"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -36,6 +38,8 @@ type Mover struct {
 	// OpenTimeout is how long opening a repository may take; 0 means 40 seconds. restic itself tries for 15 minutes,
 	// whatever the reason, and nobody would learn of it for as long.
 	OpenTimeout time.Duration
+	// Clock decides which locks are stale.
+	Clock clock.PassiveClock
 	// Cluster is the ID of this cluster: see contract.TagCluster. It goes on every snapshot.
 	Cluster string
 }

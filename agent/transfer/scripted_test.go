@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+	"k8s.io/utils/clock"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -155,7 +156,7 @@ func TestMarkers(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, &restictest.Runner{})
 	volume, dir := s.volume("pod-1", map[string]string{"a": "content"})
-	markers := transfer.Markers{Finder: s.Finder}
+	markers := transfer.Markers{Finder: s.Finder, Clock: clock.RealClock{}}
 	const uid = "restore-uid"
 	for range 2 {
 		if err := markers.Ensure(volume, uid, ""); err != nil {
@@ -196,7 +197,7 @@ func TestMarkersAreRevealedLate(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, &restictest.Runner{})
 	volume, dir := s.volume("pod-1", map[string]string{"a": "content"})
-	markers := transfer.Markers{Finder: s.Finder}
+	markers := transfer.Markers{Finder: s.Finder, Clock: clock.RealClock{}}
 	const uid = "restore-uid"
 	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)

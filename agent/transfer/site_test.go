@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	ksets "k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -79,7 +80,7 @@ func newSiteWith(t *testing.T, runner restic.Runner) *site {
 		Opener: &session.Opener{
 			Reader: s.cluster, Namespace: veleroNamespace, Runner: runner, ScratchDir: s.scratch, RetryLock: time.Second,
 		},
-		Finder: hostpath.Finder{Root: s.pods},
+		Finder: hostpath.Finder{Root: s.pods}, Clock: clock.RealClock{},
 	}
 	t.Cleanup(s.wantNoSecrets)
 	return s

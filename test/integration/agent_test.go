@@ -95,7 +95,7 @@ func startNode(t *testing.T, namespace, node string, run backupFunc) {
 		},
 		Jobs: jobs, Backup: run,
 	}
-	if err := reconciler.SetupWithManager(manager, wakeup); err != nil {
+	if err := reconciler.SetupWithManager(t.Context(), manager, wakeup); err != nil {
 		t.Fatal(err)
 	}
 	if err := manager.Add(jobs); err != nil {

@@ -141,7 +141,7 @@ func (a *annotated) start() {
 	reconciler := &annotate.Reconciler{
 		Client: manager.GetClient(), Recorder: record.NewFakeRecorder(1000), Metrics: counters, Namespace: "velero",
 	}
-	if err := reconciler.SetupWithManager(manager); err != nil {
+	if err := reconciler.SetupWithManager(a.t.Context(), manager); err != nil {
 		a.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(a.t.Context())

@@ -20,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -118,7 +119,7 @@ func (w *world) mover() *transfer.Mover {
 		}
 		objects = append(objects, object)
 	}
-	return &transfer.Mover{OpenTimeout: w.openTimeout, Opener: &session.Opener{
+	return &transfer.Mover{Clock: clock.RealClock{}, OpenTimeout: w.openTimeout, Opener: &session.Opener{
 		Reader:    fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(),
 		Namespace: "velero", Runner: restictest.Process(w.t), ScratchDir: w.scratch, RetryLock: time.Second,
 		DefaultCredentialFile: filepath.Join(w.scratch, "no-credential"), ProcessEnv: w.env,

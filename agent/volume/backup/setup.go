@@ -16,7 +16,7 @@ import (
 )
 
 // SetupWithManager registers the reconciler. The manager's cache must hold this node's PodVolumeBackups alone.
-func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, wakeup worker.Wakeup) error {
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wakeup worker.Wakeup) error {
 	extract := func(o client.Object) []string {
 		backup, ok := o.(*resticv1.PodVolumeBackup)
 		if !ok || backup.Status.Phase.Final() {
@@ -24,9 +24,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, wakeup worker.Wakeup) er
 		}
 		return []string{backup.Spec.Repository}
 	}
-	//nolint:forbidigo // the manager's indexer does not use its context
 	err := mgr.GetFieldIndexer().
-		IndexField(context.TODO(), &resticv1.PodVolumeBackup{}, volume.IndexRepository, extract)
+		IndexField(ctx, &resticv1.PodVolumeBackup{}, volume.IndexRepository, extract)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ const (
 )
 
 // SetupWithManager registers the reconciler. The manager's cache must hold this node's pods alone.
-func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, wakeup worker.Wakeup) error {
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wakeup worker.Wakeup) error {
 	indexes := map[string]func(*resticv1.PodVolumeRestore) string{
 		indexPod:   func(p *resticv1.PodVolumeRestore) string { return p.Spec.Pod.Namespace + "/" + p.Spec.Pod.Name },
 		indexClaim: claimKey,
@@ -43,8 +43,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, wakeup worker.Wakeup) er
 			}
 			return []string{value(restore)}
 		}
-		//nolint:forbidigo // the manager's indexer does not use its context
-		err := mgr.GetFieldIndexer().IndexField(context.TODO(), &resticv1.PodVolumeRestore{}, key, extract)
+		err := mgr.GetFieldIndexer().IndexField(ctx, &resticv1.PodVolumeRestore{}, key, extract)
 		if err != nil {
 			return err
 		}
