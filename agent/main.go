@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap/zapcore"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
@@ -19,6 +20,15 @@ import (
 
 func main() {
 	options := NewOptions(os.Environ())
+	command := newCommand(options)
+	if err := command.ExecuteContext(ctrl.SetupSignalHandler()); err != nil {
+		fmt.Fprintln(os.Stderr, "velero-restic-agent:", err)
+		os.Exit(1)
+	}
+}
+
+// newCommand returns the agent's command line, which sets the options.
+func newCommand(options *Options) *cobra.Command {
 	command := &cobra.Command{
 		Use:           "velero-restic-agent",
 		Short:         "Back up and restore the volumes of this node's pods with restic",
@@ -35,12 +45,16 @@ func main() {
 	}
 	options.AddFlags(command.PersistentFlags())
 	command.AddCommand(newSFTPCommand(), maintainCommand(options))
-	ctrl.SetLogger(zap.New(logging(options)))
-	command.PersistentPreRun = func(*cobra.Command, []string) { ctrl.SetLogger(zap.New(logging(options))) }
-	if err := command.ExecuteContext(ctrl.SetupSignalHandler()); err != nil {
-		fmt.Fprintln(os.Stderr, "velero-restic-agent:", err)
-		os.Exit(1)
-	}
+	command.PersistentPreRun = func(*cobra.Command, []string) { setLogger(options) }
+	return command
+}
+
+// setLogger has this program and client-go log as the options ask. controller-runtime takes one logger for a process
+// and ignores the next ones: this must not be called before the flags are read.
+func setLogger(options *Options) {
+	logger := zap.New(logging(options))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
 }
 
 func logging(options *Options) zap.Opts {

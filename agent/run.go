@@ -69,11 +69,8 @@ func run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return err
 	}
-	mover, err := newMover(ctx, node.GetAPIReader(), options)
+	mover, err := newNodeMover(ctx, node.GetAPIReader(), options)
 	if err != nil {
-		return err
-	}
-	if mover.Cluster, err = clusterID(ctx, node.GetAPIReader()); err != nil {
 		return err
 	}
 	covered := metric.NewCoverage(mover.Clock.Now)
@@ -150,6 +147,16 @@ func newNode(config *rest.Config, options *Options) (ctrl.Manager, error) {
 		return nil, fmt.Errorf("adding the health check: %w", err)
 	}
 	return mgr, nil
+}
+
+// newNodeMover returns what runs restic for volumes. It knows the ID of this cluster, which goes on every snapshot.
+func newNodeMover(ctx context.Context, reader client.Reader, options *Options) (*transfer.Mover, error) {
+	mover, err := newMover(ctx, reader, options)
+	if err != nil {
+		return nil, err
+	}
+	mover.Cluster, err = clusterID(ctx, reader)
+	return mover, err
 }
 
 // newMover returns what runs restic, after having made sure that it is the version that this agent was tested with.

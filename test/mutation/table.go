@@ -11,7 +11,7 @@ import (
 // mutants returns the table: every change, and the tests that must notice it. Each file of the table holds the changes
 // to one part of the product.
 func mutants() []Mutant {
-	return slices.Concat(pluginMutants(), helperMutants())
+	return slices.Concat(pluginMutants(), helperMutants(), agentMutants(), internalMutants())
 }
 
 // test returns the arguments of `go test` for tests of a package, by their names without subtests.
