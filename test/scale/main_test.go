@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package scale tries what is told of every claim of a cluster in a cluster of 10,000 of them, with a real API server.
 package scale
 
 import (

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package spec holds docs/spec.md to its word: each promise in it names tests, and they are there.
 package spec
 
 import (

@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package storage takes the agent's way to repositories, from a BackupStorageLocation and its Secrets to restic, to real
-// servers of every kind that can be had: S3, S3 behind a private authority, restic's REST server, SSH, rclone, a folder,
-// and the interfaces of Google Cloud Storage and Azure Blob. All of them listen on the loopback device only.
-//
-// Where a service exists in the cloud alone, its addresses are the real ones all the same: restic reaches them through a
-// proxy of the test (see front), as it would through a company's.
 package storage
 
 import (
