@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package apiserver starts a real API server with its etcd, the project's custom resources and Velero's, for tests
-// that need no node. Its programs are those of the test cluster.
+// Package apiserver starts a real API server with its etcd and with the custom resources of the project and of Velero,
+// for tests that need no node. It uses the programs of the test cluster.
 package apiserver
 
 import (
@@ -30,14 +30,15 @@ import (
 
 // Server is a running API server.
 type Server struct {
-	// Config is an administrator's, whom priority and fairness do not slow down.
+	// Config is the configuration of an administrator, whom API priority and fairness does not throttle.
 	Config      *rest.Config
 	environment *envtest.Environment
 	data        string
 }
 
-// Start starts an API server and installs and builds before what that needs; it tells of that on out. Further custom
-// resources are read from files. The caller stops the server.
+// Start starts an API server. Before that, it installs and builds what the server needs, and prints the progress to
+// out. The parameter resources has paths of additional custom resource definitions. The caller must stop the server. It
+// fails if a program is missing, or if the server does not start.
 func Start(ctx context.Context, out io.Writer, resources ...string) (*Server, error) {
 	cache, err := part.Find(ctx)
 	if err != nil {
@@ -51,7 +52,7 @@ func Start(ctx context.Context, out io.Writer, resources ...string) (*Server, er
 		return nil, err
 	}
 	s.environment.CRDDirectoryPaths = append(s.environment.CRDDirectoryPaths, resources...)
-	if s.data, err = os.MkdirTemp(memory(), "etcd-"); err != nil {
+	if s.data, err = os.MkdirTemp(memoryFolder(), "etcd-"); err != nil {
 		return nil, err
 	}
 	s.environment.ControlPlane.Etcd = &envtest.Etcd{DataDir: s.data}
@@ -61,25 +62,25 @@ func Start(ctx context.Context, out io.Writer, resources ...string) (*Server, er
 	return s, nil
 }
 
-// Stop stops the API server and removes what it kept.
+// Stop stops the API server and removes its data.
 func (s *Server) Stop() error {
 	return errors.Join(s.environment.Stop(), os.RemoveAll(s.data))
 }
 
-// Kubeconfig returns a kubeconfig of an administrator of this name.
+// Kubeconfig returns a kubeconfig for an administrator with this name.
 func (s *Server) Kubeconfig(name string) ([]byte, error) {
 	user, err := s.environment.AddUser(envtest.User{Name: name, Groups: []string{"system:masters"}}, s.Config)
 	if err != nil {
-		return nil, fmt.Errorf("making user %s: %w", name, err)
+		return nil, fmt.Errorf("creating user %s: %w", name, err)
 	}
 	kubeconfig, err := user.KubeConfig()
 	if err != nil {
-		return nil, fmt.Errorf("making the kubeconfig of user %s: %w", name, err)
+		return nil, fmt.Errorf("creating the kubeconfig of user %s: %w", name, err)
 	}
 	return kubeconfig, nil
 }
 
-// Scheme returns the kinds that the tests use.
+// Scheme returns a scheme with the kinds that the tests use.
 func Scheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -92,7 +93,7 @@ func Scheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// prepare tells envtest of the API server and etcd that the test cluster uses, and has them installed first.
+// prepare installs the API server and etcd of the test cluster, and makes envtest use them.
 func prepare(ctx context.Context, cache part.Cache, out io.Writer) error {
 	if err := host.Prepare(ctx, out); err != nil {
 		return err
@@ -112,14 +113,14 @@ func prepare(ctx context.Context, cache part.Cache, out io.Writer) error {
 	return errors.Join(os.Setenv("TEST_ASSET_ETCD", etcd), os.Setenv("TEST_ASSET_KUBE_APISERVER", binary))
 }
 
-// environment returns an API server with our custom resources and Velero's.
+// environment returns an environment with the custom resource definitions of the project and of Velero.
 func environment(ctx context.Context, cache part.Cache) (*envtest.Environment, error) {
 	var stderr bytes.Buffer
 	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/vmware-tanzu/velero")
 	list.Dir, list.Stderr = cache.Repository, &stderr
 	velero, err := list.Output()
 	if err != nil {
-		return nil, fmt.Errorf("looking for Velero's custom resources: %w: %s", err, stderr.String())
+		return nil, fmt.Errorf("finding the custom resource definitions of Velero: %w: %s", err, stderr.String())
 	}
 	return &envtest.Environment{
 		CRDDirectoryPaths: []string{
@@ -130,9 +131,9 @@ func environment(ctx context.Context, cache part.Cache) (*envtest.Environment, e
 	}, nil
 }
 
-// memory returns a folder that is held in memory, where etcd need not wait for a disk at each write. It is empty, which
-// means the folder for temporary files, where there is none with room.
-func memory() string {
+// memoryFolder returns a directory in memory, where etcd does not wait for a disk at each write. It returns an empty
+// string, which means the directory for temporary files, if no such directory has enough space.
+func memoryFolder() string {
 	const folder, room = "/dev/shm", 4 << 30
 	var stat syscall.Statfs_t
 	if err := syscall.Statfs(folder, &stat); err != nil || stat.Bavail*uint64(stat.Bsize) < room {

@@ -23,12 +23,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
-// batch is how many objects one transaction writes; etcd takes 128 (its flag --max-txn-ops).
+// batch is the number of objects in one transaction. etcd allows 128 (its flag --max-txn-ops).
 const batch = 100
 
-// Load writes objects into etcd as the API server would, status included, so that tens of thousands are there in
-// seconds. They get a UID if they have none; admission, validation and defaults are the caller's. Only pods, claims,
-// volumes and custom resources can be loaded.
+// Load writes objects to etcd in the format of the API server, including their status. It writes tens of thousands of
+// objects in seconds. An object without a UID gets one. Load runs no admission or validation and sets no defaults. It
+// supports only pods, claims, volumes and custom resources. It fails if etcd rejects an object.
 func (s *Server) Load(ctx context.Context, scheme *runtime.Scheme, objects []client.Object) error {
 	core := protobuf.NewSerializer(scheme, scheme)
 	for len(objects) > 0 {
@@ -49,7 +49,7 @@ func (s *Server) Load(ctx context.Context, scheme *runtime.Scheme, objects []cli
 	return nil
 }
 
-// stored returns an object's key and value in etcd.
+// stored returns the key and the value of an object in etcd.
 func stored(scheme *runtime.Scheme, core runtime.Serializer, object client.Object) (string, []byte, error) {
 	gvk, err := apiutil.GVKForObject(object, scheme)
 	if err != nil {
@@ -86,8 +86,8 @@ func key(gvk schema.GroupVersionKind, object client.Object) string {
 	return key + object.GetName()
 }
 
-// operation and put are those of etcd's gRPC gateway (etcd 3.4, etcdserver/etcdserverpb/rpc.proto, RequestOp and
-// PutRequest): bytes are base64, as in Go.
+// operation and put are types of etcd's gRPC gateway (etcd 3.4, etcdserver/etcdserverpb/rpc.proto, RequestOp and
+// PutRequest). Bytes are in base64, as in Go.
 type operation struct {
 	Put put `json:"requestPut"`
 }
@@ -114,7 +114,7 @@ func (s *Server) transact(ctx context.Context, puts []operation) error {
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("etcd answered %s: %s", response.Status, answer)
+		err = fmt.Errorf("etcd returned %s: %s", response.Status, answer)
 	}
 	return err
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package install puts the project on a cluster that has Velero, by the very commands that its users type.
+// Package install installs the project on a cluster with Velero, with the same commands that users run.
 package install
 
 import (
@@ -19,12 +19,12 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// Images is the folder, in the repository, that `make images` writes to.
+// Images is the directory in the repository to which `make images` writes.
 const Images = "dist/images"
 
 const pluginArchive = "velero-plugin-for-restic.tar"
 
-// archives are the files in that folder, for this machine's architecture.
+// archives returns the files in that directory, for the architecture of this machine.
 func archives() []string {
 	return []string{pluginArchive, "velero-restic-agent.tar", "velero-restic-restore-helper.tar"}
 }
@@ -35,32 +35,32 @@ const (
 	agentImage  = "velero/velero-restic-agent"
 )
 
-// patience bounds an installation, which takes half a minute on two cores.
-const patience = 5 * time.Minute
+// timeout limits an installation, which takes 30 seconds on two cores.
+const timeout = 5 * time.Minute
 
-// Cluster is what is installed on: a *node.Node, or a user's own.
+// Cluster is the target of the installation: a *node.Node, or a user's own cluster.
 type Cluster interface {
-	// Kubectl and Velero run the two programs as the cluster's administrator and return what they print on standard
-	// output. An error carries what they say on standard error.
+	// Kubectl and Velero run the two programs as the administrator of the cluster and return their standard output. An
+	// error contains their standard error.
 	Kubectl(ctx context.Context, args ...string) (string, error)
 	Velero(ctx context.Context, args ...string) (string, error)
 }
 
-// loader is a cluster that takes images from files.
+// loader is a cluster that can load images from files.
 type loader interface {
 	Load(ctx context.Context, files ...string) error
 }
 
-// kubelet is a cluster whose kubelet may keep its files elsewhere than in /var/lib/kubelet.
+// kubelet is a cluster whose kubelet may have another root directory than /var/lib/kubelet.
 type kubelet interface {
 	KubeletRoot() string
 }
 
-// Options are what an installation is made from.
+// Options describe an installation.
 type Options struct {
-	// Repository is the folder of the product's go.mod, which holds examples/base.
+	// Repository is the directory of the product's go.mod, which contains examples/base.
 	Repository string
-	// Images is the folder of the images' archives. Empty: the cluster has them, or pulls them.
+	// Images is the directory of the image archives. If it is empty, the cluster has the images or pulls them.
 	Images string
 	// Version is the tag of the images.
 	Version string
@@ -68,12 +68,13 @@ type Options struct {
 	AgentFlags []string
 }
 
-// Install loads the images, applies examples/base, makes a password for the repositories unless there is one, adds the
-// plugin to Velero and waits until the server and the agents run. Repeating it changes only what differs.
+// Install loads the images, applies examples/base, and creates a password for the repositories if there is none. Then
+// it adds the plugin to Velero, and waits until the server and the agents run. A second call changes only what differs.
 //
-// Each command is told on out before it runs, as a user would type it. The error names the command that went wrong.
+// Install prints each command to out before it runs it, as a user would type it. The error names the command that
+// failed.
 func Install(ctx context.Context, c Cluster, options Options, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if options.Images != "" {
 		if err := Load(ctx, c, options.Images); err != nil {
@@ -89,17 +90,17 @@ func Install(ctx context.Context, c Cluster, options Options, out io.Writer) err
 	return nil
 }
 
-// Load brings the images of a folder that `make images` wrote to a cluster that takes images from files. The error says
-// when it does not, or when there are none.
+// Load loads the images from a directory of `make images` into a cluster that can load images from files. It fails if
+// the cluster cannot, or if the directory has no images.
 func Load(ctx context.Context, c Cluster, folder string) error {
 	target, loads := c.(loader)
 	if !loads {
-		return errors.New("installing: this cluster takes no images from files: push them to a registry that it " +
-			"pulls from")
+		return errors.New("installing: this cluster cannot load images from files: push the images to a registry " +
+			"from which it pulls")
 	}
 	for _, archive := range archives() {
 		if err := target.Load(ctx, filepath.Join(folder, archive)); err != nil {
-			return fmt.Errorf("installing (make the images with `make images`): %w", err)
+			return fmt.Errorf("installing (build the images with `make images`): %w", err)
 		}
 	}
 	return nil
@@ -107,20 +108,20 @@ func Load(ctx context.Context, c Cluster, folder string) error {
 
 // installation is one call of Install.
 type installation struct {
-	ctx     context.Context //nolint:containedctx // of the one call
+	ctx     context.Context //nolint:containedctx // the value lives for one call
 	cluster Cluster
 	options Options
 	out     io.Writer
 }
 
-// kubectl tells the command and runs it.
+// kubectl prints the command and runs it.
 func (i *installation) kubectl(args ...string) error {
 	fmt.Fprintln(i.out, "$ kubectl", quoted(args))
 	_, err := i.cluster.Kubectl(i.ctx, args...)
 	return err
 }
 
-// quoted writes arguments as one types them into a shell.
+// quoted returns arguments as a user types them in a shell.
 func quoted(args []string) string {
 	words := make([]string, 0, len(args))
 	for _, arg := range args {
@@ -147,7 +148,7 @@ func (i *installation) base() error {
 	return i.kubectl("-n", velero.Namespace, "set", "image", "daemonset/"+contract.DaemonSetName, "restic="+want)
 }
 
-// hostPath is the document's step for platforms whose kubelet keeps its files elsewhere.
+// hostPath is the documented step for platforms whose kubelet has another root directory.
 func (i *installation) hostPath() error {
 	node, ok := i.cluster.(kubelet)
 	if !ok {
@@ -172,7 +173,7 @@ func (i *installation) agentFlags() error {
 		fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/args","value":%s}]`, flags))
 }
 
-// password keeps a password that is there: the repositories are made with it.
+// password keeps an existing password, because the repositories are encrypted with it.
 func (i *installation) password() error {
 	found, err := i.cluster.Kubectl(i.ctx, "-n", velero.Namespace, "get", "secret", contract.PasswordSecret,
 		"--ignore-not-found", "-o", "name")
@@ -186,7 +187,7 @@ func (i *installation) password() error {
 	return err
 }
 
-// plugin adds the plugin unless it is there: velero refuses to add one twice.
+// plugin adds the plugin if Velero does not have it. velero fails if it adds a plugin twice.
 func (i *installation) plugin() error {
 	want := pluginImage + ":" + i.options.Version
 	images, err := i.cluster.Kubectl(i.ctx, "-n", velero.Namespace, "get", "deployment", "velero",

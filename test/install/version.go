@@ -14,15 +14,15 @@ import (
 	"strings"
 )
 
-// Version is the tag of the plugin's image in a folder of archives that `make images` wrote.
+// Version returns the tag of the plugin's image in a directory of archives from `make images`.
 //
-// It is read from the archive's manifest.json (docker-archive format). The error says when there is none.
+// It reads the tag from the manifest.json of the archive (docker-archive format). It fails if there is none.
 func Version(images string) (string, error) {
 	file, err := os.Open(filepath.Join(images, pluginArchive))
 	if err != nil {
-		return "", fmt.Errorf("reading the version (make the images with `make images`): %w", err)
+		return "", fmt.Errorf("reading the version (build the images with `make images`): %w", err)
 	}
-	defer func() { _ = file.Close() }() // read only: nothing can be lost
+	defer func() { _ = file.Close() }() // read-only, so an error loses nothing
 	reader := tar.NewReader(file)
 	for {
 		header, err := reader.Next()
@@ -52,5 +52,5 @@ func tagOf(manifest io.Reader) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("reading the version: manifest.json names no %s", pluginImage)
+	return "", fmt.Errorf("reading the version: manifest.json does not name %s", pluginImage)
 }

@@ -21,11 +21,11 @@ func TestVersion(t *testing.T) {
 			files: map[string]string{"manifest.json": `[{"RepoTags":["velero/velero-plugin-for-restic:v1.2.3"]}]`},
 			want:  "v1.2.3",
 		},
-		"an archive of something else": {
+		"an archive of another image": {
 			files: map[string]string{"manifest.json": `[{"RepoTags":["velero/velero:v1.2.3"]}]`},
-			fails: "names no velero/velero-plugin-for-restic",
+			fails: "does not name velero/velero-plugin-for-restic",
 		},
-		"a manifest that is none":       {files: map[string]string{"manifest.json": "hello"}, fails: "manifest.json"},
+		"an invalid manifest":           {files: map[string]string{"manifest.json": "hello"}, fails: "manifest.json"},
 		"an archive without a manifest": {files: map[string]string{"other.json": "[]"}, fails: "has no manifest.json"},
 		"no archive":                    {fails: "make images"},
 	}

@@ -14,7 +14,8 @@ import (
 
 const repository = "../.."
 
-// reference is how the page names a test: `test/e2e/retention_delete_test.go: TestDeleteBackup/the other backup can be restored`.
+// reference matches a test on the page, such as
+// `test/e2e/retention_delete_test.go: TestDeleteBackup/the other backup can be restored`.
 var reference = regexp.MustCompile("`([a-z0-9_/.-]+_test\\.go): (Test[A-Za-z0-9]+)(?:/([^`]+))?`")
 
 // promise is one row of a table on the page.
@@ -23,7 +24,7 @@ type promise struct {
 	cells []string
 }
 
-// promises reads the rows of the page's tables, whose header has the columns of a promise.
+// promises returns the rows of the page's tables.
 func promises(page string) []promise {
 	var rows []promise
 	for number, line := range strings.Split(page, "\n") {
@@ -36,7 +37,7 @@ func promises(page string) []promise {
 	return rows
 }
 
-// TestPromises fails when a promise has no test, or names one that is not there.
+// TestPromises fails if a promise has no test, or names a test that does not exist.
 func TestPromises(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(repository, "docs", "spec.md"))
 	if err != nil {
@@ -44,7 +45,7 @@ func TestPromises(t *testing.T) {
 	}
 	rows := promises(string(page))
 	if len(rows) < 80 {
-		t.Fatalf("the page has %d promises: its tables were not read", len(rows))
+		t.Fatalf("the page has %d promises, want at least 80: the test cannot read its tables", len(rows))
 	}
 	sources := map[string]string{}
 	for _, row := range rows {
@@ -56,16 +57,16 @@ func TestPromises(t *testing.T) {
 
 func check(row promise, sources map[string]string) error {
 	if len(row.cells) != 4 {
-		return fmt.Errorf("it has %d cells, want promise, how, tests, beyond", len(row.cells))
+		return fmt.Errorf("the row has %d cells, want 4: promise, how it is kept, test, in addition", len(row.cells))
 	}
-	for i, what := range []string{"promise", "way in which it is kept"} {
+	for i, what := range []string{"promise", "description of how it is kept"} {
 		if strings.TrimSpace(row.cells[i]) == "" {
-			return fmt.Errorf("it has no %s", what)
+			return fmt.Errorf("the row has no %s", what)
 		}
 	}
 	references := reference.FindAllStringSubmatch(row.cells[2], -1)
 	if len(references) == 0 {
-		return fmt.Errorf("no test holds %q", strings.TrimSpace(row.cells[0]))
+		return fmt.Errorf("promise %q names no test", strings.TrimSpace(row.cells[0]))
 	}
 	for _, found := range references {
 		if err := exists(found[1], found[2], found[3], sources); err != nil {
@@ -75,13 +76,13 @@ func check(row promise, sources map[string]string) error {
 	return nil
 }
 
-// exists looks for a test, and for the name of its subtest, in a file.
+// exists fails if a file does not contain a test, or the name of its subtest.
 func exists(file, test, subtest string, sources map[string]string) error {
 	source, known := sources[file]
 	if !known {
 		content, err := os.ReadFile(filepath.Join(repository, filepath.FromSlash(file)))
 		if err != nil {
-			return fmt.Errorf("reading the file of a test: %w", err)
+			return fmt.Errorf("reading the test file: %w", err)
 		}
 		source = string(content)
 		sources[file] = source
@@ -95,18 +96,18 @@ func exists(file, test, subtest string, sources map[string]string) error {
 	return nil
 }
 
-// TestCheck makes sure that the checks above can fail.
+// TestCheck tests that the checks above can fail.
 func TestCheck(t *testing.T) {
 	good := "`test/spec/spec_test.go: TestCheck/a row`"
 	for name, c := range map[string]struct{ row, want string }{
 		"a row":             {"| p | how | " + good + " | |", ""},
-		"no test":           {"| p | how | by hand | |", "no test holds"},
-		"no way":            {"| p | | " + good + " | |", "no way"},
+		"no test":           {"| p | how | by hand | |", "names no test"},
+		"no description":    {"| p | | " + good + " | |", "no description"},
 		"too few cells":     {"| p | how |", "2 cells"},
-		"no such file":      {"| p | how | `nowhere_test.go: TestX` | |", "reading the file"},
+		"no such file":      {"| p | how | `nowhere_test.go: TestX` | |", "reading the test file"},
 		"no such test":      {"| p | how | `test/spec/spec_test.go: TestNowhere` | |", "no TestNowhere"},
 		"no such subtest":   {"| p | how | `test/spec/spec_test.go: TestCheck/no" + "where` | |", "no subtest"},
-		"one of two is bad": {"| p | how | " + good + ", `nowhere_test.go: TestX` | |", "reading the file"},
+		"one of two is bad": {"| p | how | " + good + ", `nowhere_test.go: TestX` | |", "reading the test file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := check(promises(c.row)[0], map[string]string{})

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package main installs Velero and this project on a test cluster that runs: go run ./test/install/cmd.
+// Package main installs Velero and this project on a running test cluster: go run ./test/install/cmd.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 )
 
 func main() {
-	name := flag.String("name", node.DefaultName, "which cluster")
+	name := flag.String("name", node.DefaultName, "name of the cluster")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, *name)
