@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// call is a command with what it reads and where its output goes.
+// call is a command with its input and the writer for its output.
 type call struct {
 	args   []string
 	stdin  io.Reader
 	stdout io.Writer
 }
 
-// execute runs kubectl or velero against the demo's cluster. An error carries what was said on both streams.
+// execute runs kubectl or velero on the demo's cluster. An error contains standard error and standard output.
 func (d *demo) execute(ctx context.Context, c call) error {
 	cmd := exec.CommandContext(ctx, d.programs[c.args[0]], c.args[1:]...)
-	// HOME is where kubectl remembers what kinds a cluster has; what it knows of another one would be wrong.
+	// kubectl caches the API resources of a cluster in HOME. The cache of another cluster would be wrong.
 	cmd.Env = []string{
 		"KUBECONFIG=" + d.kubeconfig, "HOME=" + filepath.Join(d.private, "home"), "PATH=" + os.Getenv("PATH"),
 		"VELERO_NAMESPACE=" + d.namespace,
@@ -34,23 +34,23 @@ func (d *demo) execute(ctx context.Context, c call) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, c.stdout, &stderr
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Run(); err != nil {
-		said := stderr.String()
+		output := stderr.String()
 		if buffer, ok := c.stdout.(*bytes.Buffer); ok {
-			said += buffer.String()
+			output += buffer.String()
 		}
-		return fmt.Errorf("%s: %w: %s", shellLine(c.args), err, strings.TrimSpace(said))
+		return fmt.Errorf("%s: %w: %s", shellLine(c.args), err, strings.TrimSpace(output))
 	}
 	return nil
 }
 
-// kubectl runs a command that is not worth showing, and returns what it says.
+// kubectl runs a command without showing it, and returns its standard output.
 func (d *demo) kubectl(ctx context.Context, args ...string) (string, error) {
 	var stdout bytes.Buffer
 	err := d.execute(ctx, call{args: append([]string{"kubectl"}, args...), stdout: &stdout})
 	return stdout.String(), err
 }
 
-// show runs what a user would type, and shows both.
+// show runs a command of a user, and shows the command and its output.
 func (d *demo) show(ctx context.Context, v view, args ...string) error {
 	d.command(args)
 	var stdout bytes.Buffer
@@ -62,9 +62,10 @@ func (d *demo) show(ctx context.Context, v view, args ...string) error {
 	return nil
 }
 
-// await asks for a field until one of the values is there, and tells each new one. It never waits past the deadline.
-func (d *demo) await(ctx context.Context, deadline time.Duration, q question) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
+// waitForField reads a field until its value is final, and prints each new value. It returns an error after the
+// timeout.
+func (d *demo) waitForField(ctx context.Context, timeout time.Duration, q fieldQuery) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	last := ""
 	for {
@@ -78,25 +79,26 @@ func (d *demo) await(ctx context.Context, deadline time.Duration, q question) (s
 		}
 		select {
 		case <-ctx.Done():
-			return last, fmt.Errorf("waiting for %s: it is %q after %s: %w", q.object, last, deadline, ctx.Err())
+			return last, fmt.Errorf("waiting for %s: it is %q after %s: %w", q.object, last, timeout, ctx.Err())
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
 }
 
-// question is what await asks: a field of an object, until its value is final.
-type question struct {
+// fieldQuery is a field of an object. final returns whether a value does not change any more.
+type fieldQuery struct {
 	namespace, object, field string
 	final                    func(value string) bool
 }
 
-// diagnose shows what helps to see why a step failed. It has its own deadline, since the demo's may have passed.
+// diagnose shows the state of the cluster after a step has failed. It has its own timeout, because the demo's may have
+// passed.
 func (d *demo) diagnose(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	kinds := "resticrepositories.restic.velero.io,podvolumebackups.restic.velero.io,podvolumerestores.restic.velero.io"
-	d.line("\nWhat the cluster says:")
-	for _, look := range [][]string{
+	d.line("\nThe state of the cluster:")
+	for _, command := range [][]string{
 		{"kubectl", "-n", d.namespace, "get", "pods", "-o", "wide"},
 		{"kubectl", "-n", "foo", "get", "pods,persistentvolumeclaims", "-o", "wide"},
 		{"kubectl", "-n", "foo", "describe", "pod", "sample"},
@@ -106,7 +108,7 @@ func (d *demo) diagnose(ctx context.Context) {
 		{"kubectl", "-n", d.namespace, "logs", "daemonset/restic", "--tail=30"},
 		{"kubectl", "-n", d.namespace, "logs", "deployment/velero", "-c", "velero", "--tail=30"},
 	} {
-		if err := d.show(ctx, window{head: 12, tail: 25}, look...); err != nil {
+		if err := d.show(ctx, window{head: 12, tail: 25}, command...); err != nil {
 			d.output(err.Error(), window{head: 3})
 		}
 	}

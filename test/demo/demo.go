@@ -13,31 +13,31 @@ import (
 	"time"
 )
 
-// Deadlines of the steps. On two cores each of them takes a fraction.
+// Timeouts of the steps. On two cores, each step takes a fraction of its timeout.
 const (
-	podPatience    = 2 * time.Minute
-	deletePatience = 2 * time.Minute
-	backupPatience = 10 * time.Minute
+	podTimeout    = 2 * time.Minute
+	deleteTimeout = 2 * time.Minute
+	backupTimeout = 10 * time.Minute
 )
 
-// demo is one run.
+// demo is one run of the demo.
 type demo struct {
 	*terminal
-	place
-	// name is that of the backup and of the restore.
+	clusterTarget
+	// name is the name of the backup and of the restore.
 	name string
-	// private is a folder for the demo's own files.
+	// private is a directory for the demo's own files.
 	private string
-	// content and entries count what was put into the volumes.
+	// content is the number of bytes, and entries the number of entries, that the demo created in the volumes.
 	content int64
 	entries int
-	// took are the times of the steps that the end tells of.
-	took map[string]time.Duration
+	// durations has the durations of the steps for the summary.
+	durations map[string]time.Duration
 }
 
-func newDemo(t *terminal, target place, private string) *demo {
+func newDemo(t *terminal, target clusterTarget, private string) *demo {
 	return &demo{
-		terminal: t, place: target, private: private, took: map[string]time.Duration{},
+		terminal: t, clusterTarget: target, private: private, durations: map[string]time.Duration{},
 		name: "demo-" + time.Now().Format("0102-150405"),
 	}
 }
@@ -47,7 +47,7 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		d.clean, d.createPod, d.backUp, d.lose, d.restore, d.proof,
+		d.clean, d.createPod, d.backUp, d.deleteAll, d.restore, d.verify,
 	} {
 		if err := step(ctx); err != nil {
 			d.diagnose(ctx)
@@ -57,7 +57,7 @@ func (d *demo) run(ctx context.Context) error {
 	return d.summary()
 }
 
-// clean removes what an earlier demo left.
+// clean removes the objects and volumes of an earlier demo.
 func (d *demo) clean(ctx context.Context) error {
 	labels, err := d.kubectl(ctx, "get", "namespace", "foo", "--ignore-not-found",
 		"-o", "jsonpath={.metadata.name} {.metadata.labels."+label+"}")
@@ -65,7 +65,7 @@ func (d *demo) clean(ctx context.Context) error {
 	case err != nil:
 		return err
 	case labels != "" && labels != "foo true":
-		return errors.New("there is a namespace foo that is not the demo's (it lacks the label " + label +
+		return errors.New("namespace foo exists and does not belong to the demo (it does not have the label " + label +
 			"): delete it, or use another cluster")
 	case labels != "":
 		d.step("Removing namespace foo of an earlier demo")
@@ -82,8 +82,8 @@ func (d *demo) clean(ctx context.Context) error {
 	return os.RemoveAll(d.volumesFolder())
 }
 
-// deletion removes all of the sample. Pods and claims go first: Kubernetes looks only after 15 seconds again at a
-// namespace that still has objects with finalizers, as used claims have.
+// deletion returns the commands that delete the sample. They delete pods and claims first: if a namespace still has
+// objects with finalizers, such as claims in use, Kubernetes checks it again only after 15 seconds.
 func deletion() [][]string {
 	return [][]string{
 		{"kubectl", "-n", "foo", "delete", "pods,persistentvolumeclaims", "--all"},
@@ -92,7 +92,7 @@ func deletion() [][]string {
 }
 
 func (d *demo) deleteNamespace(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, deletePatience)
+	ctx, cancel := context.WithTimeout(ctx, deleteTimeout)
 	defer cancel()
 	for _, command := range deletion() {
 		if _, err := d.kubectl(ctx, command[1:]...); err != nil {
@@ -125,13 +125,13 @@ func (d *demo) createPod(ctx context.Context) error {
 	if err := d.waitForPod(ctx); err != nil {
 		return err
 	}
-	d.step("Filling both volumes: 10,000 small files, a large, a sparse and an empty one, links, odd names, ACLs, …")
+	d.step("Filling both volumes: 10,000 small files, a large, a sparse and an empty file, links, unusual names, ACLs, …")
 	return d.fill(ctx)
 }
 
 func (d *demo) waitForPod(ctx context.Context) error {
 	_, err := d.kubectl(ctx, "-n", "foo", "wait", "pod/sample", "--for=condition=Ready",
-		"--timeout="+podPatience.String())
+		"--timeout="+podTimeout.String())
 	if err != nil && d.node == nil {
 		return fmt.Errorf("%w (its claim needs a default StorageClass that provisions volumes)", err)
 	}
@@ -139,36 +139,36 @@ func (d *demo) waitForPod(ctx context.Context) error {
 }
 
 func (d *demo) backUp(ctx context.Context) error {
-	d.step("Backing up: what a user types")
-	if err := d.show(ctx, whole{}, "kubectl", "-n", "foo", "annotate", "pod/sample",
+	d.step("Backing up with the commands of a user")
+	if err := d.show(ctx, allLines{}, "kubectl", "-n", "foo", "annotate", "pod/sample",
 		"backup.velero.io/backup-volumes=pvc-volume,emptydir-volume"); err != nil {
 		return err
 	}
 	create := []string{"velero", "backup", "create", d.name}
 	if d.node == nil {
-		// Somebody's own cluster is not backed up whole for a demo.
+		// Do not back up a user's whole cluster for a demo.
 		create = append(create, "--include-namespaces", "foo")
 	}
 	start := time.Now()
-	if err := d.show(ctx, whole{}, create...); err != nil {
+	if err := d.show(ctx, allLines{}, create...); err != nil {
 		return err
 	}
-	if err := d.completed(ctx, "backup.velero.io/"+d.name); err != nil {
+	if err := d.waitForCompleted(ctx, "backup.velero.io/"+d.name); err != nil {
 		return err
 	}
-	d.took["backup"] = time.Since(start)
+	d.durations["backup"] = time.Since(start)
 	if err := d.show(ctx, sections{"Phase:", "Errors:", "Warnings:", "Resource policies:", "Backup Item Operations:"},
 		"velero", "backup", "describe", d.name, "--details"); err != nil {
 		return err
 	}
-	return d.show(ctx, whole{}, "kubectl", "-n", d.namespace, "get", "podvolumebackups",
+	return d.show(ctx, allLines{}, "kubectl", "-n", d.namespace, "get", "podvolumebackups",
 		"-l", "velero.io/backup-name="+d.name)
 }
 
-// completed waits until a backup or restore has ended, and fails unless it is well.
-func (d *demo) completed(ctx context.Context, object string) error {
+// waitForCompleted waits until a backup or restore has ended. It fails if the phase is not Completed.
+func (d *demo) waitForCompleted(ctx context.Context, object string) error {
 	d.line("")
-	phase, err := d.await(ctx, backupPatience, question{
+	phase, err := d.waitForField(ctx, backupTimeout, fieldQuery{
 		namespace: d.namespace, object: object, field: ".status.phase",
 		final: func(phase string) bool {
 			return slices.Contains([]string{"Completed", "PartiallyFailed", "Failed", "FailedValidation"}, phase)
@@ -180,67 +180,68 @@ func (d *demo) completed(ctx context.Context, object string) error {
 	return err
 }
 
-func (d *demo) lose(ctx context.Context) error {
-	d.step("Losing everything: the namespace, its pod, its claim, its data")
+func (d *demo) deleteAll(ctx context.Context) error {
+	d.step("Deleting everything: the namespace, its pod, its claim, its data")
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, deletePatience)
+	ctx, cancel := context.WithTimeout(ctx, deleteTimeout)
 	defer cancel()
 	for _, command := range deletion() {
-		if err := d.show(ctx, whole{}, command...); err != nil {
+		if err := d.show(ctx, allLines{}, command...); err != nil {
 			return err
 		}
 	}
-	d.took["deletion"] = time.Since(start)
+	d.durations["deletion"] = time.Since(start)
 	return nil
 }
 
 func (d *demo) restore(ctx context.Context) error {
-	d.step("Restoring: what a user types")
+	d.step("Restoring with the commands of a user")
 	start := time.Now()
 	create := []string{"velero", "restore", "create", d.name, "--from-backup", d.name, "--include-namespaces", "foo"}
-	if err := d.show(ctx, whole{}, create...); err != nil {
+	if err := d.show(ctx, allLines{}, create...); err != nil {
 		return err
 	}
-	if err := d.completed(ctx, "restore.velero.io/"+d.name); err != nil {
+	if err := d.waitForCompleted(ctx, "restore.velero.io/"+d.name); err != nil {
 		return err
 	}
 	if err := d.waitForPod(ctx); err != nil {
 		return err
 	}
 	d.note("pod sample is ready")
-	d.took["restore"] = time.Since(start)
+	d.durations["restore"] = time.Since(start)
 	if err := d.show(ctx, sections{"Phase:", "Errors:", "Warnings:", "Restore Item Operations:"},
 		"velero", "restore", "describe", d.name, "--details"); err != nil {
 		return err
 	}
-	// Kubernetes puts that ConfigMap into every namespace, and Velero finds it there when it restores its own copy.
-	d.note("a warning about ConfigMap kube-root-ca.crt is Velero's own, of every restore into a namespace that is gone")
-	return d.show(ctx, whole{}, "kubectl", "-n", d.namespace, "get", "podvolumerestores",
+	// Kubernetes creates that ConfigMap in every namespace, and Velero finds it when it restores the copy in the
+	// backup.
+	d.note("Velero warns about ConfigMap kube-root-ca.crt in every restore into a deleted namespace")
+	return d.show(ctx, allLines{}, "kubectl", "-n", d.namespace, "get", "podvolumerestores",
 		"-l", "velero.io/restore-name="+d.name)
 }
 
-func (d *demo) proof(ctx context.Context) error {
+func (d *demo) verify(ctx context.Context) error {
 	d.step("Comparing type, size, content, mode, owner, time, links, attributes and ACLs of every entry with " +
-		"what was there")
+		"the original")
 	return d.compare(ctx)
 }
 
-// summary says how it went, and what to look at next.
+// summary prints the result, and commands for the next steps.
 func (d *demo) summary() error {
 	sizes, err := d.bucketSize()
 	if err != nil {
 		return err
 	}
-	seconds := func(step string) float64 { return d.took[step].Seconds() }
-	d.line("\nEverything came back as it was: no difference in %d entries with %s of content.\n",
+	seconds := func(step string) float64 { return d.durations[step].Seconds() }
+	d.line("\nThe restored volumes are identical: no difference in %d entries with %s of content.\n",
 		d.entries, size(d.content))
 	d.line("  backup %.1fs, deletion %.1fs, restore %.1fs; the whole demo %.1fs",
 		seconds("backup"), seconds("deletion"), seconds("restore"), d.elapsed().Seconds())
 	if d.node != nil {
-		d.line("  the bucket holds %s of restic's repositories and %s of Velero's own", size(sizes["restic"]),
+		d.line("  the bucket has %s of restic repositories and %s of Velero's own data", size(sizes["restic"]),
 			size(sizes["backups"]+sizes["restores"]))
 	}
-	d.line("\nThe cluster keeps running. To look around:\n")
+	d.line("\nThe cluster keeps running. To explore it:\n")
 	for _, line := range d.next() {
 		d.line("  %s", line)
 	}
@@ -254,15 +255,15 @@ func (d *demo) next() []string {
 	}
 	lines := []string{
 		settings,
-		"kubectl api-resources >/dev/null    # once, so that kubectl knows the kinds of this cluster",
+		"kubectl api-resources >/dev/null    # once, to refresh kubectl's list of API resources",
 		"velero restore logs " + d.name + " | grep velero-plugin-for-restic",
 		"kubectl -n " + d.namespace + " get resticrepositories,podvolumebackups,podvolumerestores -o wide",
 		"kubectl -n " + d.namespace + " get podvolumebackups -l velero.io/backup-name=" + d.name + " -o yaml",
 		"kubectl -n " + d.namespace + " logs daemonset/restic",
-		"velero backup delete " + d.name + " --confirm    # its snapshots leave the repository, too",
+		"velero backup delete " + d.name + " --confirm    # also removes its snapshots from the repository",
 	}
 	if d.node != nil {
-		lines = append(lines, "make demo         # once more, on the same cluster",
+		lines = append(lines, "make demo         # run it again on the same cluster",
 			"make demo-down    # remove the cluster")
 	}
 	return lines

@@ -2,13 +2,13 @@
 // Copyright the velero-plugin-for-restic authors.
 
 // Command demo backs up real volumes with restic through an unmodified Velero, deletes their namespace, restores it,
-// and compares every file with what was there.
+// and compares every file with the original.
 //
-//	go run ./test/demo          on a cluster of its own, named demo, which it leaves running
-//	go run ./test/demo check    only look whether this machine can run that cluster
+//	go run ./test/demo          use its own cluster, named demo, and leave it running
+//	go run ./test/demo check    only check whether this machine can run that cluster
 //
-// With CLUSTER=existing and KUBECONFIG it uses that cluster, where Velero (VELERO_NAMESPACE, else velero) and this
-// project must be installed already.
+// With CLUSTER=existing and KUBECONFIG, it uses that cluster. Velero (in VELERO_NAMESPACE, else velero) and this
+// project must be installed on it.
 package main
 
 import (
@@ -23,44 +23,44 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/existing"
 )
 
-// patience bounds the whole demo. Without anything built, Kubernetes and Velero take ten minutes on two cores.
-const patience = 40 * time.Minute
+// timeout limits the whole demo. The first run builds Kubernetes and Velero, which takes ten minutes on two cores.
+const timeout = 40 * time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	err := run(ctx, os.Args[1:])
 	cancel()
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "\nThe demo did not succeed:", err)
+		fmt.Fprintln(os.Stderr, "\nThe demo failed:", err)
 		os.Exit(1)
 	}
 }
 
-// run reads the arguments and the environment; nothing below it does.
+// run is the only function that reads the arguments and the environment.
 func run(ctx context.Context, arguments []string) error {
 	check := len(arguments) == 1 && arguments[0] == "check"
 	if len(arguments) > 0 && !check {
-		return fmt.Errorf("%q is not understood: give no argument, or check", arguments)
+		return fmt.Errorf("unknown arguments %q: use no argument, or check", arguments)
 	}
 	chosen, err := existing.Chosen(os.Getenv("CLUSTER"))
 	if err != nil {
 		return err
 	}
 	t := newTerminal(os.Stdout)
-	var target place
+	var target clusterTarget
 	if chosen {
-		target, err = foreignPlace(ctx, t, os.Getenv("KUBECONFIG"), os.Getenv("VELERO_NAMESPACE"))
+		target, err = existingCluster(ctx, t, os.Getenv("KUBECONFIG"), os.Getenv("VELERO_NAMESPACE"))
 	} else {
-		target, err = ownPlace(ctx, t)
+		target, err = demoCluster(ctx, t)
 	}
 	if err != nil || check {
 		return err
 	}
 	private, err := os.MkdirTemp("", "velero-restic-demo-")
 	if err != nil {
-		return fmt.Errorf("making a folder for the demo's own files: %w", err)
+		return fmt.Errorf("creating a directory for the demo's files: %w", err)
 	}
 	err = newDemo(t, target, private).run(ctx)
 	return errors.Join(err, os.RemoveAll(private))

@@ -11,7 +11,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/node"
 )
 
-// label marks everything that the demo makes, so that a second one removes that and nothing else.
+// label is on every object that the demo creates, so that the next demo removes only these.
 const label = "velero-restic-demo"
 
 const storageClass = `
@@ -22,7 +22,7 @@ provisioner: kubernetes.io/no-provisioner
 volumeBindingMode: WaitForFirstConsumer
 `
 
-// persistentVolume is a folder of the node. Nothing else is as plain to look into.
+// persistentVolume is a directory of the node, which a user can inspect easily.
 const persistentVolume = `---
 apiVersion: v1
 kind: PersistentVolume
@@ -39,7 +39,7 @@ spec:
       - matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [%[3]s]}]
 `
 
-// sample is the pod that Velero's documentation of restic uses, with an image that has a shell.
+// sample is the pod of Velero's documentation of restic, with an image that has a shell.
 const sample = `
 apiVersion: v1
 kind: Namespace
@@ -78,15 +78,15 @@ func (d *demo) sample() []byte {
 	return fmt.Appendf(nil, sample, "  storageClassName: "+label+"\n")
 }
 
-// localVolumes returns the manifests of two volumes on the node, empty and never used before: one to lose, and one to
-// restore into, as a provisioner would make it.
+// localVolumes returns the manifests of two new, empty volumes on the node: one that the demo deletes, and one for the
+// restore, like one that a provisioner would create.
 func (d *demo) localVolumes() ([]byte, error) {
 	manifests := []byte(storageClass)
 	for _, suffix := range []string{"-lost", "-new"} {
 		name := d.name + suffix
 		folder := filepath.Join(d.volumesFolder(), name)
 		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return nil, fmt.Errorf("making a volume: %w", err)
+			return nil, fmt.Errorf("creating a volume: %w", err)
 		}
 		manifests = fmt.Appendf(manifests, persistentVolume, name, folder, d.node.NodeName())
 	}

@@ -14,34 +14,34 @@ import (
 	"time"
 )
 
-// terminal prints the demo: steps with the time since its start, commands with what they said.
+// terminal prints the demo: steps with the time since its start, and commands with their output.
 type terminal struct {
 	mutex sync.Mutex
 	out   io.Writer
 	start time.Time
-	// partial is the beginning of a line that Write has not seen the end of.
+	// partial is the start of a line whose end Write has not received yet.
 	partial []byte
 }
 
 func newTerminal(out io.Writer) *terminal { return &terminal{out: out, start: time.Now()} }
 
-// step begins a part of the demo.
+// step prints the start of a step.
 func (t *terminal) step(format string, args ...any) {
 	t.line("\n%5.1fs  %s", t.elapsed().Seconds(), fmt.Sprintf(format, args...))
 }
 
-// note tells a detail of the step.
+// note prints a detail of the step.
 func (t *terminal) note(format string, args ...any) {
 	t.line("%5.1fs    %s", t.elapsed().Seconds(), fmt.Sprintf(format, args...))
 }
 
-// command shows what a user would type.
+// command prints a command as a user types it.
 func (t *terminal) command(args []string) { t.line("\n        $ %s", shellLine(args)) }
 
-// color is what velero puts around a phase, for terminals.
+// color matches the escape sequences with which velero colors a phase.
 var color = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
-// output shows what a command said.
+// output prints the output of a command.
 func (t *terminal) output(text string, v view) {
 	text = strings.TrimRight(color.ReplaceAllString(text, ""), "\n")
 	for _, line := range v.apply(strings.Split(text, "\n")) {
@@ -52,7 +52,7 @@ func (t *terminal) output(text string, v view) {
 	}
 }
 
-// line prints as it is.
+// line prints a line without a time.
 func (t *terminal) line(format string, args ...any) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
@@ -61,10 +61,10 @@ func (t *terminal) line(format string, args ...any) {
 
 func (t *terminal) elapsed() time.Duration { return time.Since(t.start) }
 
-// ownTime is the time that the cluster's packages put before their steps, counted from their own beginning.
-var ownTime = regexp.MustCompile(`^ *\d+\.\ds  `)
+// clusterTime matches the time that the packages of the cluster print before their steps, since their own start.
+var clusterTime = regexp.MustCompile(`^ *\d+\.\ds  `)
 
-// Write takes what the cluster's packages tell, line by line, and gives it the demo's time.
+// Write prints the output of the cluster's packages line by line, with the time of the demo.
 func (t *terminal) Write(text []byte) (int, error) {
 	t.partial = append(t.partial, text...)
 	for {
@@ -77,60 +77,60 @@ func (t *terminal) Write(text []byte) (int, error) {
 			t.line("        $ %s", command)
 			continue
 		}
-		t.note("%s", ownTime.ReplaceAllString(string(line), ""))
+		t.note("%s", clusterTime.ReplaceAllString(string(line), ""))
 	}
 }
 
-// view chooses what of a command's output is shown.
+// view selects the lines of a command's output to print.
 type view interface {
 	apply(lines []string) []string
 }
 
-// whole shows everything.
-type whole struct{}
+// allLines prints everything.
+type allLines struct{}
 
-func (whole) apply(lines []string) []string { return lines }
+func (allLines) apply(lines []string) []string { return lines }
 
-// window shows lines from the beginning and from the end.
+// window prints the first and the last lines.
 type window struct{ head, tail int }
 
 func (w window) apply(lines []string) []string {
-	left := len(lines) - w.head - w.tail
-	if left <= 1 {
+	skipped := len(lines) - w.head - w.tail
+	if skipped <= 1 {
 		return lines
 	}
-	shown := append(slices.Clone(lines[:w.head]), leftOut(left))
+	shown := append(slices.Clone(lines[:w.head]), omitted(skipped))
 	return append(shown, lines[len(lines)-w.tail:]...)
 }
 
-// sections shows those paragraphs of `velero … describe` whose first line begins with one of the words.
+// sections prints the paragraphs of `velero … describe` whose first line starts with one of the words.
 type sections []string
 
 func (s sections) apply(lines []string) []string {
 	var shown []string
-	left, keep := 0, false
+	skipped, keep := 0, false
 	for _, line := range lines {
 		if line != "" && !strings.HasPrefix(line, " ") {
 			keep = slices.ContainsFunc(s, func(word string) bool { return strings.HasPrefix(line, word) })
 		}
 		switch {
 		case !keep || line == "":
-			left++
+			skipped++
 		default:
 			shown = append(shown, line)
 		}
 	}
-	if left == 0 {
+	if skipped == 0 {
 		return shown
 	}
-	return append(shown, leftOut(left))
+	return append(shown, omitted(skipped))
 }
 
-func leftOut(lines int) string { return fmt.Sprintf("… (%d lines left out)", lines) }
+func omitted(lines int) string { return fmt.Sprintf("… (%d lines omitted)", lines) }
 
 var plain = regexp.MustCompile(`^[A-Za-z0-9_./:=,@%+-]+$`)
 
-// shellLine writes a command as a shell reads it.
+// shellLine returns a command with the quotes that a shell needs.
 func shellLine(args []string) string {
 	quoted := make([]string, 0, len(args))
 	for _, arg := range args {
@@ -142,5 +142,5 @@ func shellLine(args []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// size writes a number of bytes for people.
+// size returns a number of bytes in MiB.
 func size(bytes int64) string { return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20)) }

@@ -29,16 +29,16 @@ func TestView(t *testing.T) {
 		view view
 		want string
 	}{
-		"everything": {whole{}, description},
-		"a window leaves out the middle and says how much": {
-			window{1, 1}, "Name:  b\n… (8 lines left out)\nTTL:  720h0m0s\n",
+		"everything": {allLines{}, description},
+		"a window omits the middle and counts the lines": {
+			window{1, 1}, "Name:  b\n… (8 lines omitted)\nTTL:  720h0m0s\n",
 		},
-		"a window that would leave out one line shows it": {window{5, 4}, description},
+		"a window that would omit one line prints it": {window{5, 4}, description},
 		"sections keep their indented lines": {
 			sections{"Phase:", "Warnings:"},
-			"Phase:  Completed\nWarnings:\n  Velero:  <none>\n  Cluster:  <none>\n… (6 lines left out)\n",
+			"Phase:  Completed\nWarnings:\n  Velero:  <none>\n  Cluster:  <none>\n… (6 lines omitted)\n",
 		},
-		"a section that is not there": {sections{"Errors:"}, "… (10 lines left out)\n"},
+		"a missing section": {sections{"Errors:"}, "… (10 lines omitted)\n"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -55,12 +55,12 @@ func TestShellLine(t *testing.T) {
 		args []string
 		want string
 	}{
-		"plain words":               {[]string{"velero", "backup", "create", "b-1"}, "velero backup create b-1"},
-		"a value of a key":          {[]string{"-l", "velero.io/backup-name=b"}, "-l velero.io/backup-name=b"},
-		"spaces":                    {[]string{"sh", "-c", "echo a"}, "sh -c 'echo a'"},
-		"quotes":                    {[]string{"it's"}, `'it'\''s'`},
-		"nothing":                   {[]string{"a", ""}, "a ''"},
-		"what a shell would expand": {[]string{"$HOME", "a*", "{b}"}, "'$HOME' 'a*' '{b}'"},
+		"plain words":                     {[]string{"velero", "backup", "create", "b-1"}, "velero backup create b-1"},
+		"a value of a key":                {[]string{"-l", "velero.io/backup-name=b"}, "-l velero.io/backup-name=b"},
+		"spaces":                          {[]string{"sh", "-c", "echo a"}, "sh -c 'echo a'"},
+		"quotes":                          {[]string{"it's"}, `'it'\''s'`},
+		"nothing":                         {[]string{"a", ""}, "a ''"},
+		"characters that a shell expands": {[]string{"$HOME", "a*", "{b}"}, "'$HOME' 'a*' '{b}'"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -79,8 +79,8 @@ func TestTerminal(t *testing.T) {
 			t.Fatalf("writing %q: %d, %v", piece, n, err)
 		}
 	}
-	printed.output("Phase:  \x1b[32mCompleted\x1b[0m\n\n", whole{})
-	// The demo's own time stands where the packages' was.
+	printed.output("Phase:  \x1b[32mCompleted\x1b[0m\n\n", allLines{})
+	// The terminal replaces the time of the packages with its own.
 	got := regexp.MustCompile(`(?m)^ *\d+\.\ds`).ReplaceAllString(out.String(), "TIME")
 	want := "TIME    loaded a.tar\n        $ kubectl get pods\nTIME    no time\n        Phase:  Completed\n"
 	if diff := cmp.Diff(want, got); diff != "" {

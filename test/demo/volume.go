@@ -25,11 +25,11 @@ func volumes() []volume {
 	return []volume{{"pvc-volume", "/volume-1"}, {"emptydir-volume", "/volume-2"}}
 }
 
-// fixtureProgram is where the pod finds the program that makes and records volumes.
+// fixtureProgram is the path in the pod of the program that creates and records volumes.
 const fixtureProgram = "/tmp/fixture"
 
-// volumePatience bounds filling or reading one volume: a few seconds on two cores.
-const volumePatience = 3 * time.Minute
+// volumeTimeout limits filling or reading one volume, which takes a few seconds on two cores.
+const volumeTimeout = 3 * time.Minute
 
 // buildFixture builds the program statically, so that it runs in any image.
 func (d *demo) buildFixture(ctx context.Context) error {
@@ -37,27 +37,27 @@ func (d *demo) buildFixture(ctx context.Context) error {
 		"./test/fixture/cmd")
 	build.Dir = d.repository
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if said, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the fixture's program: %w: %s", err, said)
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the fixture's program: %w: %s", err, output)
 	}
 	return nil
 }
 
 func (d *demo) fixtureFile() string { return filepath.Join(d.private, "fixture") }
 
-// sendFixture puts the program into the pod, which works in any cluster and with nothing but a shell in the image.
+// sendFixture copies the program to the pod. This works in any cluster, and needs only a shell in the image.
 func (d *demo) sendFixture(ctx context.Context) error {
 	program, err := os.Open(d.fixtureFile())
 	if err != nil {
 		return fmt.Errorf("reading the fixture's program: %w", err)
 	}
-	defer func() { _ = program.Close() }() // read only: nothing can be lost
+	defer func() { _ = program.Close() }() // read-only, so an error loses nothing
 	script := "cat > " + fixtureProgram + " && chmod 0755 " + fixtureProgram
 	return d.inPod(ctx, call{args: []string{"sh", "-c", script}, stdin: program, stdout: &bytes.Buffer{}})
 }
 
 func (d *demo) inPod(ctx context.Context, c call) error {
-	ctx, cancel := context.WithTimeout(ctx, volumePatience)
+	ctx, cancel := context.WithTimeout(ctx, volumeTimeout)
 	defer cancel()
 	args := []string{"kubectl", "-n", "foo", "exec"}
 	if c.stdin != nil {
@@ -67,7 +67,7 @@ func (d *demo) inPod(ctx context.Context, c call) error {
 	return d.execute(ctx, c)
 }
 
-// fill makes the fixture in both volumes, and records what is in them.
+// fill creates the fixture in both volumes, and records their contents.
 func (d *demo) fill(ctx context.Context) error {
 	if err := d.sendFixture(ctx); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (d *demo) fill(ctx context.Context) error {
 	return nil
 }
 
-// record reads the volume in the pod into a manifest on this machine.
+// record writes a manifest of the volume in the pod to a file on this machine.
 func (d *demo) record(ctx context.Context, v volume, when string) ([]fixture.Entry, error) {
 	name := d.manifest(v, when)
 	file, err := os.Create(name)
@@ -107,7 +107,7 @@ func (d *demo) manifest(v volume, when string) string {
 	return filepath.Join(d.private, v.name+"-"+when)
 }
 
-// compare reads both volumes again, and returns an error with the first differences if there are any.
+// compare reads both volumes again and prints the first differences. It fails if there are any.
 func (d *demo) compare(ctx context.Context) error {
 	if err := d.sendFixture(ctx); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (d *demo) compare(ctx context.Context) error {
 		different += len(result.Differences)
 	}
 	if different > 0 {
-		return fmt.Errorf("the restored volumes differ from what was backed up in %d places", different)
+		return fmt.Errorf("the restored volumes have %d differences from the original", different)
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func describe(result fixture.Result) string {
 		name string
 	}{
 		{fixture.Regular, "files"},
-		{fixture.Directory, "folders"},
+		{fixture.Directory, "directories"},
 		{fixture.Symlink, "symbolic links"},
 		{fixture.FIFO, "FIFO"},
 	}
@@ -156,11 +156,11 @@ func describe(result fixture.Result) string {
 	return strings.Join(parts, ", ") + ", " + size(result.Bytes)
 }
 
-// addSizes adds up file sizes by the first folder of each path.
+// addSizes adds file sizes by the first folder of each path.
 func addSizes(root fs.FS, sizes map[string]int64) error {
 	return fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // the gateway removes its temporary files while we look
+			return nil // the gateway removes its temporary files in the meantime
 		}
 		if err != nil || !entry.Type().IsRegular() {
 			return err

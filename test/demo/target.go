@@ -23,34 +23,34 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/install"
 )
 
-// place is the cluster that the demo runs on.
-type place struct {
-	// node is the demo's own cluster, nil for one that the user brought.
+// clusterTarget is the cluster on which the demo runs.
+type clusterTarget struct {
+	// node is the demo's own cluster; nil for a user's cluster.
 	node *node.Node
-	// repository is the folder of the product's go.mod.
+	// repository is the directory of the product's go.mod.
 	repository string
 	kubeconfig string
-	// namespace is Velero's.
+	// namespace is the namespace of Velero.
 	namespace string
 	// programs are the paths of kubectl and velero.
 	programs map[string]string
 }
 
-// freeSpace is what a cluster with the demo's data takes on disk, with room: images, volumes, bucket.
+// freeSpace is the disk space for a cluster with the demo's data, with a margin: images, volumes, bucket. In bytes.
 const freeSpace = 4 << 30
 
-// ownPlace looks whether this machine can run the demo's cluster, and says all that is wrong at once. On Debian it
-// installs packages that are missing. Nothing is started.
-func ownPlace(ctx context.Context, t *terminal) (place, error) {
+// demoCluster checks whether this machine can run the demo's cluster. The error has all problems at once. On Debian, it
+// installs missing packages. It starts nothing.
+func demoCluster(ctx context.Context, t *terminal) (clusterTarget, error) {
 	cache, err := part.Find(ctx)
 	if err != nil {
-		return place{}, err
+		return clusterTarget{}, err
 	}
 	n, err := node.New(node.DefaultName, cache, t)
 	if err != nil {
-		return place{}, err
+		return clusterTarget{}, err
 	}
-	return place{
+	return clusterTarget{
 		node: n, repository: cache.Repository, kubeconfig: n.Kubeconfig(), namespace: velero.Namespace,
 		programs: map[string]string{
 			"kubectl": filepath.Join(n.Bin(), "kubectl"), "velero": filepath.Join(n.Bin(), "velero"),
@@ -61,39 +61,39 @@ func ownPlace(ctx context.Context, t *terminal) (place, error) {
 func checkSpace(folder string) error {
 	var file syscall.Statfs_t
 	if err := syscall.Statfs(folder, &file); err != nil {
-		return fmt.Errorf("asking for the free space in %s: %w", folder, err)
+		return fmt.Errorf("reading the free space in %s: %w", folder, err)
 	}
 	if free := file.Bavail * uint64(file.Bsize); free < freeSpace {
-		return fmt.Errorf("%s has %d MiB free, the demo needs %d MiB: make room there", folder, free>>20, freeSpace>>20)
+		return fmt.Errorf("%s has %d MiB free, but the demo needs %d MiB: free some space", folder, free>>20, freeSpace>>20)
 	}
 	return nil
 }
 
-// foreignPlace looks whether the user's own cluster answers, and has Velero and this project. Nothing is changed.
-func foreignPlace(ctx context.Context, t *terminal, kubeconfig, namespace string) (place, error) {
+// existingCluster checks whether the user's own cluster responds, and finds kubectl and velero. It changes nothing.
+func existingCluster(ctx context.Context, t *terminal, kubeconfig, namespace string) (clusterTarget, error) {
 	if namespace == "" {
 		namespace = velero.Namespace
 	}
 	if err := existing.Check(ctx, kubeconfig, t); err != nil {
-		return place{}, err
+		return clusterTarget{}, err
 	}
 	cache, err := part.Find(ctx)
 	if err != nil {
-		return place{}, err
+		return clusterTarget{}, err
 	}
-	p := place{
+	target := clusterTarget{
 		repository: cache.Repository, kubeconfig: kubeconfig, namespace: namespace, programs: map[string]string{},
 	}
 	for _, name := range []string{"kubectl", "velero"} {
-		if p.programs[name], err = exec.LookPath(name); err != nil {
-			return p, fmt.Errorf("finding %s for the cluster of KUBECONFIG: put it into a folder of PATH: %w",
+		if target.programs[name], err = exec.LookPath(name); err != nil {
+			return target, fmt.Errorf("finding %s for the cluster of KUBECONFIG: copy it to a directory of PATH: %w",
 				name, err)
 		}
 	}
-	return p, nil
+	return target, nil
 }
 
-// prepare brings up what the demo runs on: its own cluster with Velero and this project, or a look at the user's.
+// prepare starts the demo's own cluster with Velero and this project, or checks the user's cluster.
 func (d *demo) prepare(ctx context.Context) error {
 	if d.node == nil {
 		return d.checkInstalled(ctx)
@@ -116,11 +116,11 @@ func (d *demo) prepare(ctx context.Context) error {
 	if err := install.Install(ctx, d.node, options, d); err != nil {
 		return err
 	}
-	return d.renew(ctx, images)
+	return d.restartChanged(ctx, images)
 }
 
-// renew restarts what runs from images that have been made anew under the same tag since an earlier demo.
-func (d *demo) renew(ctx context.Context, folder string) error {
+// restartChanged restarts workloads if their images were rebuilt with the same tag since an earlier demo.
+func (d *demo) restartChanged(ctx context.Context, folder string) error {
 	files, err := filepath.Glob(filepath.Join(folder, "*.tar"))
 	if err != nil {
 		return fmt.Errorf("listing the images: %w", err)
@@ -138,9 +138,9 @@ func (d *demo) renew(ctx context.Context, folder string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), bytes.Equal(before, now):
 	case err != nil:
-		return fmt.Errorf("reading which images run: %w", err)
+		return fmt.Errorf("reading the checksum of the running images: %w", err)
 	default:
-		d.note("the images have changed: restarting what runs from them")
+		d.note("the images have changed: restarting their workloads")
 		if err := d.restart(ctx); err != nil {
 			return err
 		}
@@ -171,13 +171,13 @@ func (d *demo) rollOut(ctx context.Context) error {
 func (d *demo) checkInstalled(ctx context.Context) error {
 	d.step("Looking for Velero and this project in namespace %s", d.namespace)
 	if err := d.rollOut(ctx); err != nil {
-		return fmt.Errorf("namespace %s has no Velero with this project that is ready: install them as "+
-			"docs/install.md says, and set VELERO_NAMESPACE if they are elsewhere: %w", d.namespace, err)
+		return fmt.Errorf("namespace %s has no ready Velero with this project: install them as docs/install.md "+
+			"describes, or set VELERO_NAMESPACE to their namespace: %w", d.namespace, err)
 	}
 	return nil
 }
 
-// bucketSize adds up the objects in the bucket, by the first folder: backups, restic, ….
+// bucketSize returns the size of the objects in the bucket by their first folder: backups, restic, …. In bytes.
 func (d *demo) bucketSize() (map[string]int64, error) {
 	sizes := map[string]int64{}
 	if d.node == nil {
