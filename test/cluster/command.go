@@ -20,17 +20,17 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/velero"
 )
 
-// newCommand wires every subcommand; the environment is read here and nowhere below.
+// newCommand creates the command with all subcommands. Only this file reads the environment.
 func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "cluster",
-		Short: "A real one-node Kubernetes with Velero and an S3 gateway, for demo and tests",
-		Long: "A real one-node Kubernetes with Velero and an S3 gateway, for demo and tests.\n\n" +
-			"It needs Linux, root, cgroups and Go; on Debian, missing packages are installed.\n" +
-			"With CLUSTER=existing, the cluster of KUBECONFIG is used as it is.",
+		Short: "Run a real one-node Kubernetes with Velero and an S3 gateway, for the demo and the tests",
+		Long: "Run a real one-node Kubernetes with Velero and an S3 gateway, for the demo and the tests.\n\n" +
+			"It needs Linux, root, cgroups and Go. On Debian, it installs missing packages.\n" +
+			"With CLUSTER=existing, the commands use the cluster of KUBECONFIG and do not change it.",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	name := root.PersistentFlags().String("name", node.DefaultName, "which cluster; each has its own network and state")
+	name := root.PersistentFlags().String("name", node.DefaultName, "name of the cluster; each cluster has its own network and state")
 	root.AddCommand(buildCommand(), upCommand(name), downCommand(name), loadCommand(name), veleroCommand(name),
 		kubeconfigCommand(name), statusCommand(name), restartCommand(name))
 	return root
@@ -38,7 +38,7 @@ func newCommand() *cobra.Command {
 
 func buildCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "build [PROGRAM...]", Short: "Build the pinned parts, or single programs of them, into the cache",
+		Use: "build [PROGRAM...]", Short: "Build the pinned parts, or single programs, into the cache",
 		RunE: func(cmd *cobra.Command, programs []string) error {
 			cache, err := part.Find(cmd.Context())
 			if err != nil {
@@ -52,7 +52,7 @@ func buildCommand() *cobra.Command {
 func upCommand(name *string) *cobra.Command {
 	var options node.Options
 	cmd := &cobra.Command{
-		Use: "up", Short: "Start a cluster, or find that it runs", Args: cobra.NoArgs,
+		Use: "up", Short: "Start a cluster if it does not run", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if done, err := useExisting(cmd); done || err != nil {
 				return err
@@ -70,13 +70,13 @@ func upCommand(name *string) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&options.StoreFrom, "s3-from", "",
-		"share the S3 bucket of this cluster instead of having one")
+		"share the S3 bucket of this cluster instead of creating one")
 	return cmd
 }
 
 func downCommand(name *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "down", Short: "Stop a cluster and remove all of it", Args: cobra.NoArgs,
+		Use: "down", Short: "Stop a cluster and remove everything that belongs to it", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if done, err := useExisting(cmd); done || err != nil {
 				return err
@@ -86,7 +86,7 @@ func downCommand(name *string) *cobra.Command {
 				return err
 			}
 			if err := n.Down(cmd.Context()); err != nil {
-				return fmt.Errorf("taking cluster %s down: %w", n.Name(), err)
+				return fmt.Errorf("stopping cluster %s: %w", n.Name(), err)
 			}
 			return nil
 		},
@@ -102,7 +102,7 @@ func loadCommand(name *string) *cobra.Command {
 				return err
 			}
 			if done {
-				fmt.Fprintln(cmd.OutOrStdout(), "load these images into it yourself, as your cluster wants it:", files)
+				fmt.Fprintln(cmd.OutOrStdout(), "load these images into your cluster yourself:", files)
 				return nil
 			}
 			n, err := open(cmd, *name)
@@ -124,7 +124,7 @@ func veleroCommand(name *string) *cobra.Command {
 				return err
 			}
 			if done {
-				fmt.Fprintln(cmd.OutOrStdout(), "install Velero there yourself: velero install --help")
+				fmt.Fprintln(cmd.OutOrStdout(), "install Velero on your cluster yourself: velero install --help")
 				return nil
 			}
 			n, err := open(cmd, *name)
@@ -166,7 +166,7 @@ func kubeconfigCommand(name *string) *cobra.Command {
 func statusCommand(name *string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "status", Short: "Tell what runs, and where everything is", Args: cobra.NoArgs,
+		Use: "status", Short: "Show what runs, and the paths of all files", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			n, err := open(cmd, *name)
 			if err != nil {
@@ -236,7 +236,7 @@ func open(cmd *cobra.Command, name string) (*node.Node, error) {
 	return node.New(name, cache, cmd.OutOrStdout())
 }
 
-// useExisting checks the user's own cluster when that was asked for; done means that there is nothing else to do.
+// useExisting checks the user's own cluster if CLUSTER selects it. If done is true, the command has nothing else to do.
 func useExisting(cmd *cobra.Command) (done bool, err error) {
 	chosen, err := existing.Chosen(os.Getenv("CLUSTER"))
 	if err != nil || !chosen {

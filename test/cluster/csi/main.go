@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Command csi is a CSI driver for the one node of the test cluster: its volumes are folders that it binds to where the
-// kubelet wants them. The kubelet treats it as any driver, so that a volume's content is in the folder "mount" of the
-// kubelet's directory for it. It provides volumes for claims too, as the sidecars of other drivers do: neither these
-// nor the usual test driver can be had from the Go module proxy.
+// Command csi is a CSI driver for the node of the test cluster. Its volumes are directories, which it bind-mounts to
+// the kubelet's target paths. For the kubelet, it is like any other driver: the content of a volume is in the directory
+// "mount" of the kubelet's directory for the volume. The driver also provisions volumes for claims, like the sidecars
+// of other drivers. The Go module proxy has neither these sidecars nor the common test driver.
 package main
 
 import (
@@ -28,7 +28,7 @@ const driverName = "csi.velero-restic.test"
 
 func main() {
 	kubelet := flag.String("kubelet", "/var/lib/kubelet", "root directory of the kubelet")
-	folder := flag.String("volumes", "", "folder for the volumes")
+	folder := flag.String("volumes", "", "directory of the volumes")
 	kubeconfig := flag.String("kubeconfig", "", "kubeconfig of an administrator")
 	node := flag.String("node", "", "name of the node")
 	flag.Parse()
@@ -42,13 +42,13 @@ func main() {
 
 func run(ctx context.Context, kubelet, folder, kubeconfig, node string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return fmt.Errorf("making the folder of volumes: %w", err)
+		return fmt.Errorf("creating the directory of volumes: %w", err)
 	}
 	provider, err := newProvisioner(kubeconfig, folder)
 	if err != nil {
 		return err
 	}
-	if err := provider.announce(ctx); err != nil {
+	if err := provider.createDriver(ctx); err != nil {
 		return err
 	}
 	driver, endpoint := grpc.NewServer(), filepath.Join(kubelet, "plugins", driverName, "csi.sock")
@@ -62,14 +62,14 @@ func run(ctx context.Context, kubelet, folder, kubeconfig, node string) error {
 	group.Go(func() error {
 		return serve(ctx, register, filepath.Join(kubelet, "plugins_registry", driverName+"-reg.sock"))
 	})
-	group.Go(func() error { return provider.work(ctx) })
+	group.Go(func() error { return provider.run(ctx) })
 	return group.Wait()
 }
 
-// serve answers on a socket until the context ends.
+// serve serves on a socket until the context ends.
 func serve(ctx context.Context, server *grpc.Server, socket string) error {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o750); err != nil {
-		return fmt.Errorf("making the folder of a socket: %w", err)
+		return fmt.Errorf("creating the directory of a socket: %w", err)
 	}
 	if err := os.Remove(socket); err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("removing an old socket: %w", err)
@@ -86,7 +86,7 @@ func serve(ctx context.Context, server *grpc.Server, socket string) error {
 	return nil
 }
 
-// registrar tells the kubelet where the driver is.
+// registrar registers the driver's socket with the kubelet.
 type registrar struct{ endpoint string }
 
 // GetInfo implements the kubelet's plugin registration.
@@ -101,7 +101,7 @@ func (registrar) NotifyRegistrationStatus(
 	_ context.Context, status *registration.RegistrationStatus,
 ) (*registration.RegistrationStatusResponse, error) {
 	if !status.PluginRegistered {
-		fmt.Fprintln(os.Stderr, "csi: the kubelet refuses the driver:", status.Error)
+		fmt.Fprintln(os.Stderr, "csi: the kubelet rejects the driver:", status.Error)
 	}
 	return &registration.RegistrationStatusResponse{}, nil
 }

@@ -37,16 +37,17 @@ func (identity) Probe(context.Context, *csi.ProbeRequest) (*csi.ProbeResponse, e
 	return &csi.ProbeResponse{Ready: wrapperspb.Bool(true)}, nil
 }
 
-// nodeServer mounts volumes. An inline volume of a pod has its folder only for as long as it is mounted.
+// nodeServer mounts volumes. The directory of an inline volume exists only while the volume is mounted.
 type nodeServer struct {
 	csi.UnimplementedNodeServer
 	node, folder string
 }
 
-// inlineKey is set by the kubelet for the inline volumes of pods (Kubernetes v1.36, pkg/volume/csi/csi_mounter.go).
+// inlineKey is the key that the kubelet sets for inline volumes of pods (Kubernetes v1.36,
+// pkg/volume/csi/csi_mounter.go).
 const inlineKey = "csi.storage.k8s.io/ephemeral"
 
-// inlineFolder is where these are, apart from those of claims.
+// inlineFolder is the directory of inline volumes.
 const inlineFolder = "inline"
 
 // NodeGetInfo implements the CSI service Node.
@@ -61,7 +62,7 @@ func (n *nodeServer) NodeGetCapabilities(
 	return &csi.NodeGetCapabilitiesResponse{}, nil
 }
 
-// NodePublishVolume binds the volume's folder to the target.
+// NodePublishVolume bind-mounts the directory of the volume to the target.
 func (n *nodeServer) NodePublishVolume(
 	_ context.Context, request *csi.NodePublishVolumeRequest,
 ) (*csi.NodePublishVolumeResponse, error) {
@@ -78,7 +79,7 @@ func (n *nodeServer) NodePublishVolume(
 	return &csi.NodePublishVolumeResponse{}, nil
 }
 
-// bind may be called again for a target that is bound.
+// bind replaces an existing mount at the target.
 func bind(source, target string, readOnly bool) error {
 	if err := os.MkdirAll(target, 0o750); err != nil {
 		return err
@@ -89,7 +90,7 @@ func bind(source, target string, readOnly bool) error {
 	return mountTree(source, target, readOnly)
 }
 
-// mountTree binds in one step: a mount that is made read-only afterwards stays writable where it was propagated to.
+// mountTree mounts in one step. If a mount became read-only later, its propagated copies would stay writable.
 func mountTree(source, target string, readOnly bool) error {
 	tree, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
@@ -109,7 +110,7 @@ func mountTree(source, target string, readOnly bool) error {
 	return nil
 }
 
-// unbind takes away what is mounted, if anything is: EINVAL says that nothing was.
+// unbind unmounts the target. It ignores EINVAL, which means that nothing is mounted.
 func unbind(target string) error {
 	err := unix.Unmount(target, unix.MNT_DETACH)
 	if err == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
@@ -118,7 +119,7 @@ func unbind(target string) error {
 	return &os.PathError{Op: "unmount", Path: target, Err: err}
 }
 
-// NodeUnpublishVolume takes the volume away from the target.
+// NodeUnpublishVolume unmounts the volume from the target.
 func (n *nodeServer) NodeUnpublishVolume(
 	_ context.Context, request *csi.NodeUnpublishVolumeRequest,
 ) (*csi.NodeUnpublishVolumeResponse, error) {

@@ -20,13 +20,13 @@ import (
 )
 
 const (
-	// lookEvery is how often claims and volumes are looked at: a test cluster has few of them.
-	lookEvery = 300 * time.Millisecond
-	// patience bounds one look.
-	patience = 30 * time.Second
+	// interval is the time between two runs. Listing is cheap, because a test cluster has few claims and volumes.
+	interval = 300 * time.Millisecond
+	// timeout limits one run.
+	timeout = 30 * time.Second
 )
 
-// Annotations by which Kubernetes and its provisioners talk (Kubernetes v1.36,
+// Annotations that Kubernetes and its provisioners use (Kubernetes v1.36,
 // staging/src/k8s.io/component-helpers/storage/volume/pv_helpers.go).
 const (
 	annotationProvisioner  = "volume.kubernetes.io/storage-provisioner"
@@ -34,7 +34,7 @@ const (
 	annotationProvisioned  = "pv.kubernetes.io/provisioned-by"
 )
 
-// provisioner makes volumes for the claims of this driver's storage classes, and removes those that are released.
+// provisioner creates volumes for the claims of this driver's storage classes, and deletes released volumes.
 type provisioner struct {
 	client kubernetes.Interface
 	folder string
@@ -47,14 +47,14 @@ func newProvisioner(kubeconfig, folder string) (*provisioner, error) {
 	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("making a client: %w", err)
+		return nil, fmt.Errorf("creating a client: %w", err)
 	}
 	return &provisioner{client: client, folder: folder}, nil
 }
 
-// announce tells the cluster that volumes of this driver need not be attached, and may be inline.
-func (p *provisioner) announce(ctx context.Context) error {
-	// Without the pod's name, the kubelet does not tell that a volume is inline either.
+// createDriver creates the CSIDriver, so that volumes need no attachment and may be inline.
+func (p *provisioner) createDriver(ctx context.Context) error {
+	// Only with PodInfoOnMount does the kubelet also report that a volume is inline.
 	attach, podInfo, group := false, true, storagev1.FileFSGroupPolicy
 	driver := &storagev1.CSIDriver{
 		ObjectMeta: metav1.ObjectMeta{Name: driverName},
@@ -72,9 +72,9 @@ func (p *provisioner) announce(ctx context.Context) error {
 	return nil
 }
 
-// work looks again and again; what fails is told and tried again.
-func (p *provisioner) work(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
+// run provides and removes volumes until the context ends. It prints errors and tries again.
+func (p *provisioner) run(ctx context.Context) error {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
@@ -82,8 +82,8 @@ func (p *provisioner) work(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		look, cancel := context.WithTimeout(ctx, patience)
-		err := errors.Join(p.provide(look), p.remove(look))
+		cycle, cancel := context.WithTimeout(ctx, timeout)
+		err := errors.Join(p.provide(cycle), p.remove(cycle))
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			fmt.Fprintln(os.Stderr, "csi:", err)
@@ -120,7 +120,7 @@ func (p *provisioner) provideFor(ctx context.Context, claim *corev1.PersistentVo
 		return nil
 	}
 	name := "pvc-" + string(claim.UID)
-	// Every user may write into a fresh volume, as on most drivers with a fsGroup.
+	// Every user can write to a new volume, as with fsGroup on most drivers.
 	if err := os.MkdirAll(filepath.Join(p.folder, name), 0o777); err != nil {
 		return err
 	}

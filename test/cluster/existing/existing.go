@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package existing stands in for the test cluster when the user brings one: CLUSTER=existing and KUBECONFIG.
+// Package existing checks a user's own cluster, which CLUSTER=existing and KUBECONFIG select instead of the test
+// cluster.
 package existing
 
 import (
@@ -16,9 +17,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Chosen says whether the environment asks for the user's own cluster, given the value of CLUSTER.
+// Chosen returns whether the value of CLUSTER selects the user's own cluster.
 //
-// An error means a value that nothing is known by: only `existing` has a meaning.
+// It fails for any other value than `existing` and the empty string.
 func Chosen(cluster string) (bool, error) {
 	switch cluster {
 	case "":
@@ -29,7 +30,8 @@ func Chosen(cluster string) (bool, error) {
 	return false, fmt.Errorf("CLUSTER is %q: set it to existing to use the cluster of KUBECONFIG, or unset it", cluster)
 }
 
-// Check asks the cluster of the kubeconfig for its version and tells it on out. Nothing is changed.
+// Check reads the version of the cluster of the kubeconfig and prints it to out. It changes nothing. It fails if the
+// cluster does not respond.
 func Check(ctx context.Context, kubeconfig string, out io.Writer) error {
 	if kubeconfig == "" {
 		return errors.New("CLUSTER is existing, but KUBECONFIG is not set: set it to the path of the kubeconfig")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package host checks what a machine must offer before a cluster can be started on it, and adds Debian packages.
+// Package host checks the requirements of a machine before a cluster starts on it, and installs Debian packages.
 package host
 
 import (
@@ -17,13 +17,14 @@ import (
 	"strings"
 )
 
-// CNI is where Debian's containernetworking-plugins puts its programs.
+// CNI is the directory of the programs in Debian's package containernetworking-plugins.
 const CNI = "/usr/lib/cni"
 
-// Busybox is the program of the test image. Debian's busybox-static has no dynamic loader, so it runs alone.
+// Busybox is the program of the test image. Debian's busybox-static needs no dynamic loader, so the image needs no
+// other file.
 const Busybox = "/bin/busybox"
 
-// need is a program with the Debian package that brings it.
+// need is a program and the Debian package that contains it.
 type need struct{ program, debian string }
 
 func needs() []need {
@@ -49,7 +50,8 @@ func needs() []need {
 	}
 }
 
-// Program finds a program of the machine by name, also in the folders that only root's shells look into.
+// Program returns the path of a program of the machine, also if it is in a directory that is only in root's PATH. It
+// fails if the program is not installed.
 func Program(name string) (string, error) {
 	for _, folder := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
 		file := filepath.Join(folder, name)
@@ -60,9 +62,9 @@ func Program(name string) (string, error) {
 	return "", fmt.Errorf("finding %s: it is not installed", name)
 }
 
-// Prepare makes the machine ready: it installs the Debian packages that are missing and says so on out.
+// Prepare installs missing Debian packages and prints their names to out.
 //
-// Everything that stands in the way is checked first and reported in one error, before anything is changed.
+// It first checks all requirements, and reports all problems in one error before it changes anything.
 func Prepare(ctx context.Context, out io.Writer) error {
 	packages := missingPackages()
 	if err := check(packages); err != nil {
@@ -80,7 +82,7 @@ func Prepare(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("installing %s: %w", strings.Join(packages, " "), err)
 	}
 	if left := missingPackages(); len(left) > 0 {
-		return fmt.Errorf("installing packages: the programs of %s are still not there", strings.Join(left, ", "))
+		return fmt.Errorf("installing packages: the programs of %s are still missing", strings.Join(left, ", "))
 	}
 	return nil
 }
@@ -98,7 +100,7 @@ func check(packages []string) error {
 	}
 	if len(packages) > 0 {
 		if _, err := Program("apt-get"); err != nil {
-			problems = append(problems, "these Debian packages are missing, and there is no apt-get to add them: "+
+			problems = append(problems, "these Debian packages are missing, and there is no apt-get to install them: "+
 				strings.Join(packages, " "))
 		}
 	}
@@ -106,11 +108,11 @@ func check(packages []string) error {
 		return nil
 	}
 	return errors.New("this machine cannot run the cluster:\n  - " + strings.Join(problems, "\n  - ") +
-		"\nTo use a cluster that you have, set CLUSTER=existing and KUBECONFIG")
+		"\nTo use your own cluster, set CLUSTER=existing and KUBECONFIG")
 }
 
-// checkCgroups looks for the controllers that the kubelet needs, in either version. An empty answer means that all are
-// there.
+// checkCgroups checks for the controllers that the kubelet needs, in both cgroup versions. It returns an empty string
+// if none is missing.
 func checkCgroups(root string) string {
 	var absent []string
 	unified, err := os.ReadFile(filepath.Join(root, "cgroup.controllers"))
@@ -158,13 +160,13 @@ func missingPackages() []string {
 	return missing
 }
 
-// static says whether the file is a program that needs no dynamic loader.
+// static returns whether the file is a program that needs no dynamic loader.
 func static(file string) bool {
 	program, err := elf.Open(file)
 	if err != nil {
 		return false
 	}
-	defer func() { _ = program.Close() }() // read only: nothing can be lost
+	defer func() { _ = program.Close() }() // read-only, so an error loses nothing
 	for _, segment := range program.Progs {
 		if segment.Type == elf.PT_INTERP {
 			return false

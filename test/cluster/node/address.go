@@ -9,38 +9,38 @@ import (
 	"path/filepath"
 )
 
-// maxClusters is how many clusters fit on a machine: each has one value of an address's third byte.
+// maxClusters is the maximum number of clusters on a machine. Each has a value of the third byte of an address.
 const maxClusters = 200
 
-// addresses are a cluster's own, all from 10.197.0.0/16 to 10.199.0.0/16, none of them reachable from elsewhere.
+// addresses are the addresses of a cluster, from 10.197.0.0/16 to 10.199.0.0/16. Other machines cannot reach them.
 type addresses struct{ index int }
 
-// host is the machine's end of the pair: pods reach servers on the machine here.
+// host returns the machine's address of the pair, under which pods reach servers on the machine.
 func (a addresses) host() string { return fmt.Sprintf("10.197.%d.1", a.index) }
 
-// node is the cluster's end: the API server and kubelet answer here.
+// node returns the cluster's address of the pair, on which the API server and the kubelet listen.
 func (a addresses) node() string { return fmt.Sprintf("10.197.%d.2", a.index) }
 
 func (a addresses) link() string     { return fmt.Sprintf("vrestic%d", a.index) }
 func (a addresses) pods() string     { return fmt.Sprintf("10.198.%d.0/24", a.index) }
 func (a addresses) services() string { return fmt.Sprintf("10.199.%d.0/24", a.index) }
 
-// api is the address of the Service `kubernetes`: always the first of the range.
+// api returns the address of the Service `kubernetes`, which is always the first of the range.
 func (a addresses) api() string { return fmt.Sprintf("10.199.%d.1", a.index) }
 
-// Host is the address under which pods of this cluster reach servers that listen on the machine.
+// Host returns the address under which pods of this cluster reach servers on the machine.
 func (p Plan) Host() string { return addresses{p.Index}.host() }
 
-// API is the URL of the API server, as seen from the machine.
+// API returns the URL of the API server, for the machine.
 func (p Plan) API() string { return fmt.Sprintf("https://%s:6443", addresses{p.Index}.node()) }
 
-// linked says whether the machine has an interface with the name of this cluster's.
+// linked returns whether the machine has an interface with the name of this cluster's interface.
 func (a addresses) linked() bool {
 	_, err := os.Stat(filepath.Join("/sys/class/net", a.link()))
 	return err == nil
 }
 
-// freeIndex picks the lowest index that no other cluster of the machine has taken.
+// freeIndex returns the lowest index that no other cluster of the machine uses. It fails if all are in use.
 func (n *Node) freeIndex() (int, error) {
 	states, err := filepath.Glob(filepath.Join(Root, "*", "plan.json"))
 	if err != nil {
@@ -56,10 +56,10 @@ func (n *Node) freeIndex() (int, error) {
 		taken[plan.Index] = true
 	}
 	for index := range maxClusters {
-		// An interface without a state folder may be another tool's: leave it alone.
+		// An interface without a state directory may belong to another tool, so skip its index.
 		if !taken[index] && !(addresses{index}).linked() {
 			return index, nil
 		}
 	}
-	return 0, fmt.Errorf("choosing addresses: all %d are taken, take a cluster down first", maxClusters)
+	return 0, fmt.Errorf("choosing addresses: all %d are in use, stop a cluster first", maxClusters)
 }

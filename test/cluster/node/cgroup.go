@@ -19,10 +19,10 @@ import (
 
 const cgroupMount = "/sys/fs/cgroup"
 
-// cgroup is the name of the group that all pods of the cluster are in.
+// cgroup returns the name of the cgroup of all pods of the cluster.
 func (n *Node) cgroup() string { return "velero-restic-" + n.name }
 
-// hierarchies are the folders that hold groups: one for version 2, one a controller for version 1.
+// hierarchies returns the root directories of cgroups: one for version 2, one for each controller for version 1.
 func hierarchies() ([]string, error) {
 	if _, err := os.Stat(filepath.Join(cgroupMount, "cgroup.controllers")); err == nil {
 		return []string{cgroupMount}, nil
@@ -34,7 +34,7 @@ func hierarchies() ([]string, error) {
 	var folders []string
 	for _, entry := range entries {
 		folder := filepath.Join(cgroupMount, entry.Name())
-		// Links are second names: cpu for cpu,cpuacct.
+		// Links are aliases, such as cpu for cpu,cpuacct.
 		if _, err := os.Stat(filepath.Join(folder, "cgroup.procs")); err == nil && entry.IsDir() {
 			folders = append(folders, folder)
 		}
@@ -42,39 +42,40 @@ func hierarchies() ([]string, error) {
 	return folders, nil
 }
 
-// makeCgroups makes the cluster's group in every hierarchy: the kubelet refuses a cgroupRoot that is not there.
-func (n *Node) makeCgroups() error {
+// createCgroups creates the cluster's cgroup in every hierarchy, because the kubelet rejects a cgroupRoot that does not
+// exist.
+func (n *Node) createCgroups() error {
 	folders, err := hierarchies()
 	if err != nil {
 		return err
 	}
 	for _, folder := range folders {
-		// Version 2 gives a group only those controllers that its parent hands down. Not every machine has all of them.
+		// In version 2, a group has only the controllers that its parent enables. Not every machine has all of them.
 		for _, controller := range []string{"cpu", "cpuset", "io", "memory", "hugetlb", "pids"} {
 			_ = os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+controller), 0o644)
 		}
 		group := filepath.Join(folder, n.cgroup())
 		if err := os.MkdirAll(group, 0o755); err != nil {
-			return fmt.Errorf("making the cgroup: %w", err)
+			return fmt.Errorf("creating the cgroup: %w", err)
 		}
 		if filepath.Base(folder) != "cpuset" {
 			continue
 		}
-		// A version 1 cpuset starts empty, and takes no process as long as it is.
+		// In version 1, a new cpuset is empty, and an empty cpuset accepts no process.
 		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 			value, err := os.ReadFile(filepath.Join(folder, file))
 			if err != nil {
 				return fmt.Errorf("reading the machine's cpuset: %w", err)
 			}
 			if err := os.WriteFile(filepath.Join(group, file), value, 0o644); err != nil {
-				return fmt.Errorf("filling the cluster's cpuset: %w", err)
+				return fmt.Errorf("setting the cluster's cpuset: %w", err)
 			}
 		}
 	}
 	return nil
 }
 
-// groups lists the cluster's groups, children before their parents.
+// groups returns the cgroups of the cluster, children before their parents.
 func (n *Node) groups() ([]string, error) {
 	folders, err := hierarchies()
 	if err != nil {
@@ -100,7 +101,7 @@ func (n *Node) groups() ([]string, error) {
 	return groups, nil
 }
 
-// killPods ends every process that is still in one of the cluster's groups: they can only be its pods'.
+// killPods stops every process in one of the cluster's cgroups. Only processes of its pods are there.
 func (n *Node) killPods(ctx context.Context) error {
 	groups, err := n.groups()
 	if err != nil {
@@ -117,7 +118,7 @@ func (n *Node) killPods(ctx context.Context) error {
 				return fmt.Errorf("reading the processes of %s: %w", group, err)
 			}
 			if err := stopNow(ctx, pid); err != nil {
-				return fmt.Errorf("ending a pod's process: %w", err)
+				return fmt.Errorf("stopping a process of a pod: %w", err)
 			}
 		}
 	}

@@ -11,22 +11,22 @@ import (
 	"strings"
 )
 
-// Kubectl runs the pinned kubectl as the cluster's administrator and returns what it prints on standard output.
+// Kubectl runs the pinned kubectl as the cluster's administrator and returns its standard output.
 //
-// An error carries what kubectl said on standard error.
+// An error contains the standard error of kubectl.
 func (n *Node) Kubectl(ctx context.Context, args ...string) (string, error) {
 	return n.call(ctx, nil, "kubectl", args...)
 }
 
-// Apply hands manifests to `kubectl apply`, server-side, so that a second time changes only what differs.
+// Apply runs `kubectl apply --server-side` with the manifests. A second call changes only what differs.
 func (n *Node) Apply(ctx context.Context, manifests []byte) error {
 	_, err := n.call(ctx, manifests, "kubectl", "apply", "--server-side", "--force-conflicts", "-f", "-")
 	return err
 }
 
-// Velero runs the pinned velero client as the cluster's administrator and returns what it prints on standard output.
+// Velero runs the pinned velero client as the cluster's administrator and returns its standard output.
 //
-// An error carries what it said on both streams: velero tells some of its errors on standard output.
+// An error contains both streams, because velero prints some errors to standard output.
 func (n *Node) Velero(ctx context.Context, args ...string) (string, error) {
 	return n.call(ctx, nil, "velero", args...)
 }
@@ -37,14 +37,14 @@ func (n *Node) call(ctx context.Context, stdin []byte, program string, args ...s
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, file, args...)
-	// HOME is where kubectl keeps what it learned of the API: another cluster's would be wrong.
+	// kubectl caches the API resources of a cluster in HOME. The cache of another cluster would be wrong.
 	cmd.Env = []string{"KUBECONFIG=" + n.Kubeconfig(), "HOME=" + n.path("home"), searchPath}
 	cmd.Stdin = bytes.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		said := strings.TrimSpace(stderr.String() + "\n" + stdout.String())
-		return "", fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, said)
+		output := strings.TrimSpace(stderr.String() + "\n" + stdout.String())
+		return "", fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, output)
 	}
 	return stdout.String(), nil
 }

@@ -19,7 +19,7 @@ import (
 
 type object = map[string]any
 
-// renderKubeconfig makes a kubeconfig that holds all it needs, so that it can be copied.
+// renderKubeconfig returns a kubeconfig that contains all credentials, so that a user can copy it.
 func renderKubeconfig(cluster, server string, authority []byte, user string, pair pki.Pair) ([]byte, error) {
 	encode := base64.StdEncoding.EncodeToString
 	content, err := yaml.Marshal(object{
@@ -38,7 +38,7 @@ func renderKubeconfig(cluster, server string, authority []byte, user string, pai
 	return content, nil
 }
 
-// renderKubelet makes the kubelet's configuration: a small machine without systemd, with either cgroup version.
+// renderKubelet returns the kubelet's configuration for a small machine without systemd, with any cgroup version.
 func (n *Node) renderKubelet() ([]byte, error) {
 	content, err := yaml.Marshal(object{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
@@ -54,11 +54,11 @@ func (n *Node) renderKubelet() ([]byte, error) {
 		"enforceNodeAllocatable":   []string{},
 		"failCgroupV1":             false,
 		"failSwapOn":               false,
-		// A test machine's disk may be nearly full without any harm to the test.
+		// The disk of a test machine may be nearly full, which does not affect the tests.
 		"evictionHard": object{"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-		// 100 switches the collection of images off: no registry could bring them back.
+		// 100 disables the garbage collection of images, because no registry has them.
 		"imageGCHighThresholdPercent": 100,
-		// Lowering its own score needs CAP_SYS_RESOURCE, which a container may lack.
+		// A lower score needs CAP_SYS_RESOURCE, which a container may not have.
 		"oomScoreAdj":     0,
 		"podLogsDir":      n.path("pod-logs"),
 		"resolvConf":      n.path("resolv.conf"),
@@ -70,7 +70,7 @@ func (n *Node) renderKubelet() ([]byte, error) {
 	return content, nil
 }
 
-// renderContainerd makes containerd's configuration, version 2 of its format: containerd 1.6 and later read it.
+// renderContainerd returns containerd's configuration in version 2, for containerd 1.6 and later.
 func (n *Node) renderContainerd() string {
 	return fmt.Sprintf(`version = 2
 root = %q
@@ -81,10 +81,10 @@ state = %q
 
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = %q
-  # Without CAP_SYS_RESOURCE no container starts otherwise.
+  # Without this, no container starts if CAP_SYS_RESOURCE is missing.
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
-  # The stream server is the kubelet's way to exec and logs; it is local to the namespace.
+  # The kubelet uses the stream server for exec and logs; it is local to the namespace.
   stream_server_address = "127.0.0.1"
 
 [plugins."io.containerd.grpc.v1.cri".containerd]
@@ -100,8 +100,8 @@ state = %q
 		snapshotter(n.State()), host.CNI, n.path("cni"), n.path("containerd", "opt"))
 }
 
-// snapshotter is how containerd stacks the layers of images. An overlay cannot be put on an overlay, which is what the
-// root of a container is: there the layers are copied.
+// snapshotter returns containerd's snapshotter. overlayfs does not work on another overlay, such as the root of a
+// container. There, containerd copies the layers of images.
 func snapshotter(folder string) string {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(folder, &fs); err == nil && fs.Type == unix.OVERLAYFS_SUPER_MAGIC {
@@ -110,7 +110,8 @@ func snapshotter(folder string) string {
 	return "overlayfs"
 }
 
-// renderCNI makes the pod network: one bridge in the cluster's namespace, addresses handed out from a file.
+// renderCNI returns the configuration of the pod network: a bridge in the cluster's namespace, with addresses from a
+// file.
 func (n *Node) renderCNI(a addresses) ([]byte, error) {
 	content, err := json.MarshalIndent(object{
 		"cniVersion": "0.4.0", "name": "pods",
@@ -131,7 +132,7 @@ func (n *Node) renderCNI(a addresses) ([]byte, error) {
 	return content, nil
 }
 
-// writeConfiguration puts every file in place that a program of the cluster reads.
+// writeConfiguration writes the configuration files of all programs.
 func (n *Node) writeConfiguration(a addresses) error {
 	kubelet, err := n.renderKubelet()
 	if err != nil {
@@ -145,7 +146,7 @@ func (n *Node) writeConfiguration(a addresses) error {
 		"kubelet.yaml":         kubelet,
 		"containerd.toml":      []byte(n.renderContainerd()),
 		"cni/10-pods.conflist": network,
-		// No server is named: a look-up in a pod fails at once instead of waiting for a server out of reach.
+		// Without a server, a lookup in a pod fails immediately instead of waiting for an unreachable server.
 		"resolv.conf": nil,
 	}
 	for name, content := range files {

@@ -11,12 +11,12 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/pki"
 )
 
-// writeCredentials makes the cluster's keys, and a kubeconfig for each program and for the administrator.
+// writeCredentials creates the cluster's keys, and a kubeconfig for each program and for the administrator.
 //
-// Names and groups are those that Kubernetes' built-in roles are bound to.
+// The names and groups are those to which the built-in roles of Kubernetes are bound.
 func (n *Node) writeCredentials(a addresses) error {
 	if err := os.MkdirAll(n.path("pki"), 0o700); err != nil {
-		return fmt.Errorf("making the folder for keys: %w", err)
+		return fmt.Errorf("creating the directory for keys: %w", err)
 	}
 	authority, err := pki.NewAuthority("velero-restic-cluster " + n.name)
 	if err != nil {

@@ -18,11 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Down stops the cluster and removes all of it: processes, pods, mounts, network, cgroups and the state folder with its
-// bucket. A cluster that is not there is no error. Nothing is touched that is not recorded as this cluster's.
+// Down stops the cluster and removes everything: processes, pods, mounts, network, cgroups and the state directory with
+// the bucket. It succeeds if the cluster does not exist. It only removes what is recorded as part of this cluster.
 func (n *Node) Down(ctx context.Context) error {
 	if os.Geteuid() != 0 {
-		return errors.New("taking the cluster down: it must run as root: start it with sudo or in a root shell")
+		return errors.New("stopping the cluster needs root: start it with sudo or in a root shell")
 	}
 	unlock, err := lockMachine(ctx)
 	if err != nil {
@@ -30,17 +30,17 @@ func (n *Node) Down(ctx context.Context) error {
 	}
 	defer unlock()
 	if _, err := os.Stat(n.State()); errors.Is(err, fs.ErrNotExist) {
-		n.say("cluster %s is not there", n.name)
+		n.say("cluster %s does not exist", n.name)
 		return nil
 	}
 	if err := n.clear(ctx); err != nil {
 		return err
 	}
-	n.say("cluster %s is gone", n.name)
+	n.say("cluster %s is removed", n.name)
 	return nil
 }
 
-// clear removes everything of the cluster in whatever state it is, also after a crash or a reboot.
+// clear removes everything of the cluster in any state, also after a crash or a reboot.
 func (n *Node) clear(ctx context.Context) error {
 	if _, err := os.Stat(n.State()); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -50,7 +50,7 @@ func (n *Node) clear(ctx context.Context) error {
 		return err
 	}
 	known := err == nil
-	n.say("clearing cluster %s", n.name)
+	n.say("removing cluster %s", n.name)
 	if err := n.stopAll(ctx); err != nil {
 		return err
 	}
@@ -69,12 +69,12 @@ func (n *Node) clear(ctx context.Context) error {
 		return err
 	}
 	if err := os.RemoveAll(n.State()); err != nil {
-		return fmt.Errorf("removing the state folder: %w", err)
+		return fmt.Errorf("removing the state directory: %w", err)
 	}
 	return nil
 }
 
-// stopAll stops the kubelet first, so that nothing starts pods again, then pods, then what they ran on.
+// stopAll first stops the kubelet, so that nothing restarts pods, then the pods, and then the other programs.
 func (n *Node) stopAll(ctx context.Context) error {
 	table := n.Processes()
 	for _, name := range []string{kubeletProcess, proxyProcess, schedulerProcess, managerProcess} {
@@ -89,7 +89,7 @@ func (n *Node) stopAll(ctx context.Context) error {
 	if err := n.killShims(ctx); err != nil {
 		return err
 	}
-	// The API server would wait a minute for watches to end; etcd has nothing to save.
+	// The grace period is short: the API server would wait a minute for watches to end, and etcd has nothing to save.
 	for _, name := range []string{csiProcess, containerdProcess, apiProcess, etcdProcess, gatewayProcess} {
 		if err := table.Stop(ctx, name, 2*time.Second); err != nil {
 			return err
@@ -98,8 +98,8 @@ func (n *Node) stopAll(ctx context.Context) error {
 	return nil
 }
 
-// deleteTasks lets containerd end the containers, so that shims remove their sockets in /run. Whatever it cannot do
-// (after a crash it does not run) killPods and killShims do, so its errors do not matter.
+// deleteTasks makes containerd stop the containers, so that shims remove their sockets in /run. It ignores errors, for
+// example if containerd does not run after a crash, because killPods and killShims stop the rest.
 func (n *Node) deleteTasks(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -112,7 +112,7 @@ func (n *Node) deleteTasks(ctx context.Context) {
 	}
 }
 
-// killShims ends containerd's shims of this cluster, told by the address of its containerd in their arguments.
+// killShims stops the shims of this cluster's containerd. Their arguments contain the address of that containerd.
 func (n *Node) killShims(ctx context.Context) error {
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -125,16 +125,17 @@ func (n *Node) killShims(ctx context.Context) error {
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 		if err != nil {
-			return fmt.Errorf("reading the id of a process: %w", err)
+			return fmt.Errorf("reading the ID of a process: %w", err)
 		}
 		if err := stopNow(ctx, pid); err != nil {
-			return fmt.Errorf("ending a container's shim: %w", err)
+			return fmt.Errorf("stopping the shim of a container: %w", err)
 		}
 	}
 	return nil
 }
 
-// isShimOf reads /proc/<pid>/cmdline: arguments that end with a zero byte each.
+// isShimOf returns whether the content of /proc/<pid>/cmdline is a shim of the containerd with this socket. Each
+// argument ends with a zero byte.
 func isShimOf(cmdline []byte, socket string) bool {
 	arguments := bytes.Split(bytes.TrimSuffix(cmdline, []byte{0}), []byte{0})
 	if !strings.HasPrefix(filepath.Base(string(arguments[0])), "containerd-shim") {
@@ -148,10 +149,11 @@ func isShimOf(cmdline []byte, socket string) bool {
 	return false
 }
 
-// lockMachine lets only one cluster of the machine start or stop at a time: they choose addresses from one pool.
+// lockMachine ensures that only one cluster of the machine starts or stops at a time, because they share an address
+// pool.
 func lockMachine(ctx context.Context) (func(), error) {
 	if err := os.MkdirAll(Root, 0o755); err != nil {
-		return nil, fmt.Errorf("making the folder for clusters: %w", err)
+		return nil, fmt.Errorf("creating the directory for clusters: %w", err)
 	}
 	file, err := os.OpenFile(filepath.Join(Root, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -159,7 +161,7 @@ func lockMachine(ctx context.Context) (func(), error) {
 	}
 	for {
 		if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-			return func() { _ = file.Close() }, nil // the end of the process would unlock it too
+			return func() { _ = file.Close() }, nil // the end of the process also unlocks it
 		}
 		select {
 		case <-ctx.Done():

@@ -17,13 +17,14 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/host"
 )
 
-// PauseImage is the sandbox of every pod.
+// PauseImage is the sandbox image of every pod.
 const PauseImage = "velero-restic.test/pause:1"
 
-// BusyboxImage is for test pods: Debian's static busybox with its applets, sh first among them.
+// BusyboxImage is the image of test pods: Debian's static busybox with all its applets, such as sh.
 const BusyboxImage = "busybox:stable"
 
-// Load imports docker-archives (what `make images` writes) under the names they carry.
+// Load imports docker-archives, such as those of `make images`, under the names in the archives. It fails if a file is
+// missing or invalid.
 func (n *Node) Load(ctx context.Context, files ...string) error {
 	for _, file := range files {
 		if _, err := os.Stat(file); err != nil {
@@ -37,7 +38,7 @@ func (n *Node) Load(ctx context.Context, files ...string) error {
 	return nil
 }
 
-// ctr calls containerd's own client in the namespace that the kubelet uses.
+// ctr runs containerd's client in the namespace of the kubelet.
 func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
 	file, err := host.Program("ctr")
 	if err != nil {
@@ -52,8 +53,8 @@ func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// makeImages writes the images that every cluster has, and returns their files.
-func (n *Node) makeImages(ctx context.Context) ([]string, error) {
+// createImages writes the images of every cluster, and returns their files.
+func (n *Node) createImages(ctx context.Context) ([]string, error) {
 	folder := n.path("images")
 	pause, err := n.build(ctx, "pause")
 	if err != nil {
@@ -75,7 +76,7 @@ func (n *Node) makeImages(ctx context.Context) ([]string, error) {
 		name, _, _ := strings.Cut(path.Base(spec.Reference), ":")
 		file := filepath.Join(folder, name+".tar")
 		if err := image.Write(file, spec); err != nil {
-			return nil, fmt.Errorf("making image %s: %w", spec.Reference, err)
+			return nil, fmt.Errorf("creating image %s: %w", spec.Reference, err)
 		}
 		files = append(files, file)
 	}
@@ -90,8 +91,8 @@ func (n *Node) build(ctx context.Context, name string) (string, error) {
 		"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "./test/cluster/"+name)
 	build.Dir = n.cache.Repository
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if said, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the program %s: %w: %s", name, err, said)
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the program %s: %w: %s", name, err, output)
 	}
 	return file, nil
 }
@@ -99,7 +100,7 @@ func (n *Node) build(ctx context.Context, name string) (string, error) {
 func busyboxSpec(ctx context.Context) (image.Spec, error) {
 	applets, err := exec.CommandContext(ctx, host.Busybox, "--list").Output()
 	if err != nil {
-		return image.Spec{}, fmt.Errorf("listing what busybox can do: %w", err)
+		return image.Spec{}, fmt.Errorf("listing the applets of busybox: %w", err)
 	}
 	files := []image.File{
 		{Path: "/bin/busybox", Mode: 0o755, Source: host.Busybox},

@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// Info is everything that a test or a script needs to know of a running cluster.
+// Info has the properties of a running cluster, for tests and scripts.
 type Info struct {
 	Name       string `json:"name"`
 	Node       string `json:"node"`
 	Ready      bool   `json:"ready"`
 	API        string `json:"api"`
 	Kubeconfig string `json:"kubeconfig"`
-	// Bin has the pinned kubectl and velero in it, for PATH.
+	// Bin is a directory with the pinned kubectl and velero, for PATH.
 	Bin         string `json:"bin"`
 	KubeletRoot string `json:"kubeletRoot"`
 	Logs        string `json:"logs"`
-	// Host is where pods reach servers that listen on the machine.
+	// Host is the address under which pods reach servers on the machine.
 	Host  string `json:"host"`
 	Store Store  `json:"store"`
-	// Processes maps each program to whether it runs.
+	// Processes has true for each running program.
 	Processes map[string]bool `json:"processes"`
 }
 
-// Info reads the state of the cluster. It returns ErrAbsent when there is none of this name.
+// Info reads the state of the cluster. It returns ErrAbsent if the cluster does not exist.
 func (n *Node) Info() (Info, error) {
 	plan, err := n.Plan()
 	if err != nil {
@@ -50,7 +50,8 @@ func (n *Node) Info() (Info, error) {
 	return info, nil
 }
 
-// Restart stops one of the cluster's programs (kubelet, containerd, kube-apiserver, …) and starts it again as it was.
+// Restart stops one of the cluster's programs (kubelet, containerd, kube-apiserver, …) and starts the same command
+// again. It fails if the cluster has no such program.
 func (n *Node) Restart(ctx context.Context, program string) error {
 	table := n.Processes()
 	records, err := table.List()

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// removeLeftovers removes the few files that programs of the cluster keep in places which cannot be chosen, as far as
-// they are this cluster's. A clean stop leaves few of them, a crash many.
+// removeLeftovers removes the files of this cluster in directories that cannot be configured. A clean stop leaves few
+// of them, a crash many.
 func (n *Node) removeLeftovers() error {
 	for _, remove := range []func() error{n.removeLogLinks, n.removeNetworkResults, n.removeRuntimeState} {
 		if err := remove(); err != nil {
@@ -21,7 +21,7 @@ func (n *Node) removeLeftovers() error {
 	return nil
 }
 
-// removeLogLinks removes the kubelet's links to the logs of containers.
+// removeLogLinks removes the kubelet's links to the logs of this cluster's containers.
 func (n *Node) removeLogLinks() error {
 	links, err := filepath.Glob("/var/log/containers/*.log")
 	if err != nil {
@@ -39,8 +39,8 @@ func (n *Node) removeLogLinks() error {
 	return nil
 }
 
-// removeNetworkResults removes what CNI noted of each pod: <network>-<sandbox>-<interface>. The sandboxes are those
-// that containerd lists in the cluster's own folder.
+// removeNetworkResults removes CNI's result files of each pod: <network>-<sandbox>-<interface>. It reads the names of
+// the sandboxes in the directory of the cluster's containerd.
 func (n *Node) removeNetworkResults() error {
 	sandboxes, err := filepath.Glob(n.path("containerd", "root", "io.containerd.grpc.v1.cri", "sandboxes", "*"))
 	if err != nil {
@@ -49,19 +49,19 @@ func (n *Node) removeNetworkResults() error {
 	for _, sandbox := range sandboxes {
 		results, err := filepath.Glob("/var/lib/cni/results/*-" + filepath.Base(sandbox) + "-*")
 		if err != nil {
-			return fmt.Errorf("listing notes on a pod's network: %w", err)
+			return fmt.Errorf("listing CNI results of a pod: %w", err)
 		}
 		for _, result := range results {
 			if err := os.Remove(result); err != nil {
-				return fmt.Errorf("removing a note on a pod's network: %w", err)
+				return fmt.Errorf("removing a CNI result of a pod: %w", err)
 			}
 		}
 	}
 	return nil
 }
 
-// removeRuntimeState removes the sockets of shims that were killed, and what runc noted of their containers. Which they
-// are is read in the cluster's own folder: one folder a container, with the socket's address in a file (containerd
+// removeRuntimeState removes the sockets of killed shims, and runc's state of their containers. It finds them in the
+// cluster's directory, which has a directory for each container with the address of the socket in a file (containerd
 // 1.6).
 func (n *Node) removeRuntimeState() error {
 	const sockets, runc = "/run/containerd/s", "/run/containerd/runc/k8s.io"

@@ -15,16 +15,16 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/host"
 )
 
-// namespace is the file that holds the cluster's network namespace open.
+// namespace returns the file that keeps the cluster's network namespace.
 func (n *Node) namespace() string { return n.path("netns") }
 
-// makeNetwork makes the namespace and the pair of interfaces that joins it to the machine.
-func (n *Node) makeNetwork(ctx context.Context, a addresses) error {
+// createNetwork creates the namespace and the pair of interfaces that connects it to the machine.
+func (n *Node) createNetwork(ctx context.Context, a addresses) error {
 	if err := os.WriteFile(n.namespace(), nil, 0o600); err != nil {
-		return fmt.Errorf("making the network namespace: %w", err)
+		return fmt.Errorf("creating the network namespace: %w", err)
 	}
 	if err := run(ctx, "unshare", "--net="+n.namespace(), "true"); err != nil {
-		return fmt.Errorf("making the network namespace: %w", err)
+		return fmt.Errorf("creating the network namespace: %w", err)
 	}
 	inside := []string{"--net=" + n.namespace(), "--", "ip"}
 	steps := [][]string{
@@ -39,14 +39,14 @@ func (n *Node) makeNetwork(ctx context.Context, a addresses) error {
 	}
 	for _, step := range steps {
 		if err := run(ctx, step[0], step[1:]...); err != nil {
-			return fmt.Errorf("making the network: %w", err)
+			return fmt.Errorf("creating the network: %w", err)
 		}
 	}
 	return nil
 }
 
-// removeNetwork takes the machine's end of the pair away, and with it the other. The namespace goes with its file's
-// mount, and bridges, routes and packet filter rules with the namespace.
+// removeNetwork deletes the machine's interface of the pair, which also deletes the other. Unmounting its file removes
+// the namespace with its bridges, routes and packet filter rules.
 func (n *Node) removeNetwork(ctx context.Context, a addresses) error {
 	if !a.linked() {
 		return nil
@@ -57,25 +57,25 @@ func (n *Node) removeNetwork(ctx context.Context, a addresses) error {
 	return nil
 }
 
-// shareKubeletRoot makes mounts below the kubelet's root visible in pods that ask for them (HostToContainer), also on
-// machines whose root file system is mounted private.
+// shareKubeletRoot makes mounts in the kubelet's root directory visible in pods with HostToContainer, also if the root
+// file system of the machine is mounted private.
 func (n *Node) shareKubeletRoot() error {
 	root := n.KubeletRoot()
 	if err := os.MkdirAll(root, 0o755); err != nil {
-		return fmt.Errorf("making the kubelet's root: %w", err)
+		return fmt.Errorf("creating the kubelet's root directory: %w", err)
 	}
 	if err := unix.Mount(root, root, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("mounting the kubelet's root: %w", err)
+		return fmt.Errorf("mounting the kubelet's root directory: %w", err)
 	}
 	if err := unix.Mount("", root, "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("sharing the kubelet's root: %w", err)
+		return fmt.Errorf("sharing the kubelet's root directory: %w", err)
 	}
 	return nil
 }
 
-// unmountAll unmounts everything below the cluster's folder, the last mounted first.
+// unmountAll unmounts everything in the cluster's directory, in reverse order of mounting.
 func (n *Node) unmountAll() error {
-	// A mount may hide another at the same place, so look again until none is left.
+	// A mount may hide another mount at the same path, so list them again until none is left.
 	for range 10 {
 		points, err := n.mounts()
 		if err != nil || len(points) == 0 {
@@ -87,7 +87,7 @@ func (n *Node) unmountAll() error {
 			}
 		}
 	}
-	return fmt.Errorf("unmounting below %s: mounts keep coming", n.State())
+	return fmt.Errorf("unmounting below %s: new mounts keep appearing", n.State())
 }
 
 func (n *Node) mounts() ([]string, error) {
@@ -98,8 +98,8 @@ func (n *Node) mounts() ([]string, error) {
 	return mountsBelow(string(table), n.State()), nil
 }
 
-// mountsBelow lists mount points below a folder in the order of mounting, from the text of /proc/self/mountinfo: field
-// 5 of each line, with \040 and the like for spaces, see proc(5).
+// mountsBelow returns the mount points below a directory in the order of mounting, from the text of
+// /proc/self/mountinfo: field 5 of each line, with escapes such as \040 for a space, see proc(5).
 func mountsBelow(table, folder string) []string {
 	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 	var points []string
@@ -115,14 +115,14 @@ func mountsBelow(table, folder string) []string {
 	return points
 }
 
-// run calls a program of the machine; an error carries what it said.
+// run runs a program of the machine. An error contains its output.
 func run(ctx context.Context, name string, args ...string) error {
 	file, err := host.Program(name)
 	if err != nil {
 		return err
 	}
-	if said, err := exec.CommandContext(ctx, file, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(said)))
+	if output, err := exec.CommandContext(ctx, file, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(output)))
 	}
 	return nil
 }

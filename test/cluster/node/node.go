@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package node runs a real one-node Kubernetes on this machine, with an S3 gateway beside it.
+// Package node runs a real one-node Kubernetes and an S3 gateway on this machine.
 //
-// Every cluster lives in a network namespace of its own, so that ports, bridges and packet filter rules of two never
-// meet, and none of them touches the machine's own. One pair of virtual interfaces joins it to the machine. All that a
-// cluster writes is below one folder, apart from its cgroups and the dangling links in /var/log/containers, which go
-// when it goes.
+// Each cluster has its own network namespace, so ports, bridges and packet filter rules of clusters and of the machine
+// do not conflict. One pair of virtual interfaces connects the cluster to the machine. A cluster writes all files to
+// one directory, except its cgroups and the links in /var/log/containers, which Down removes.
 //
-// There is no DNS in the cluster: pods use addresses and the Service variables of their environment.
+// The cluster has no DNS: pods use IP addresses and the Service variables of their environment.
 package node
 
 import (
@@ -26,13 +25,13 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/process"
 )
 
-// DefaultName is the cluster that commands mean when they name none.
+// DefaultName is the default name of a cluster.
 const DefaultName = "demo"
 
-// Root is the folder with one folder for each cluster of this machine.
+// Root is the directory with a directory for each cluster of this machine.
 const Root = "/var/lib/velero-restic-cluster"
 
-// Node is one cluster of this machine, whether it runs or not.
+// Node is a cluster of this machine, running or not.
 type Node struct {
 	name  string
 	cache part.Cache
@@ -42,38 +41,38 @@ type Node struct {
 
 var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,19}$`)
 
-// New names a cluster; nothing is started. Progress is told on out, a line a step.
+// New returns the cluster with this name, without starting it. Its functions print a line for each step to out.
 //
-// The name must be a short DNS label: it becomes part of the node's name and of paths of sockets.
+// It fails if the name is not a short DNS label, because the name is part of the node's name and of socket paths.
 func New(name string, cache part.Cache, out io.Writer) (*Node, error) {
 	if !validName.MatchString(name) {
-		return nil, fmt.Errorf("cluster name %q is not usable: up to 20 of a-z, 0-9 and -, the first a letter", name)
+		return nil, fmt.Errorf("invalid cluster name %q: use up to 20 characters of a-z, 0-9 and -, starting with a letter", name)
 	}
 	return &Node{name: name, cache: cache, out: out, start: time.Now()}, nil
 }
 
-// Name is the cluster's name, which is also the name of its context in the kubeconfig.
+// Name returns the cluster's name, which is also the name of its context in the kubeconfig.
 func (n *Node) Name() string { return n.name }
 
-// NodeName is what Kubernetes calls the node.
+// NodeName returns the name of the node in Kubernetes.
 func (n *Node) NodeName() string { return n.name + "-node" }
 
-// State is the folder with everything that belongs to this cluster.
+// State returns the directory of this cluster.
 func (n *Node) State() string { return filepath.Join(Root, n.name) }
 
-// Kubeconfig is the path of the administrator's kubeconfig. It works from the machine itself.
+// Kubeconfig returns the path of the administrator's kubeconfig. It works on the machine itself.
 func (n *Node) Kubeconfig() string { return n.path("kubeconfig") }
 
-// KubeletRoot is the kubelet's root folder: volumes of pods are below <root>/pods.
+// KubeletRoot returns the kubelet's root directory. Volumes of pods are in <root>/pods.
 func (n *Node) KubeletRoot() string { return n.path("kubelet") }
 
-// Bin is a folder with links to every built program (kubectl, velero, …), for PATH.
+// Bin returns a directory with links to all built programs (kubectl, velero, …), for PATH.
 func (n *Node) Bin() string { return n.path("bin") }
 
-// Cache is where the programs come from.
+// Cache returns the cache of the programs.
 func (n *Node) Cache() part.Cache { return n.cache }
 
-// Processes is the table of the programs that this cluster consists of.
+// Processes returns the table of the programs of this cluster.
 func (n *Node) Processes() process.Table {
 	return process.Table{Records: n.path("processes"), Logs: n.path("logs")}
 }
@@ -82,25 +81,25 @@ func (n *Node) path(elements ...string) string {
 	return filepath.Join(append([]string{n.State()}, elements...)...)
 }
 
-// say prints one line of progress with the time since the command began.
+// say prints a line of progress with the time since the command started.
 func (n *Node) say(format string, args ...any) {
 	fmt.Fprintf(n.out, "%6.1fs  %s\n", time.Since(n.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// Plan is what was decided when the cluster was started.
+// Plan has the decisions from the start of the cluster.
 type Plan struct {
-	// Index chooses the cluster's addresses: no two clusters of a machine have the same.
+	// Index determines the cluster's addresses. It is unique on a machine.
 	Index int `json:"index"`
-	// Store is where Velero keeps its backups.
+	// Store is the bucket of Velero.
 	Store Store `json:"store"`
-	// Ready is set once everything runs; a cluster without it was never finished.
+	// Ready is true after everything has started. If it is false, the start did not finish.
 	Ready bool `json:"ready"`
 }
 
-// ErrAbsent means that no cluster of this name was started, or that it was taken down.
-var ErrAbsent = errors.New("there is no such cluster")
+// ErrAbsent means that no cluster of this name was started, or that it was removed.
+var ErrAbsent = errors.New("the cluster does not exist")
 
-// Plan reads what was decided. It returns ErrAbsent when there is no such cluster.
+// Plan reads the plan of the cluster. It returns ErrAbsent if the cluster does not exist.
 func (n *Node) Plan() (Plan, error) {
 	var plan Plan
 	content, err := os.ReadFile(n.path("plan.json"))

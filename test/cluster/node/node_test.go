@@ -39,7 +39,7 @@ func TestNewRefusesNamesThatBreakPaths(t *testing.T) {
 	}
 }
 
-func TestKubeconfigIsReadAsMeant(t *testing.T) {
+func TestRenderKubeconfig(t *testing.T) {
 	pair := pki.Pair{Certificate: []byte("certificate"), Key: []byte("key")}
 	content, err := renderKubeconfig("demo", "https://10.197.0.2:6443", []byte("authority"), "administrator", pair)
 	if err != nil {
@@ -88,7 +88,7 @@ func TestPodNetworkUsesTheClustersOwnRange(t *testing.T) {
 		t.Errorf("pods get addresses from %s, want 10.198.7.0/24", got)
 	}
 	if !strings.HasPrefix(ipam.DataDir, n.State()+"/") {
-		t.Errorf("addresses are noted in %s, want that below %s", ipam.DataDir, n.State())
+		t.Errorf("the addresses are in %s, want a directory below %s", ipam.DataDir, n.State())
 	}
 }
 
@@ -132,7 +132,7 @@ func TestIsShimOf(t *testing.T) {
 		"a shim of this cluster": {
 			args: []string{"/usr/bin/containerd-shim-runc-v2", "-namespace", "k8s.io", "-address", socket}, want: true,
 		},
-		"a shim of a cluster whose name begins alike": {
+		"a shim of a cluster whose name starts the same": {
 			args: []string{"/usr/bin/containerd-shim-runc-v2", "-address", "/state/demo-2/containerd.sock"},
 		},
 		"a shim of the machine's containerd": {
@@ -140,7 +140,7 @@ func TestIsShimOf(t *testing.T) {
 		},
 		"another program with the same argument": {args: []string{"/usr/bin/ctr", "-address", socket}},
 		"a shim whose arguments end early":       {args: []string{"/usr/bin/containerd-shim-runc-v2", "-address"}},
-		"a kernel thread, which has none":        {args: []string{""}},
+		"a kernel thread without arguments":      {args: []string{""}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

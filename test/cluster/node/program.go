@@ -11,7 +11,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/process"
 )
 
-// Names of the cluster's programs, in records, logs and for Restart.
+// Names of the cluster's programs in records and logs, and for Restart.
 const (
 	etcdProcess       = "etcd"
 	containerdProcess = "containerd"
@@ -24,10 +24,10 @@ const (
 	csiProcess        = "csi"
 )
 
-// searchPath is the PATH of every program: the kubelet calls mount and iptables, containerd calls runc.
+// searchPath is the PATH of every program. The kubelet runs mount and iptables, containerd runs runc.
 const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// command has a part of the cluster, or a program of the machine, run in the cluster's network.
+// command returns the command that runs a part of the cluster, or a program of the machine, in the cluster's network.
 func (n *Node) command(name string, args ...string) (process.Command, error) {
 	file, err := n.cache.Binary(name)
 	if name == etcdProcess || name == containerdProcess {
@@ -39,10 +39,10 @@ func (n *Node) command(name string, args ...string) (process.Command, error) {
 	return n.within(name, file, args...)
 }
 
-// within wraps a program so that it runs in the cluster's network.
+// within returns the command that runs a program in the cluster's network.
 //
-// nsenter rather than `ip netns exec`: the latter mounts /sys anew, which hides the cgroups from the kubelet. nsenter
-// becomes the program, so the process id stays.
+// It uses nsenter because `ip netns exec` mounts /sys again, which hides the cgroups from the kubelet. nsenter executes
+// the program in the same process, so the process ID stays.
 func (n *Node) within(name, file string, args ...string) (process.Command, error) {
 	nsenter, err := host.Program("nsenter")
 	if err != nil {
@@ -60,7 +60,7 @@ func (n *Node) etcdArgs() []string {
 		"--data-dir=" + n.path("etcd"), "--name=" + n.name,
 		"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
 		"--listen-peer-urls=http://127.0.0.1:2380",
-		// Nothing in a test cluster has to outlive a power cut.
+		// A test cluster does not have to survive a power failure.
 		"--unsafe-no-fsync",
 	}
 }
@@ -76,7 +76,7 @@ func (n *Node) apiArgs(a addresses) []string {
 		"--client-ca-file=" + n.path("pki", "ca.crt"),
 		"--kubelet-client-certificate=" + n.path("pki", "apiserver-kubelet.crt"),
 		"--kubelet-client-key=" + n.path("pki", "apiserver-kubelet.key"),
-		// Without it exec and logs look the node's name up in DNS.
+		// Without this flag, exec and logs look up the node's name in DNS.
 		"--kubelet-preferred-address-types=InternalIP",
 		"--etcd-servers=http://127.0.0.1:2379",
 		"--service-cluster-ip-range=" + a.services(),
@@ -96,7 +96,7 @@ func (n *Node) managerArgs() []string {
 		"--root-ca-file=" + n.path("pki", "ca.crt"),
 		"--service-account-private-key-file=" + n.path("pki", "tokens.key"),
 		"--use-service-account-credentials=true",
-		// --cert-dir only keeps it from writing below /var/run.
+		// --cert-dir only prevents writing to /var/run.
 		"--cert-dir=" + n.path("pki", "controller-manager"),
 		"--flex-volume-plugin-dir=" + n.path("kubelet", "volume-plugins"),
 	}
@@ -126,15 +126,16 @@ func (n *Node) proxyArgs(a addresses) []string {
 		"--kubeconfig=" + n.path("pki", "proxy.kubeconfig"),
 		"--hostname-override=" + n.NodeName(),
 		"--proxy-mode=iptables", "--cluster-cidr=" + a.pods(),
-		// A pod that calls another pod by Service would get its answer past the translation, straight over the bridge.
+		// Without this flag, a pod that calls another pod through a Service gets the response directly over the bridge,
+		// without address translation.
 		"--masquerade-all",
-		// The limits of connection tracking are the machine's: none of a test cluster's business.
+		// Do not change the machine's limits of connection tracking.
 		"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0s", "--conntrack-tcp-timeout-close-wait=0s",
 		"--oom-score-adj=0",
 	}
 }
 
-// driver returns the CSI driver for the node's own disk.
+// driver returns the command of the CSI driver for directories of the node.
 func (n *Node) driver(ctx context.Context) (process.Command, error) {
 	file, err := n.build(ctx, csiProcess)
 	if err != nil {
@@ -144,7 +145,7 @@ func (n *Node) driver(ctx context.Context) (process.Command, error) {
 		"-kubelet="+n.KubeletRoot(), "-volumes="+n.path("csi"), "-kubeconfig="+n.Kubeconfig(), "-node="+n.NodeName())
 }
 
-// programs returns everything that runs in the cluster's network, in the order of starting.
+// programs returns the commands of all programs in the cluster's network, in the order of starting.
 func (n *Node) programs(a addresses) ([]process.Command, error) {
 	all := []struct {
 		name string

@@ -14,17 +14,17 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/process"
 )
 
-// Store is an S3 bucket, served by a gateway over a folder of this machine.
+// Store is an S3 bucket, which a gateway serves from a directory of this machine.
 type Store struct {
-	// Cluster is the one whose gateway serves the bucket.
+	// Cluster is the name of the cluster whose gateway serves the bucket.
 	Cluster string `json:"cluster"`
 	// Endpoint is a URL that works on the machine and in the pods of every cluster.
 	Endpoint string `json:"endpoint"`
 	Region   string `json:"region"`
 	Bucket   string `json:"bucket"`
-	// Folder holds the bucket's objects as plain files.
+	// Folder is the directory with the objects of the bucket as plain files.
 	Folder string `json:"folder"`
-	// Credentials is a file in AWS' format (profile default) with the access and secret key.
+	// Credentials is the path of a file in the AWS format (profile default) with the access key and the secret key.
 	Credentials string `json:"credentials"`
 }
 
@@ -33,7 +33,7 @@ const (
 	gatewayHealth = "/healthz"
 )
 
-// startGateway starts the S3 gateway on the machine's end of the cluster's network, with an empty bucket `velero`.
+// startGateway starts the S3 gateway on the machine's address in the cluster's network, with an empty bucket `velero`.
 func (n *Node) startGateway(a addresses) (Store, error) {
 	store := Store{
 		Cluster: n.name, Endpoint: fmt.Sprintf("http://%s:%d", a.host(), gatewayPort),
@@ -41,7 +41,7 @@ func (n *Node) startGateway(a addresses) (Store, error) {
 		Folder: n.path("s3", "velero"), Credentials: n.path("s3-credentials"),
 	}
 	if err := os.MkdirAll(store.Folder, 0o755); err != nil {
-		return store, fmt.Errorf("making the bucket: %w", err)
+		return store, fmt.Errorf("creating the bucket: %w", err)
 	}
 	access, secret := n.name, rand.Text()
 	profile := fmt.Sprintf("[default]\naws_access_key_id=%s\naws_secret_access_key=%s\n", access, secret)
@@ -65,15 +65,15 @@ func (n *Node) startGateway(a addresses) (Store, error) {
 func (s Store) answers(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Endpoint+gatewayHealth, nil)
 	if err != nil {
-		return fmt.Errorf("asking the S3 gateway: %w", err)
+		return fmt.Errorf("requesting the state of the S3 gateway: %w", err)
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return fmt.Errorf("asking the S3 gateway: %w", err)
+		return fmt.Errorf("requesting the state of the S3 gateway: %w", err)
 	}
-	defer func() { _ = response.Body.Close() }() // its status says all
+	defer func() { _ = response.Body.Close() }() // only the status matters
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("asking the S3 gateway: it answered %s", response.Status)
+		return fmt.Errorf("requesting the state of the S3 gateway: it returned %s", response.Status)
 	}
 	return nil
 }

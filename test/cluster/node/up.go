@@ -19,17 +19,18 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/process"
 )
 
-// Options are the choices of a start.
+// Options are the options of a start.
 type Options struct {
-	// StoreFrom names another cluster of this machine whose bucket this one shares. Empty: a bucket of its own.
+	// StoreFrom is the name of another cluster of this machine whose bucket this one shares. If it is empty, the
+	// cluster has its own bucket.
 	StoreFrom string
 }
 
-// Up makes the cluster run: it builds what the cache lacks, clears what a crash left, starts everything and waits until
-// the node is ready. A cluster that runs already is left alone.
+// Up starts the cluster: it builds missing programs, removes what a crash left, starts everything and waits until the
+// node is ready. It does not change a running cluster.
 //
-// An error names the step, and the log of the program that it is about. What was started stays for a look at it; the
-// next Up or Down clears it.
+// An error names the step, and the log of the program that failed. The started programs keep running for inspection.
+// The next Up or Down removes them.
 func (n *Node) Up(ctx context.Context, options Options) error {
 	if err := host.Prepare(ctx, n.out); err != nil {
 		return err
@@ -45,7 +46,7 @@ func (n *Node) Up(ctx context.Context, options Options) error {
 		return err
 	}
 	defer unlock()
-	// Another start of the same cluster may have been the one that held the lock.
+	// Another start of the same cluster may have held the lock.
 	if running, err := n.checkRunning(options); running || err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (n *Node) Up(ctx context.Context, options Options) error {
 	return n.boot(ctx, plan)
 }
 
-// checkRunning says whether there is nothing to do.
+// checkRunning returns whether the cluster already runs. It fails if it runs with another bucket.
 func (n *Node) checkRunning(options Options) (bool, error) {
 	plan, err := n.Plan()
 	if errors.Is(err, ErrAbsent) {
@@ -68,34 +69,34 @@ func (n *Node) checkRunning(options Options) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	dead, err := n.dead()
-	if err != nil || len(dead) > 0 || !plan.Ready {
+	ended, err := n.endedPrograms()
+	if err != nil || len(ended) > 0 || !plan.Ready {
 		return false, err
 	}
 	if options.StoreFrom != "" && options.StoreFrom != plan.Store.Cluster {
-		return false, fmt.Errorf("cluster %s runs with the bucket of cluster %s, not of %s: take it down first",
+		return false, fmt.Errorf("cluster %s runs with the bucket of cluster %s, not of %s: stop it first",
 			n.name, plan.Store.Cluster, options.StoreFrom)
 	}
-	n.say("cluster %s is running already", n.name)
+	n.say("cluster %s is already running", n.name)
 	return true, nil
 }
 
-// prepare writes everything that the programs need, and the store's gateway as the one that others may wait for.
+// prepare writes all files that the programs need, and starts the S3 gateway.
 func (n *Node) prepare(ctx context.Context, options Options) (Plan, error) {
 	index, err := n.freeIndex()
 	if err != nil {
 		return Plan{}, err
 	}
 	if err := os.MkdirAll(n.State(), 0o755); err != nil {
-		return Plan{}, fmt.Errorf("making the state folder: %w", err)
+		return Plan{}, fmt.Errorf("creating the state directory: %w", err)
 	}
 	plan, a := Plan{Index: index}, addresses{index}
 	if err := n.savePlan(plan); err != nil {
 		return plan, err
 	}
 	steps := []func() error{
-		func() error { return n.makeNetwork(ctx, a) },
-		n.makeCgroups,
+		func() error { return n.createNetwork(ctx, a) },
+		n.createCgroups,
 		n.shareKubeletRoot,
 		func() error { return n.writeCredentials(a) },
 		func() error { return n.writeConfiguration(a) },
@@ -125,7 +126,7 @@ func (n *Node) chooseStore(plan *Plan, options Options) error {
 	return nil
 }
 
-// boot starts the programs and waits for each thing that the next one needs.
+// boot starts the programs in order, and waits until each one is ready for the next.
 func (n *Node) boot(ctx context.Context, plan Plan) error {
 	commands, err := n.programs(addresses{plan.Index})
 	if err != nil {
@@ -139,11 +140,11 @@ func (n *Node) boot(ctx context.Context, plan Plan) error {
 		}
 		return nil
 	}
-	// etcd, containerd and the API server; the rest gives up when the API server is not there.
+	// Start etcd, containerd and the API server. The other programs exit if the API server does not respond.
 	if err := start(commands[:3]); err != nil {
 		return err
 	}
-	images, err := n.makeImages(ctx)
+	images, err := n.createImages(ctx)
 	if err != nil {
 		return err
 	}
@@ -158,7 +159,7 @@ func (n *Node) boot(ctx context.Context, plan Plan) error {
 	if err := n.wait(ctx, "the API server", serverAnswers); err != nil {
 		return err
 	}
-	n.say("API server answers at %s", plan.API())
+	n.say("the API server is ready at %s", plan.API())
 	driver, err := n.driver(ctx)
 	if err != nil {
 		return err
@@ -177,7 +178,8 @@ func (n *Node) boot(ctx context.Context, plan Plan) error {
 	return nil
 }
 
-// waitReady waits until pods can be made: the node takes them, their account is there, and Services lead to the API.
+// waitReady waits until pods can start: the node is ready, the default service account exists, and the API has an
+// endpoint.
 func (n *Node) waitReady(ctx context.Context, plan Plan) error {
 	checks := []struct {
 		what, want string
@@ -214,25 +216,25 @@ func (n *Node) waitReady(ctx context.Context, plan Plan) error {
 	return nil
 }
 
-// patience is how long a step of the start may take; on a slow machine with two cores each takes a few seconds.
-const patience = 2 * time.Minute
+// stepTimeout limits a step of the start. On a slow machine with two cores, a step takes a few seconds.
+const stepTimeout = 2 * time.Minute
 
-// wait asks until the answer is no error. It gives up early when a program of the cluster has ended.
-func (n *Node) wait(ctx context.Context, what string, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// wait calls check until it returns no error. It fails immediately if a program of the cluster has ended.
+func (n *Node) wait(ctx context.Context, what string, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	for {
-		last := ask(ctx)
+		last := check(ctx)
 		if last == nil {
 			return nil
 		}
-		dead, err := n.dead()
+		ended, err := n.endedPrograms()
 		if err != nil {
 			return err
 		}
-		if len(dead) > 0 {
+		if len(ended) > 0 {
 			return fmt.Errorf("waiting for %s: %s has ended; its log %s ends with:\n%s",
-				what, dead[0], n.Processes().Log(dead[0]), n.Processes().Tail(dead[0], 8))
+				what, ended[0], n.Processes().Log(ended[0]), n.Processes().Tail(ended[0], 8))
 		}
 		select {
 		case <-ctx.Done():
@@ -242,8 +244,8 @@ func (n *Node) wait(ctx context.Context, what string, ask func(context.Context) 
 	}
 }
 
-// dead lists recorded programs that no longer run.
-func (n *Node) dead() ([]string, error) {
+// endedPrograms returns the recorded programs that no longer run.
+func (n *Node) endedPrograms() ([]string, error) {
 	records, err := n.Processes().List()
 	if err != nil {
 		return nil, err
@@ -269,26 +271,26 @@ func (n *Node) apiReady(ctx context.Context, plan Plan) error {
 	defer client.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, plan.API()+"/readyz", nil)
 	if err != nil {
-		return fmt.Errorf("asking the API server: %w", err)
+		return fmt.Errorf("requesting the state of the API server: %w", err)
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("asking the API server: %w", err)
+		return fmt.Errorf("requesting the state of the API server: %w", err)
 	}
-	defer func() { _ = response.Body.Close() }() // its status says all
+	defer func() { _ = response.Body.Close() }() // only the status matters
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("asking the API server: it answered %s", response.Status)
+		return fmt.Errorf("requesting the state of the API server: it returned %s", response.Status)
 	}
 	return nil
 }
 
-// linkPrograms fills the folder that a user puts into PATH.
+// linkPrograms creates links to the programs in the directory that a user adds to PATH.
 func (n *Node) linkPrograms() error {
 	if err := os.MkdirAll(n.Bin(), 0o755); err != nil {
-		return fmt.Errorf("making the folder for programs: %w", err)
+		return fmt.Errorf("creating the directory for programs: %w", err)
 	}
 	for _, p := range part.All() {
-		if p.Asked {
+		if p.OnRequest {
 			continue
 		}
 		for _, name := range p.Binaries() {

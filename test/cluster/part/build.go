@@ -65,7 +65,7 @@ func (c Cache) Build(ctx context.Context, out io.Writer, programs ...string) err
 	return nil
 }
 
-// job is a part with the packages whose programs are not there.
+// job is a part and the packages whose programs are missing.
 type job struct {
 	part     Part
 	folder   string
@@ -83,7 +83,7 @@ func (c Cache) missing(programs []string) ([]job, error) {
 		j := job{part: p, folder: folder}
 		for i, name := range p.Binaries() {
 			known[name] = true
-			if !slices.Contains(programs, name) && (len(programs) > 0 || p.Asked) {
+			if !slices.Contains(programs, name) && (len(programs) > 0 || p.OnRequest) {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
@@ -96,14 +96,14 @@ func (c Cache) missing(programs []string) ([]job, error) {
 	}
 	for _, name := range programs {
 		if !known[name] {
-			return nil, fmt.Errorf("building %s: no part of the cluster is called so; there are %s",
+			return nil, fmt.Errorf("building %s: unknown program; the programs are %s",
 				name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 	}
 	return todo, nil
 }
 
-// fetch downloads what the programs need and nothing else; `go mod download` would also fetch what tests import.
+// fetch downloads only what the programs need. `go mod download` would also download what tests import.
 func (c Cache) fetch(ctx context.Context, j job) error {
 	args := append([]string{"list", "-mod=readonly", "-deps", "-f", "{{.Name}}"}, j.packages...)
 	if err := c.run(ctx, j.part, args...); err != nil {
@@ -118,9 +118,9 @@ func (c Cache) compile(ctx context.Context, j job, p *printer) error {
 	}
 	start := time.Now()
 	if err := os.MkdirAll(j.folder, 0o755); err != nil {
-		return fmt.Errorf("making the cache folder: %w", err)
+		return fmt.Errorf("creating the cache directory: %w", err)
 	}
-	// What a killed build left: the lock says that none is running now.
+	// Remove the directories of killed builds. The lock ensures that no build is running.
 	stale, err := filepath.Glob(filepath.Join(filepath.Dir(j.folder), "build-*"))
 	if err != nil {
 		return fmt.Errorf("listing stale build folders: %w", err)
@@ -132,9 +132,9 @@ func (c Cache) compile(ctx context.Context, j job, p *printer) error {
 	}
 	temporary, err := os.MkdirTemp(filepath.Dir(j.folder), "build-*")
 	if err != nil {
-		return fmt.Errorf("making the build folder: %w", err)
+		return fmt.Errorf("creating the build directory: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(temporary) }() // what stays, the next build removes
+	defer func() { _ = os.RemoveAll(temporary) }() // the next build removes it if this fails
 	args := []string{"build", "-mod=readonly", "-trimpath", "-ldflags", j.part.ldflags(), "-o", temporary + "/"}
 	if err := c.run(ctx, j.part, append(args, j.packages...)...); err != nil {
 		return fmt.Errorf("building %s: %w", j.part.Name, err)
@@ -152,7 +152,7 @@ func (c Cache) compile(ctx context.Context, j job, p *printer) error {
 	return nil
 }
 
-// run calls go in the part's module, with nothing from the environment that would change the result.
+// run runs go in the part's module, without variables of the environment that change the result.
 func (c Cache) run(ctx context.Context, p Part, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = c.source(p)
@@ -188,7 +188,7 @@ func (c Cache) lock(ctx context.Context, out io.Writer) (func(), error) {
 	}
 	for waited := false; ; waited = true {
 		if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-			return func() { _ = file.Close() }, nil // the end of the process would unlock it too
+			return func() { _ = file.Close() }, nil // the end of the process also unlocks it
 		}
 		if !waited {
 			fmt.Fprintln(out, "waiting for another build of the cluster's parts to end")
@@ -202,7 +202,7 @@ func (c Cache) lock(ctx context.Context, out io.Writer) (func(), error) {
 	}
 }
 
-// printer puts the time since the start before each line.
+// printer prints the time since the start before each line.
 type printer struct {
 	mu    sync.Mutex
 	out   io.Writer

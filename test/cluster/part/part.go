@@ -4,8 +4,8 @@
 // Package part builds the pinned programs that the test cluster runs: Kubernetes, Velero and its AWS plugin, an S3
 // gateway.
 //
-// Each part is a Go module of its own under test/cluster/parts, so that its go.sum holds the checksum of every source
-// that goes into it, and none of it weighs on the product's module. Binaries land in a cache outside the repository.
+// Each part is a separate Go module in test/cluster/parts. Its go.sum has the checksum of every source, and the
+// product's module does not depend on it. The binaries are in a cache outside the repository.
 package part
 
 import (
@@ -22,7 +22,7 @@ import (
 	"strings"
 )
 
-// Versions of the parts. The go.mod of each says the same; a test holds the two against each other.
+// Versions of the parts. The go.mod of each part has the same version; a test compares them.
 const (
 	KubernetesVersion = "v1.36.3"
 	VeleroVersion     = "v1.18.3"
@@ -34,7 +34,7 @@ const (
 	RcloneVersion     = "v1.76.0"
 )
 
-// Names of the parts: the folders under test/cluster/parts.
+// Names of the parts: the directories in test/cluster/parts.
 const (
 	Kubernetes = "kubernetes"
 	Velero     = "velero"
@@ -46,22 +46,22 @@ const (
 	Rclone     = "rclone"
 )
 
-// Part is one pinned module and the programs that are built from it.
+// Part is a pinned module and the programs in it.
 type Part struct {
-	// Name is the folder under test/cluster/parts that holds go.mod and go.sum.
+	// Name is the directory in test/cluster/parts with go.mod and go.sum.
 	Name string
-	// Module is what the folder's go.mod requires, and Version the version of it.
+	// Module is the module that go.mod requires, and Version its version.
 	Module, Version string
-	// Packages are import paths below Module, "." for the module itself; the last element of each whole path is the
-	// program's file name.
+	// Packages are import paths below Module, "." for the module itself. The last element of the full path is the file
+	// name of the program.
 	Packages []string
-	// Asked says that the cluster does not need the part: it is built only when a program of it is named.
-	Asked bool
-	// Variables are set by the linker (-X); without them the programs cannot tell their version.
+	// OnRequest is true if the cluster does not need the part. Build builds it only if it gets the name of a program.
+	OnRequest bool
+	// Variables are set by the linker (-X). The programs print their version from them.
 	Variables []string
 }
 
-// All returns every part of the cluster and of the tests' servers, quick builds first.
+// All returns all parts of the cluster and of the servers for tests, the fastest builds first.
 func All() []Part {
 	const buildinfo = "github.com/vmware-tanzu/velero/pkg/buildinfo."
 	return []Part{
@@ -76,7 +76,7 @@ func All() []Part {
 		{
 			Name: Velero, Module: "github.com/vmware-tanzu/velero", Version: VeleroVersion,
 			Packages: []string{"cmd/velero", "cmd/velero-helper", "cmd/velero-restore-helper"},
-			// hack/build.sh of Velero sets the same two.
+			// hack/build.sh of Velero sets the same variables.
 			Variables: []string{buildinfo + "Version=" + VeleroVersion, buildinfo + "ImageRegistry=velero"},
 		},
 		{
@@ -89,20 +89,20 @@ func All() []Part {
 		},
 		{
 			Name: RestServer, Module: "github.com/restic/rest-server", Version: RestServerVersion,
-			Packages: []string{"cmd/rest-server"}, Asked: true,
+			Packages: []string{"cmd/rest-server"}, OnRequest: true,
 		},
 		{
 			Name: GCSServer, Module: "github.com/fsouza/fake-gcs-server", Version: GCSServerVersion,
-			Packages: []string{"."}, Asked: true,
+			Packages: []string{"."}, OnRequest: true,
 		},
 		{
 			Name: Rclone, Module: "github.com/rclone/rclone", Version: RcloneVersion,
-			Packages: []string{"."}, Asked: true,
+			Packages: []string{"."}, OnRequest: true,
 		},
 	}
 }
 
-// Binaries are the file names of the part's programs.
+// Binaries returns the file names of the part's programs.
 func (p Part) Binaries() []string {
 	names := make([]string, 0, len(p.Packages))
 	for i := range p.Packages {
@@ -121,26 +121,26 @@ func (p Part) ldflags() string {
 	return strings.Join(flags, " ")
 }
 
-// Cache is where built parts are kept and which repository they are built from.
+// Cache has the directory of the built parts, and the repository from which they are built.
 type Cache struct {
-	// Root is the folder for all parts and versions.
+	// Root is the directory for all parts and versions.
 	Root string
-	// Repository is the folder of the product's go.mod.
+	// Repository is the directory of the product's go.mod.
 	Repository string
 }
 
-// Find locates the repository around the working directory, and the cache.
+// Find returns the repository that contains the working directory, and the cache.
 //
-// The cache is $CLUSTER_CACHE, else velero-restic-cluster in the user's cache folder ($XDG_CACHE_HOME, ~/.cache).
-// The error says so when the working directory is not inside the repository.
+// The cache is $CLUSTER_CACHE, else velero-restic-cluster in the user's cache directory ($XDG_CACHE_HOME, ~/.cache).
+// Find fails if the working directory is not in the repository.
 func Find(ctx context.Context) (Cache, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
-		return Cache{}, fmt.Errorf("asking go for the repository's folder: %w", err)
+		return Cache{}, fmt.Errorf("finding the directory of the repository with go: %w", err)
 	}
 	repository := filepath.Dir(strings.TrimSpace(string(out)))
 	if _, err := os.Stat(filepath.Join(repository, partsFolder)); err != nil {
-		return Cache{}, errors.New("finding " + partsFolder + ": change into the folder of the repository first")
+		return Cache{}, errors.New("finding " + partsFolder + ": change to the directory of the repository first")
 	}
 	if root := os.Getenv("CLUSTER_CACHE"); root != "" {
 		root, err = filepath.Abs(root)
@@ -148,17 +148,17 @@ func Find(ctx context.Context) (Cache, error) {
 	}
 	user, err := os.UserCacheDir()
 	if err != nil {
-		return Cache{}, fmt.Errorf("finding the cache folder (set CLUSTER_CACHE to choose one): %w", err)
+		return Cache{}, fmt.Errorf("finding the cache directory (set CLUSTER_CACHE to choose one): %w", err)
 	}
 	return Cache{Root: filepath.Join(user, "velero-restic-cluster"), Repository: repository}, nil
 }
 
 const partsFolder = "test/cluster/parts"
 
-// source is the folder with the part's go.mod.
+// source returns the directory of the part's go.mod.
 func (c Cache) source(p Part) string { return filepath.Join(c.Repository, partsFolder, p.Name) }
 
-// folder is where the part's programs are kept. Its name changes with everything that could change the programs.
+// folder returns the directory of the part's programs. Its name depends on everything that can change the programs.
 func (c Cache) folder(p Part) (string, error) {
 	key := sha256.New()
 	fmt.Fprintln(key, runtime.Version(), runtime.GOARCH, p.Module, p.Version, p.Packages, p.ldflags())
@@ -173,16 +173,16 @@ func (c Cache) folder(p Part) (string, error) {
 	return filepath.Join(c.Root, p.Name+"-"+p.Version+"-"+sum, "bin"), nil
 }
 
-// Own is the path for a program that is built from this repository, such as the CSI driver. Repositories do not share
-// them, since a running cluster of one must not get a program of another.
+// Own returns the path of a program of this repository, such as the CSI driver. Each repository has its own path,
+// because a running cluster of one repository must not get a program of another.
 func (c Cache) Own(name string) string {
 	sum := sha256.Sum256([]byte(c.Repository))
 	return filepath.Join(c.Root, "own-"+hex.EncodeToString(sum[:])[:12], name)
 }
 
-// Binary is the absolute path of a built program, such as kubectl or velero.
+// Binary returns the absolute path of a built program, such as kubectl or velero.
 //
-// The error names the program and the command that builds it when it is not in the cache.
+// If the program is not in the cache, the error names the program and the command that builds it.
 func (c Cache) Binary(name string) (string, error) {
 	for _, p := range All() {
 		for _, binary := range p.Binaries() {
@@ -200,5 +200,5 @@ func (c Cache) Binary(name string) (string, error) {
 			return file, nil
 		}
 	}
-	return "", fmt.Errorf("finding %s: no part of the cluster is called so", name)
+	return "", fmt.Errorf("finding %s: no part of the cluster has this program", name)
 }

@@ -25,7 +25,7 @@ func TestVersionsAreThoseOfGoMod(t *testing.T) {
 		for i := range p.Packages {
 			if !strings.Contains(string(content), "tool "+p.importPath(i)+"\n") &&
 				!strings.Contains(string(content), "\t"+p.importPath(i)+"\n") {
-				t.Errorf("%s: go.mod lists no tool %s", p.Name, p.importPath(i))
+				t.Errorf("%s: go.mod does not have the tool %s", p.Name, p.importPath(i))
 			}
 		}
 	}
@@ -53,7 +53,7 @@ func TestFolderChangesWithEveryInput(t *testing.T) {
 			t.Fatal(err)
 		}
 		if other, ok := seen[folder]; ok {
-			t.Errorf("%s is kept in the same folder as %s", what, other)
+			t.Errorf("%s has the same directory as %s", what, other)
 		}
 		seen[folder] = what
 	}

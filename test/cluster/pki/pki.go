@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package pki makes the keys and certificates of one test cluster.
+// Package pki creates the keys and certificates of a test cluster.
 package pki
 
 import (
@@ -19,25 +19,25 @@ import (
 	"time"
 )
 
-// lifetime is longer than any test cluster lives, and short enough that a forgotten one is of no use to anybody.
+// lifetime is longer than the life of a test cluster, but limits the use of a stolen key.
 const lifetime = 30 * 24 * time.Hour
 
 // Authority signs the certificates of one cluster. Its key is never written to a file.
 type Authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
-	// PEM is the certificate for those who verify.
+	// PEM is the certificate, for verification.
 	PEM []byte
 }
 
-// Pair is a certificate with its private key, both PEM.
+// Pair is a certificate and its private key, both as PEM.
 type Pair struct{ Certificate, Key []byte }
 
-// NewAuthority makes a certificate authority.
+// NewAuthority creates a certificate authority.
 func NewAuthority(name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making the key of authority %s: %w", name, err)
+		return nil, fmt.Errorf("creating the key of authority %s: %w", name, err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
@@ -48,7 +48,7 @@ func NewAuthority(name string) (*Authority, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("making authority %s: %w", name, err)
+		return nil, fmt.Errorf("creating authority %s: %w", name, err)
 	}
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -57,7 +57,7 @@ func NewAuthority(name string) (*Authority, error) {
 	return &Authority{certificate: certificate, key: key, PEM: encode("CERTIFICATE", der)}, nil
 }
 
-// Client signs a certificate that Kubernetes reads as user with the given groups.
+// Client returns a certificate that Kubernetes maps to the user and the groups.
 func (a *Authority) Client(user string, groups ...string) (Pair, error) {
 	return a.sign(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: user, Organization: groups},
@@ -65,7 +65,7 @@ func (a *Authority) Client(user string, groups ...string) (Pair, error) {
 	})
 }
 
-// Server signs a certificate for a server that is reached under these names and addresses.
+// Server returns a certificate for a server with these names and addresses.
 func (a *Authority) Server(name string, names []string, addresses []net.IP) (Pair, error) {
 	return a.sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, DNSNames: names, IPAddresses: addresses,
@@ -77,7 +77,7 @@ func (a *Authority) sign(template *x509.Certificate) (Pair, error) {
 	name := template.Subject.CommonName
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return Pair{}, fmt.Errorf("making the key of %s: %w", name, err)
+		return Pair{}, fmt.Errorf("creating the key of %s: %w", name, err)
 	}
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
@@ -97,11 +97,11 @@ func (a *Authority) sign(template *x509.Certificate) (Pair, error) {
 	return Pair{Certificate: encode("CERTIFICATE", der), Key: encode("PRIVATE KEY", private)}, nil
 }
 
-// TokenKey makes the key pair for service account tokens; Certificate holds the public half.
+// TokenKey creates the key pair for service account tokens. Certificate contains the public key.
 func TokenKey() (Pair, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		return Pair{}, fmt.Errorf("making the key for service account tokens: %w", err)
+		return Pair{}, fmt.Errorf("creating the key for service account tokens: %w", err)
 	}
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package process starts programs that outlive their starter, and stops exactly those and no others.
+// Package process starts programs that continue to run after the process that started them, and stops only these.
 //
-// Each is recorded in a file with its process id, its start time and the boot it belongs to. A process that got the
-// same id later, or after a reboot, has another identity and is left alone.
+// It records the process ID, the start time and the boot ID of each process in a file. A later process with the same ID
+// has another identity, so the package does not stop it.
 package process
 
 import (
@@ -24,7 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Identity tells one process from every other that had or will have its id.
+// Identity identifies a process, even if an earlier or a later process has the same ID.
 type Identity struct {
 	PID int `json:"pid"`
 	// Start is the start time in clock ticks since boot: field 22 of /proc/<pid>/stat, see proc(5).
@@ -33,7 +33,7 @@ type Identity struct {
 	Boot string `json:"boot"`
 }
 
-// Of reads the identity of a running process. It returns fs.ErrNotExist when there is none with that id.
+// Of returns the identity of a running process. It returns fs.ErrNotExist if no process with that ID runs.
 func Of(pid int) (Identity, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -53,8 +53,8 @@ func Of(pid int) (Identity, error) {
 	return Identity{PID: pid, Start: start, Boot: strings.TrimSpace(string(boot))}, nil
 }
 
-// parseStat takes the state (field 3) and start time (field 22) out of /proc/<pid>/stat. Field 2, the program's name
-// in parentheses, may itself hold spaces and parentheses, so counting starts behind the last one.
+// parseStat returns the state (field 3) and the start time (field 22) from /proc/<pid>/stat. Field 2, the program's
+// name in parentheses, can contain spaces and parentheses, so counting starts after the last parenthesis.
 func parseStat(stat string) (state string, start uint64, err error) {
 	end := strings.LastIndex(stat, ")")
 	fields := strings.Fields(stat[end+1:])
@@ -68,13 +68,13 @@ func parseStat(stat string) (state string, start uint64, err error) {
 	return fields[0], start, nil
 }
 
-// Alive says whether this very process still runs.
+// Alive returns whether this process still runs.
 func (i Identity) Alive() bool {
 	now, err := Of(i.PID)
 	return err == nil && now == i
 }
 
-// signal reaches this very process or none: the pidfd is opened before the identity is checked, and stays with it.
+// signal sends a signal to this process or to none: it opens the pidfd before it checks the identity.
 func (i Identity) signal(sig unix.Signal) error {
 	fd, err := unix.PidfdOpen(i.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -93,8 +93,8 @@ func (i Identity) signal(sig unix.Signal) error {
 	return nil
 }
 
-// Stop ends the process: SIGTERM, and SIGKILL when it is still there after the grace period. It waits until it is gone.
-// A process that is gone already, or whose id another process has now, is no error.
+// Stop sends SIGTERM, and SIGKILL if the process still runs after the grace period. It waits until the process has
+// ended. It succeeds if the process has already ended, or if another process has its ID now.
 func (i Identity) Stop(ctx context.Context, grace time.Duration) error {
 	if err := i.signal(unix.SIGTERM); err != nil {
 		return err
@@ -106,7 +106,7 @@ func (i Identity) Stop(ctx context.Context, grace time.Duration) error {
 		return err
 	}
 	if !i.gone(ctx, 10*time.Second) {
-		return fmt.Errorf("stopping process %d: it is still there after SIGKILL", i.PID)
+		return fmt.Errorf("stopping process %d: it still runs after SIGKILL", i.PID)
 	}
 	return nil
 }
@@ -122,31 +122,32 @@ func (i Identity) gone(ctx context.Context, within time.Duration) bool {
 	return true
 }
 
-// Command is a program with everything that starting it again needs.
+// Command is a program with everything that is needed to start it again.
 type Command struct {
-	// Name is what the process is called in messages, and its record and log files.
+	// Name is the name of the process in messages, and of its record and log files.
 	Name string   `json:"name"`
 	Path string   `json:"path"`
 	Args []string `json:"args"`
-	// Env is the whole environment; nothing is inherited.
+	// Env is the complete environment; the process inherits nothing.
 	Env []string `json:"env,omitempty"`
 }
 
-// Record is what is kept of a started process.
+// Record is the record of a started process.
 type Record struct {
 	Command  Command  `json:"command"`
 	Identity Identity `json:"identity"`
 }
 
-// Table is a folder with the records and logs of one cluster's processes.
+// Table has the directories of the records and logs of one cluster's processes.
 type Table struct {
-	// Records holds <name>.json files, readable by their owner only since an environment may hold secrets.
+	// Records has files <name>.json. Only the owner can read them, because an environment may contain secrets.
 	Records string
-	// Logs holds <name>.log files, which only ever grow.
+	// Logs has files <name>.log. A restarted program appends to its log.
 	Logs string
 }
 
-// Start runs the command in a session of its own, both streams going to its log, and records it.
+// Start starts the command in its own session, with both streams written to its log, and records it. It fails if the
+// process ends immediately.
 func (t Table) Start(c Command) error {
 	for _, folder := range []string{t.Records, t.Logs} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -167,10 +168,10 @@ func (t Table) Start(c Command) error {
 		return fmt.Errorf("starting %s: %w", c.Name, err)
 	}
 	identity, err := Of(cmd.Process.Pid)
-	// Collected as long as this program lives; afterwards init does it.
+	// This program reaps the process while it runs; after that, init does.
 	go func() { _ = cmd.Wait() }()
 	if err != nil {
-		return fmt.Errorf("starting %s, which ended at once (log: %s): %w", c.Name, t.Log(c.Name), err)
+		return fmt.Errorf("starting %s, which ended immediately (log: %s): %w", c.Name, t.Log(c.Name), err)
 	}
 	content, err := json.MarshalIndent(Record{Command: c, Identity: identity}, "", "  ")
 	if err != nil {
@@ -182,7 +183,7 @@ func (t Table) Start(c Command) error {
 	return nil
 }
 
-// List returns every recorded process, running or not, by name.
+// List returns all recorded processes, running or not, sorted by name.
 func (t Table) List() ([]Record, error) {
 	files, err := filepath.Glob(filepath.Join(t.Records, "*.json"))
 	if err != nil {
@@ -203,7 +204,7 @@ func (t Table) List() ([]Record, error) {
 	return records, nil
 }
 
-// Stop ends the named process and forgets it. One that was never recorded is no error.
+// Stop stops a process and removes its record. It succeeds if the process was never recorded.
 func (t Table) Stop(ctx context.Context, name string, grace time.Duration) error {
 	records, err := t.List()
 	if err != nil {
@@ -221,10 +222,10 @@ func (t Table) Stop(ctx context.Context, name string, grace time.Duration) error
 	return nil
 }
 
-// Log is the file with everything that the named process printed.
+// Log returns the path of the log of a process.
 func (t Table) Log(name string) string { return filepath.Join(t.Logs, name+".log") }
 
-// Tail returns the last lines of the named process's log, for a message about its end.
+// Tail returns the last lines of the log of a process, for an error message.
 func (t Table) Tail(name string, lines int) string {
 	content, err := os.ReadFile(t.Log(name))
 	if err != nil {

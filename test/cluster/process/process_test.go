@@ -22,7 +22,7 @@ func TestParseStat(t *testing.T) {
 		"a plain name":                       {stat: "42 (kubelet) S" + rest, state: "S", start: 987654},
 		"a name with spaces and parentheses": {stat: "42 (a) Z (b c)) R" + rest, state: "R", start: 987654},
 		"a zombie":                           {stat: "42 (etcd) Z" + rest, state: "Z", start: 987654},
-		"a line that was cut":                {stat: "42 (etcd) S 1 2 3", fails: true},
+		"a truncated line":                   {stat: "42 (etcd) S 1 2 3", fails: true},
 		"a start time that is not a number":  {stat: "42 (x) S 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 soon", fails: true},
 		"a line without a name":              {stat: "", fails: true},
 	}
@@ -50,7 +50,7 @@ func TestStopEndsTheRecordedProcessOnly(t *testing.T) {
 	}
 	sleeper := records[0].Identity
 	if !sleeper.Alive() {
-		t.Fatal("the started process does not count as alive")
+		t.Fatal("Alive returns false for a running process")
 	}
 
 	recycled := sleeper
@@ -63,21 +63,21 @@ func TestStopEndsTheRecordedProcessOnly(t *testing.T) {
 		}
 	}
 	if !sleeper.Alive() {
-		t.Fatal("a process was stopped that only had the id of the recorded one")
+		t.Fatal("Stop stopped a process that only has the same ID as the recorded one")
 	}
 
 	if err := table.Stop(t.Context(), "sleeper", 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if sleeper.Alive() {
-		t.Error("the process is alive after Stop")
+		t.Error("the process still runs after Stop")
 	}
 	if records, _ := table.List(); len(records) != 0 {
-		t.Errorf("%d records are left after Stop", len(records))
+		t.Errorf("%d records exist after Stop, want none", len(records))
 	}
 }
 
-func TestStopKillsWhatIgnoresTerm(t *testing.T) {
+func TestStopKillsProcessThatIgnoresTerm(t *testing.T) {
 	table := Table{Records: t.TempDir(), Logs: t.TempDir()}
 	script := "trap '' TERM; echo ready; while :; do sleep 1; done"
 	if err := table.Start(Command{Name: "stubborn", Path: "/bin/sh", Args: []string{"-c", script}}); err != nil {
@@ -94,7 +94,7 @@ func TestStopKillsWhatIgnoresTerm(t *testing.T) {
 		t.Fatal(err)
 	}
 	if records[0].Identity.Alive() {
-		t.Error("a process that ignores SIGTERM outlived Stop")
+		t.Error("a process that ignores SIGTERM still runs after Stop")
 	}
 }
 

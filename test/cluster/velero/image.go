@@ -15,11 +15,11 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/part"
 )
 
-// Images makes the archives of Velero's images from the built parts, and returns their paths. They are kept in the
-// cache, beside the programs they hold.
+// Images creates the archives of Velero's images from the built parts, and returns their paths. The archives are in the
+// cache, next to their programs.
 //
-// The layout is that of the published images: see the Dockerfile of each project at the pinned version. They hold no
-// root certificates, since the bucket is reached without TLS.
+// The images have the layout of the published images: see the Dockerfile of each project at the pinned version. They
+// have no root certificates, because Velero accesses the bucket without TLS.
 func Images(cache part.Cache) ([]string, error) {
 	server, err := serverSpec(cache)
 	if err != nil {
@@ -35,7 +35,7 @@ func Images(cache part.Cache) ([]string, error) {
 		archive := filepath.Join(filepath.Dir(filepath.Dir(spec.Files[0].Source)), name+".tar")
 		if _, err := os.Stat(archive); err != nil {
 			if err := image.Write(archive, spec); err != nil {
-				return nil, fmt.Errorf("making image %s: %w", spec.Reference, err)
+				return nil, fmt.Errorf("creating image %s: %w", spec.Reference, err)
 			}
 		}
 		archives = append(archives, archive)
@@ -43,7 +43,8 @@ func Images(cache part.Cache) ([]string, error) {
 	return archives, nil
 }
 
-// serverSpec has the user of the published image, cnb, by number: 1002, group 1000 (paketobuildpacks/run-jammy-tiny).
+// serverSpec uses the numeric ID of the user cnb of the published image: 1002, group 1000
+// (paketobuildpacks/run-jammy-tiny).
 func serverSpec(cache part.Cache) (image.Spec, error) {
 	spec := image.Spec{
 		Reference: ServerImage, Architecture: runtime.GOARCH,

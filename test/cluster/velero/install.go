@@ -19,16 +19,16 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/test/cluster/part"
 )
 
-// Namespace is where Velero lives in a test cluster.
+// Namespace is the namespace of Velero in a test cluster.
 const Namespace = "velero"
 
-// Images as `velero install` names them by default: loaded before, they are never pulled.
+// Images with the default names of `velero install`. They are loaded first, so the kubelet never pulls them.
 const (
 	ServerImage = "velero/velero:" + part.VeleroVersion
 	PluginImage = "velero/velero-plugin-for-aws:" + part.AWSPluginVersion
 )
 
-// serverArguments returns what the Velero server has besides its defaults.
+// serverArguments returns the arguments of the Velero server in addition to its defaults.
 func serverArguments(options Options) []string {
 	arguments := []string{
 		// Backups end soon after their last volume. The default is 10 s; the installation guide recommends this value.
@@ -45,10 +45,10 @@ func serverArguments(options Options) []string {
 	return arguments
 }
 
-// patience bounds an installation, which takes ten seconds on two cores.
-const patience = 10 * time.Minute
+// timeout limits an installation, which takes ten seconds on two cores.
+const timeout = 10 * time.Minute
 
-// Options are the choices of an installation.
+// Options are the options of an installation.
 type Options struct {
 	// NodeAgent also installs Velero's own DaemonSet for file-system backups.
 	NodeAgent bool
@@ -60,10 +60,10 @@ type Options struct {
 	BackupSyncPeriod time.Duration
 }
 
-// Install loads Velero's images, applies what `velero install` prints, and waits until the server runs and has found
-// its bucket. Repeating it changes only what differs. It tells the steps and their times on out.
+// Install loads Velero's images, applies the output of `velero install`, and waits until the server runs and its bucket
+// is available. A second call changes only what differs. It prints the steps and their times to out.
 func Install(ctx context.Context, n *node.Node, options Options, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := time.Now()
 	say := func(text string) { fmt.Fprintf(out, "%6.1fs  %s\n", time.Since(start).Seconds(), text) }
@@ -100,7 +100,7 @@ func Install(ctx context.Context, n *node.Node, options Options, out io.Writer) 
 	return nil
 }
 
-// applyDefinitions comes first: objects of a kind are refused until the API server serves the kind.
+// applyDefinitions runs first, because the API server rejects objects of a kind until it serves the kind.
 func applyDefinitions(ctx context.Context, n *node.Node) error {
 	definitions, err := n.Velero(ctx, "install", "--crds-only", "--dry-run", "-o", "yaml")
 	if err != nil {
@@ -131,7 +131,7 @@ func installArguments(n *node.Node, store node.Store, options Options) []string 
 	return args
 }
 
-// addServerArguments adds arguments to the server's container in the list that `velero install --dry-run` prints.
+// addServerArguments adds arguments to the server's container in the output of `velero install --dry-run`.
 func addServerArguments(manifests []byte, arguments ...string) ([]byte, error) {
 	var list map[string]any
 	if err := yaml.Unmarshal(manifests, &list); err != nil {

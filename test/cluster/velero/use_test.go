@@ -46,7 +46,7 @@ metadata: {name: sample, namespace: foo}
 spec: {selector: {app: sample}, ports: [{port: 80, targetPort: 8080}]}
 `
 
-// TestTwoClusters uses what the cluster is for, and then looks for what it left behind. It needs root.
+// TestTwoClusters backs up in one cluster, restores in another, and checks what is left after both stop. It needs root.
 func TestTwoClusters(t *testing.T) {
 	first, second := start(t, "use-a", ""), start(t, "use-b", "use-a")
 	if err := velero.Install(t.Context(), first, velero.Options{NodeAgent: true}, t.Output()); err != nil {
@@ -77,7 +77,7 @@ func TestTwoClusters(t *testing.T) {
 	checkDown(t, second, first)
 }
 
-// checkRestore brings the first cluster's pod and its data back in another, out of the bucket they share.
+// checkRestore restores the first cluster's pod and its data in another cluster, from the shared bucket.
 func checkRestore(t *testing.T, n *node.Node) {
 	t.Helper()
 	if err := velero.Install(t.Context(), n, velero.Options{NodeAgent: true}, t.Output()); err != nil {
@@ -94,7 +94,7 @@ func checkRestore(t *testing.T, n *node.Node) {
 	}
 }
 
-// checkRestart looks whether pods outlive the kubelet, and the cluster is found running again.
+// checkRestart checks that pods survive a restart of the kubelet, and that Up detects a running cluster.
 func checkRestart(t *testing.T, n *node.Node) {
 	t.Helper()
 	if err := n.Restart(t.Context(), "kubelet"); err != nil {
@@ -152,7 +152,7 @@ func commandLines(t *testing.T) []string {
 	}
 	var lines []string
 	for _, file := range files {
-		// A process may end between the two.
+		// The process may have ended since it was listed.
 		if content, err := os.ReadFile(file); err == nil {
 			lines = append(lines, string(content))
 		}
