@@ -3,7 +3,7 @@ VERSION ?= v0.1.0
 ARCH    ?= $(shell go env GOARCH)
 BIN     := bin/$(ARCH)
 PKG     := github.com/velero-restic/velero-plugin-for-restic
-# The helper has the tag of this version, since it is released with it and not with the Velero server.
+# The helper has the tag of this version, because it is released with this project and not with the Velero server.
 HELPER_IMAGE ?= velero/velero-restic-restore-helper
 LDFLAGS := -s -w -X $(PKG)/internal/version.Version=$(VERSION) \
 	-X $(PKG)/internal/version.HelperImage=$(HELPER_IMAGE)
@@ -13,7 +13,7 @@ CSPELL   = bin/.cspell/node_modules/.bin/cspell
 TRACKED  = git ls-files --cached --others --exclude-standard
 GENERATED = api examples/base/crds examples/base/rbac/role.yaml examples/component/annotate/role.yaml \
 	examples/prometheus/operator docs/api.md docs/reference
-# The packages whose markers make the roles of examples/base. The rights of annotating are in a component of their own.
+# The packages whose markers define the roles of examples/base. The permissions for annotating are in a component.
 BASE_RIGHTS = $(filter-out ./agent/annotate,$(sort $(shell find ./agent ./internal/inventory -name '*.go' -exec dirname {} +)))
 
 .DEFAULT_GOAL := help
@@ -21,7 +21,7 @@ BASE_RIGHTS = $(filter-out ./agent/annotate,$(sort $(shell find ./agent ./intern
 	cluster-down restic clean velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper \
 	velero-restic cli-all spelling
 
-help: ## Say what there is to make
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper velero-restic restic ## Build every binary into bin/ARCH
@@ -34,11 +34,11 @@ velero-restic-agent:
 	@$(call BUILD,./agent)
 velero-restic-restore-helper:
 	@$(call BUILD,./helper-image)
-velero-restic: ## Build the command line program, also under the names that kubectl and its completion look for
+velero-restic: ## Build the command line, also with the names that kubectl and its completion need
 	@$(call BUILD,./cli)
 	@ln -sf velero-restic $(BIN)/kubectl-velero_restic
 	@ln -sf velero-restic $(BIN)/kubectl_complete-velero_restic
-cli-all: ## Build the command line program for every system into dist/cli
+cli-all: ## Build the command line for every system into dist/cli
 	@for target in linux darwin windows; do for arch in amd64 arm64; do \
 		suffix=$$([ $$target != windows ] || echo .exe); \
 		CGO_ENABLED=0 GOOS=$$target GOARCH=$$arch go build -trimpath -ldflags "$(LDFLAGS)" \
@@ -63,7 +63,7 @@ cluster: images ## Start the test cluster with Velero and this project on it
 	go run ./test/cluster up
 	go run ./test/install/cmd
 
-cluster-down: ## Stop the test cluster and remove what it left
+cluster-down: ## Stop the test cluster and remove everything that belongs to it
 	go run ./test/cluster down
 
 test: test-unit test-storage test-integration test-e2e ## Run every test
@@ -71,13 +71,13 @@ test: test-unit test-storage test-integration test-e2e ## Run every test
 test-unit: restic ## Run the tests that need no cluster
 	go test $$(go list ./... | grep -v -e /test/e2e -e /test/integration -e /test/scale -e /test/storage)
 
-test-storage: restic ## Try every kind of storage that can be had, on real servers
+test-storage: restic ## Test every storage type on real servers
 	go test -count=1 -timeout 60m -parallel 8 ./test/storage/...
 
-test-integration: build ## Run the plugin's binary, and a cluster of 10,000 claims, against a real API server
+test-integration: build ## Test the plugin binary, and a cluster of 10,000 claims, with a real API server
 	go test -count=1 -timeout 30m -p 1 ./test/integration/... ./test/scale/...
 
-test-e2e: images ## Run the main jobs on the test cluster
+test-e2e: images ## Test the jobs of users on the test cluster
 	go test -count=1 -timeout 60m -v ./test/e2e/...
 
 test-mutation: restic ## Change single lines of the product, and check that a test fails
@@ -110,7 +110,7 @@ bin/golangci-lint: internal/tools/go.sum
 
 bin/misspell: internal/tools/go.sum
 	@CGO_ENABLED=0 go -C internal/tools build -o ../../$@ github.com/golangci/misspell/cmd/misspell
-# In a folder with a dot, since one of its modules has a Go package, which ./... must not find.
+# The directory starts with a dot, because one of the modules has a Go package that ./... must not find.
 $(CSPELL): internal/tools/spelling/package.json internal/tools/spelling/package-lock.json
 	@internal/tools/debian.sh node=nodejs npm=npm
 	@install -D -m 0644 -t bin/.cspell $^

@@ -30,7 +30,8 @@ func newCommand() *cobra.Command {
 			"With CLUSTER=existing, the commands use the cluster of KUBECONFIG and do not change it.",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	name := root.PersistentFlags().String("name", node.DefaultName, "name of the cluster; each cluster has its own network and state")
+	name := root.PersistentFlags().String("name", node.DefaultName,
+		"name of the cluster; each cluster has its own network and state")
 	root.AddCommand(buildCommand(), upCommand(name), downCommand(name), loadCommand(name), veleroCommand(name),
 		kubeconfigCommand(name), statusCommand(name), restartCommand(name))
 	return root

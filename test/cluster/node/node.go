@@ -46,7 +46,8 @@ var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,19}$`)
 // It fails if the name is not a short DNS label, because the name is part of the node's name and of socket paths.
 func New(name string, cache part.Cache, out io.Writer) (*Node, error) {
 	if !validName.MatchString(name) {
-		return nil, fmt.Errorf("invalid cluster name %q: use up to 20 characters of a-z, 0-9 and -, starting with a letter", name)
+		return nil, fmt.Errorf(
+			"invalid cluster name %q: use up to 20 characters of a-z, 0-9 and -, starting with a letter", name)
 	}
 	return &Node{name: name, cache: cache, out: out, start: time.Now()}, nil
 }
