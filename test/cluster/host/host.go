@@ -176,11 +176,11 @@ func static(file string) bool {
 }
 
 func apt(ctx context.Context, args ...string) error {
-	// Another apt-get, such as the nightly one, gets two minutes to end.
+	// Wait two minutes for another apt-get, such as the daily one.
 	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=120"}, args...)...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, said)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, output)
 	}
 	return nil
 }

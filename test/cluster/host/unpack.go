@@ -14,11 +14,11 @@ import (
 	"path/filepath"
 )
 
-// Unpack gives the files of a Debian package without installing it, and returns the folder that stands for their root.
+// Unpack unpacks a Debian package without installing it, and returns the root directory of its files.
 //
-// It is for packages whose installation would change the machine more than a test may: Debian's prometheus starts a
-// server, at once and at every boot. Only what the package itself has is there; its dependencies are not. It is
-// downloaded once: folder, which is made, keeps it. Two that unpack at the same time do not disturb each other.
+// Use it for packages whose installation would change the machine: Debian's prometheus starts a server, immediately and
+// at every boot. The directory has only the files of the package itself, without its dependencies. Unpack downloads a
+// package once, and keeps it in folder, which it creates. Several calls may run at the same time.
 func Unpack(ctx context.Context, out io.Writer, folder, debian string) (string, error) {
 	root := filepath.Join(folder, debian)
 	if _, err := os.Stat(root); err == nil {
@@ -32,7 +32,7 @@ func Unpack(ctx context.Context, out io.Writer, folder, debian string) (string, 
 	if err != nil {
 		return "", fmt.Errorf("unpacking %s: %w", debian, err)
 	}
-	defer func() { _ = os.RemoveAll(scratch) }() // what is left of it disturbs nobody
+	defer func() { _ = os.RemoveAll(scratch) }() // an error leaves only temporary files
 	if err := download(ctx, scratch, debian); err != nil {
 		return "", fmt.Errorf("downloading %s: %w", debian, err)
 	}
@@ -50,7 +50,7 @@ func Unpack(ctx context.Context, out io.Writer, folder, debian string) (string, 
 	return root, nil
 }
 
-// download asks for the package, and only if that is in vain for fresh lists of what there is, which takes root.
+// download downloads the package. If that fails, it updates the package lists, which needs root, and tries again.
 func download(ctx context.Context, folder, debian string) error {
 	ask := func() error {
 		cmd := exec.CommandContext(ctx, "apt-get", "download", "-q", debian)

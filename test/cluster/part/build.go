@@ -21,12 +21,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Build makes the named programs (without a name, all that the cluster runs) as far as the cache lacks them. It says
-// on out what it does and how long that took.
+// Build builds the named programs that are missing in the cache; without a name, all programs of the cluster. It prints
+// its steps and their durations to out.
 //
-// Sources of all parts are fetched at once, while one part at a time compiles: one build keeps every processor busy.
-// A build that is cut short leaves no half program behind, and the next one goes on from there. Builds of several
-// processes wait for one another. An error carries the last lines of what go said.
+// Build downloads the sources of all parts in parallel, and compiles one part at a time, because one build uses all
+// processors. An interrupted build leaves no incomplete program, and the next build continues. Builds of several
+// processes wait for each other. An error contains the last lines of go's output.
 func (c Cache) Build(ctx context.Context, out io.Writer, programs ...string) error {
 	unlock, err := c.lock(ctx, out)
 	if err != nil {

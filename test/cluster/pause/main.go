@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package main is the program of a pod's sandbox: it holds the pod's namespaces open and does nothing else.
+// Package main is the program of a pod's sandbox. It only keeps the pod's namespaces open.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 func main() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
-	// In a pod that shares its process namespace this program is process 1 and has to collect what others orphan.
+	// In a pod with a shared process namespace, this program is process 1 and must reap orphaned processes.
 	orphans := make(chan os.Signal, 1)
 	signal.Notify(orphans, syscall.SIGCHLD)
 	for {
@@ -21,12 +21,12 @@ func main() {
 		case <-stop:
 			return
 		case <-orphans:
-			collect()
+			reap()
 		}
 	}
 }
 
-func collect() {
+func reap() {
 	for {
 		if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
 			return
