@@ -29,6 +29,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/occupied"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/status"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/waiting"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -114,6 +115,8 @@ func (r *Reconciler) reconcile(
 func (r *Reconciler) maintain(
 	ctx context.Context, repository *resticv1.ResticRepository, settings jobspec.Settings, problems []string,
 ) (ctrl.Result, error) {
+	pending := repository.Status.Pending
+	repository.Status.Pending = nil
 	if running := occupied.RunningJob(repository); running != nil {
 		return r.observe(ctx, repository, running, settings)
 	}
@@ -129,14 +132,12 @@ func (r *Reconciler) maintain(
 		}
 		return ctrl.Result{RequeueAfter: delay}, nil
 	}
-	wait, err := r.waitReason(ctx, repository, next, settings)
+	wait, err := r.waitingFor(ctx, repository, next, settings)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if wait != "" {
-		condition.Set(repository, resticv1.ConditionMaintained, metav1.ConditionFalse, resticv1.ReasonWaiting,
-			fmt.Sprintf("%s is due since %s and waits: %s", next.operation, next.since.UTC().Format(time.RFC3339),
-				wait))
+	if !wait.None() {
+		setPending(repository, pending, next, wait)
 		return ctrl.Result{RequeueAfter: maintenanceInterval}, nil
 	}
 	for _, problem := range problems {
@@ -144,6 +145,24 @@ func (r *Reconciler) maintain(
 	}
 	r.begin(repository, next)
 	return ctrl.Result{RequeueAfter: time.Second}, nil
+}
+
+// setPending writes into the status that an operation is due and waits. It keeps the time since when, which nextDue does
+// not know for a request.
+func setPending(
+	repository *resticv1.ResticRepository, before *resticv1.PendingMaintenance, next *due, wait waiting.Cause,
+) {
+	pending := &resticv1.PendingMaintenance{
+		Operation: next.operation, Request: next.request, Since: metav1.NewTime(next.since.Truncate(time.Second)),
+		Reason: wait.Reason, Message: wait.Message,
+	}
+	if before != nil && before.Operation == next.operation && before.Request == next.request {
+		pending.Since = before.Since
+	}
+	repository.Status.Pending = pending
+	condition.Set(repository, resticv1.ConditionMaintained, metav1.ConditionFalse, resticv1.ReasonWaiting,
+		fmt.Sprintf("%s is due since %s and is waiting: %s", next.operation, pending.Since.UTC().Format(time.RFC3339),
+			wait.Message))
 }
 
 // begin writes the entry of an operation. Its Job is made once that is saved: see observe.
@@ -176,29 +195,36 @@ func (r *Reconciler) setMaintained(repository *resticv1.ResticRepository) {
 	condition.Set(repository, resticv1.ConditionMaintained, metav1.ConditionTrue, resticv1.ReasonMaintained, "")
 }
 
-// waitReason says what an operation must wait for; empty if for nothing.
-func (r *Reconciler) waitReason(
+// waitingFor returns what an operation must wait for.
+func (r *Reconciler) waitingFor(
 	ctx context.Context, repository *resticv1.ResticRepository, next *due, settings jobspec.Settings,
-) (string, error) {
+) (waiting.Cause, error) {
 	if repository.Status.Phase != resticv1.RepositoryReady {
-		return "the repository is not ready: " + repository.Status.Message, nil
+		return waiting.Cause{
+			Reason: resticv1.WaitingForRepository, Message: "the repository is not ready: " + repository.Status.Message,
+		}, nil
 	}
 	if _, err := r.daemonSet(ctx, repository.Namespace); err != nil {
 		if apierrors.IsNotFound(err) {
-			return noDaemonSet(repository.Namespace), nil
+			return waiting.Cause{
+				Reason: resticv1.WaitingForDaemonSet, Message: noDaemonSet(repository.Namespace),
+			}, nil
 		}
-		return "", err
+		return waiting.Cause{}, err
 	}
 	if !occupied.IsExclusive(next.operation) {
-		return "", nil
+		return waiting.Cause{}, nil
 	}
 	if meta.IsStatusConditionFalse(repository.Status.Conditions, resticv1.ConditionUnlocked) {
-		return meta.FindStatusCondition(repository.Status.Conditions, resticv1.ConditionUnlocked).Message, nil
+		return waiting.Cause{
+			Reason:  resticv1.WaitingForLock,
+			Message: meta.FindStatusCondition(repository.Status.Conditions, resticv1.ConditionUnlocked).Message,
+		}, nil
 	}
-	if user, err := r.activeOperation(ctx, repository); err != nil || user != "" {
-		return user, err
+	if active, err := r.activeOperation(ctx, repository); err != nil || !active.None() {
+		return active, err
 	}
-	return r.jobLimitReason(ctx, repository.Namespace, ptr.Deref(settings.Concurrency, jobspec.DefaultConcurrency))
+	return r.jobLimit(ctx, repository.Namespace, ptr.Deref(settings.Concurrency, jobspec.DefaultConcurrency))
 }
 
 func noDaemonSet(namespace string) string {
@@ -206,23 +232,29 @@ func noDaemonSet(namespace string) string {
 		contract.DaemonSetName)
 }
 
-// activeOperation names an operation on a volume that is at work with the repository; empty if there is none.
-func (r *Reconciler) activeOperation(ctx context.Context, repository *resticv1.ResticRepository) (string, error) {
+// activeOperation returns a backup that is in progress in the repository, or a restore that is not done.
+func (r *Reconciler) activeOperation(
+	ctx context.Context, repository *resticv1.ResticRepository,
+) (waiting.Cause, error) {
 	backups := &resticv1.PodVolumeBackupList{}
 	if err := r.Client.List(ctx, backups, client.InNamespace(repository.Namespace)); err != nil {
-		return "", fmt.Errorf("listing PodVolumeBackups: %w", err)
+		return waiting.Cause{}, fmt.Errorf("listing PodVolumeBackups: %w", err)
 	}
 	for i := range backups.Items {
 		backup := &backups.Items[i]
 		if backup.Spec.Repository == repository.Name && backup.Status.Phase == resticv1.PhaseInProgress {
-			return "PodVolumeBackup " + backup.Name + " is in progress", nil
+			return waiting.Cause{
+				Reason: resticv1.WaitingForBackup, Message: "PodVolumeBackup " + backup.Name + " is in progress",
+			}, nil
 		}
 	}
 	restore, err := r.pendingRestore(ctx, repository)
 	if err != nil || restore == "" {
-		return "", err
+		return waiting.Cause{}, err
 	}
-	return "PodVolumeRestore " + restore + " is not done", nil
+	return waiting.Cause{
+		Reason: resticv1.WaitingForRestore, Message: "PodVolumeRestore " + restore + " is not done",
+	}, nil
 }
 
 // pendingRestore names a restore from the repository that is not done; empty if there is none. Somebody waits for it,
@@ -241,12 +273,12 @@ func (r *Reconciler) pendingRestore(ctx context.Context, repository *resticv1.Re
 	return "", nil
 }
 
-// jobLimitReason says whether as many Jobs run as may. It reads from the API server: the cache may be behind what this
-// worker has just written.
-func (r *Reconciler) jobLimitReason(ctx context.Context, namespace string, limit int) (string, error) {
+// jobLimit returns a cause if as many Jobs run as the settings allow. It reads from the API server, because the cache
+// may lack what this worker has just written.
+func (r *Reconciler) jobLimit(ctx context.Context, namespace string, limit int) (waiting.Cause, error) {
 	all := &resticv1.ResticRepositoryList{}
 	if err := r.Reader.List(ctx, all, client.InNamespace(namespace)); err != nil {
-		return "", fmt.Errorf("listing repositories: %w", err)
+		return waiting.Cause{}, fmt.Errorf("listing repositories: %w", err)
 	}
 	running := 0
 	for i := range all.Items {
@@ -255,10 +287,13 @@ func (r *Reconciler) jobLimitReason(ctx context.Context, namespace string, limit
 		}
 	}
 	if running < limit {
-		return "", nil
+		return waiting.Cause{}, nil
 	}
-	return fmt.Sprintf("its turn has not come: as many Jobs work on other repositories as may at a time (concurrency "+
-		"in ConfigMap %s/%s, %d)", namespace, r.ConfigMap, limit), nil
+	return waiting.Cause{
+		Reason: resticv1.WaitingForSlot,
+		Message: fmt.Sprintf("%d Jobs for other repositories are running, as many as concurrency in ConfigMap %s/%s "+
+			"allows", running, namespace, r.ConfigMap),
+	}, nil
 }
 
 func (r *Reconciler) readOnly(ctx context.Context, repository *resticv1.ResticRepository) (bool, error) {

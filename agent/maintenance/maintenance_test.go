@@ -151,6 +151,19 @@ func (m *maintained) wantEvents(parts ...string) {
 	}
 }
 
+// wantPending compares the operation that waits, and returns since when it is due.
+func (m *maintained) wantPending(
+	operation resticv1.MaintenanceOperation, request string, reason resticv1.WaitingReason, says string,
+) time.Time {
+	m.T.Helper()
+	pending := m.Repository().Status.Pending
+	if pending == nil || pending.Operation != operation || pending.Request != request || pending.Reason != reason ||
+		!strings.Contains(pending.Message, says) {
+		m.T.Fatalf("pending is %+v, want %s %q, %s with %q", pending, operation, request, reason, says)
+	}
+	return pending.Since.Time
+}
+
 func (m *maintained) wantIdle(says string) {
 	m.T.Helper()
 	m.look()
@@ -233,6 +246,9 @@ func TestMaintenance(t *testing.T) {
 			_, job := m.running(resticv1.OperationPrune)
 			m.end(job, "BackoffLimitExceeded", exit(1, `{"result":"Locked","message":"locked by elsewhere"}`))
 			m.wantCondition(resticv1.ConditionUnlocked, metav1.ConditionFalse, "locked by elsewhere")
+			if reason := m.Repository().Status.Maintenance[0].Reason; reason != resticv1.WaitingForLock {
+				t.Errorf("the reason is %q", reason)
+			}
 			agenttest.Sleep(time.Minute)
 			m.look()
 			m.wantCondition(resticv1.ConditionMaintained, metav1.ConditionFalse, "locked by elsewhere")
@@ -300,18 +316,29 @@ func TestMaintenanceWaits(t *testing.T) {
 	cases := map[string]struct {
 		objects []client.Object
 		change  func(m *maintained)
+		reason  resticv1.WaitingReason
 		says    string
 	}{
-		"for a backup in progress":            {objects: []client.Object{agents(), busy}, says: agenttest.BackupName + " is in progress"},
-		"for a restore that has not begun":    {objects: []client.Object{agents(), restoring()}, says: "PodVolumeRestore pvr-1"},
-		"for its turn":                        {objects: []client.Object{agents(), other}, says: "concurrency"},
-		"for the DaemonSet, where it is gone": {says: "there is no DaemonSet velero/restic"},
+		"for a backup in progress": {
+			objects: []client.Object{agents(), busy}, reason: resticv1.WaitingForBackup,
+			says: agenttest.BackupName + " is in progress",
+		},
+		"for a restore that has not begun": {
+			objects: []client.Object{agents(), restoring()}, reason: resticv1.WaitingForRestore, says: "PodVolumeRestore pvr-1",
+		},
+		"for its turn": {
+			objects: []client.Object{agents(), other}, reason: resticv1.WaitingForSlot, says: "concurrency",
+		},
+		"for the DaemonSet, where it is gone": {
+			reason: resticv1.WaitingForDaemonSet, says: "there is no DaemonSet velero/restic",
+		},
 		"for the repository to be ready": {
-			objects: []client.Object{agents()}, says: "not ready: wrong password",
+			objects: []client.Object{agents()}, reason: resticv1.WaitingForRepository, says: "not ready: wrong password",
 			change: func(m *maintained) { m.SetRepository(resticv1.RepositoryNotReady, "wrong password") },
 		},
 		"for a lock that is in the way": {
-			objects: []client.Object{agents()}, says: "elsewhere", change: func(m *maintained) { m.Lock(false) },
+			objects: []client.Object{agents()}, reason: resticv1.WaitingForLock, says: "elsewhere",
+			change: func(m *maintained) { m.Lock(false) },
 		},
 	}
 	tests := map[string]func(*testing.T){}
@@ -331,6 +358,12 @@ func TestMaintenanceWaits(t *testing.T) {
 			}
 			m.request(resticv1.RepositoryRequests{Prune: "now"})
 			m.wantIdle(c.says)
+			since := m.wantPending(resticv1.OperationPrune, "now", c.reason, c.says)
+			agenttest.Sleep(time.Minute)
+			m.wantIdle(c.says)
+			if later := m.wantPending(resticv1.OperationPrune, "now", c.reason, c.says); !later.Equal(since) {
+				t.Errorf("it is due since %s, and a minute later since %s", since, later)
+			}
 			if served := m.Repository().Status.Served.Prune; served != "" {
 				t.Errorf("%q counts as served", served)
 			}
@@ -382,8 +415,12 @@ func TestMaintenanceJobsThatGoWrong(t *testing.T) {
 		}}}
 		m.Create(pod)
 		m.look()
-		if got := m.Repository().Status.Maintenance[0]; !strings.Contains(got.Message, "no such image") {
+		got := m.Repository().Status.Maintenance[0]
+		if got.Reason != resticv1.WaitingForPod || !strings.Contains(got.Message, "no such image") {
 			t.Errorf("the entry is %+v", got)
+		}
+		if pending := m.Repository().Status.Pending; pending != nil {
+			t.Errorf("%+v is pending beside its Job", pending)
 		}
 		agenttest.Sleep(jobspec.DefaultStartDeadline + time.Second)
 		agenttest.Reconcile(m.World, m.reconciler, m.name)
@@ -400,7 +437,8 @@ func TestMaintenanceJobsThatGoWrong(t *testing.T) {
 		m.Create(restore)
 		agenttest.Reconcile(m.World, m.reconciler, m.name)
 		stopped := m.Repository().Status.Maintenance[0]
-		if len(m.jobs()) != 0 || stopped.Result != resticv1.MaintenanceLocked || !strings.Contains(stopped.Message, "pvr-1") {
+		if len(m.jobs()) != 0 || stopped.Result != resticv1.MaintenanceLocked ||
+			stopped.Reason != resticv1.WaitingForRestore || !strings.Contains(stopped.Message, "pvr-1") {
 			t.Fatalf("%d Jobs, the entry is %+v", len(m.jobs()), stopped)
 		}
 		m.changeStatus(func(s *resticv1.ResticRepositoryStatus) { s.Conditions = nil }) // no lock is left

@@ -61,10 +61,11 @@ func (r *Reconciler) observe(
 		}
 	}
 	if pod != nil && pod.Status.Phase != corev1.PodPending {
-		entry.Message = ""
+		entry.Reason, entry.Message = "", ""
 		return ctrl.Result{RequeueAfter: maintenanceInterval}, nil
 	}
-	entry.Message = "waiting for its pod to run" + jobspec.PendingReason(pod)
+	entry.Reason = resticv1.WaitingForPod
+	entry.Message = "its pod is not running" + jobspec.PendingReason(pod)
 	if age <= settings.StartDeadlineOrDefault() {
 		return ctrl.Result{RequeueAfter: maintenanceInterval}, nil
 	}
@@ -90,8 +91,9 @@ func (r *Reconciler) interrupt(
 	}
 	r.conclude(repository, entry, transfer.MaintainOutcome{
 		Result:  resticv1.MaintenanceLocked,
-		Message: "stopped for PodVolumeRestore " + restore + ": it goes on after it",
+		Message: "stopped for PodVolumeRestore " + restore + ": it continues afterwards",
 	})
+	entry.Reason = resticv1.WaitingForRestore
 	return ctrl.Result{RequeueAfter: maintenanceInterval}, nil
 }
 
@@ -201,6 +203,7 @@ func (r *Reconciler) conclude(
 ) {
 	now := metav1.NewTime(r.Clock.Now().Truncate(time.Second))
 	entry.Result, entry.Message, entry.CompletionTime = outcome.Result, strings.TrimSpace(outcome.Message), &now
+	entry.Reason = ""
 	entry.Damaged = entry.Operation == resticv1.OperationCheck && outcome.Damaged
 	entry.Duration = &metav1.Duration{Duration: now.Sub(entry.StartTime.Time)}
 	status := &repository.Status
@@ -209,6 +212,7 @@ func (r *Reconciler) conclude(
 	case entry.Operation == resticv1.OperationSnapshots && !succeeded:
 		entry.Result = resticv1.MaintenanceFailed // whoever asked for a list asks again
 	case entry.Result == resticv1.MaintenanceLocked:
+		entry.Reason = resticv1.WaitingForLock
 		condition.Set(repository, resticv1.ConditionUnlocked, metav1.ConditionFalse, resticv1.ReasonLocked,
 			entry.Message)
 	case entry.Operation == resticv1.OperationUnlock:

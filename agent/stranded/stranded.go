@@ -225,7 +225,7 @@ func (s *Monitor) restoreReason(
 
 // explainPending writes into the status of a restore why its pod has no node yet. No agent handles it until then.
 func (s *Monitor) explainPending(ctx context.Context, restore *resticv1.PodVolumeRestore, message string) error {
-	if restore.Status.Message == message {
+	if restore.Status.Reason == resticv1.WaitingForPod && restore.Status.Message == message {
 		return nil
 	}
 	old := restore.DeepCopy()

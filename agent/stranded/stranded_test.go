@@ -241,7 +241,15 @@ func TestStrandedRestore(t *testing.T) {
 				}
 			}
 			l.watch(c.until - c.patience)
-			wantStatus(t, l.Restore(agenttest.RestoreName).Status.VolumeStatus, c.phase, c.messages...)
+			status := l.Restore(agenttest.RestoreName).Status.VolumeStatus
+			wantStatus(t, status, c.phase, c.messages...)
+			want := resticv1.WaitingReason("")
+			if c.phase == resticv1.PhaseNew {
+				want = resticv1.WaitingForPod
+			}
+			if status.Reason != want {
+				t.Errorf("the reason is %q, want %q", status.Reason, want)
+			}
 		}
 	}
 	agenttest.InBubbles(t, tests)

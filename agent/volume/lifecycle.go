@@ -18,6 +18,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/occupied"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/waiting"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
@@ -48,16 +49,16 @@ func ErrEnded() error           { return &stopError{"it was ended by somebody el
 // Plan is what a reconciler has found out about an operation that has not been started: exactly one of wait, fail and
 // work is set.
 type Plan[R any] struct {
-	// Wait says what is being waited for.
-	Wait string
+	// Wait is what the operation waits for.
+	Wait waiting.Cause
 	// Fail says why the operation cannot succeed.
 	Fail string
 	// Work does it. No two operations with the same exclusive key are done at once.
 	Work      transfer.Work[R]
 	Exclusive string
-	// Confirm looks once more, after the attempt was saved, whether somebody else has begun the same; it returns what
-	// to wait for then, and for how long. Nil where nobody else could.
-	Confirm func(ctx context.Context) (wait string, retry time.Duration, err error)
+	// Confirm is called after the attempt was saved. It returns what to wait for, and for how long, if another agent has
+	// started the same. It is nil if no other agent can.
+	Confirm func(ctx context.Context) (wait waiting.Cause, retry time.Duration, err error)
 }
 
 // Lifecycle takes an operation from New to a final phase, with a job of the pool.
@@ -149,11 +150,13 @@ func (l *Lifecycle[R]) start(
 	case next.Fail != "":
 		l.Finish(status, resticv1.PhaseFailed, next.Fail)
 		return ctrl.Result{}, nil
-	case next.Wait != "":
+	case !next.Wait.None():
 		l.Wait(status, next.Wait)
 		return ctrl.Result{RequeueAfter: WaitInterval}, nil
 	case l.Jobs.Held(next.Exclusive):
-		l.Wait(status, "waiting for another pod's restore of the same claim")
+		l.Wait(status, waiting.Cause{
+			Reason: resticv1.WaitingForSiblingRestore, Message: "another pod's restore of the same claim is running",
+		})
 		return ctrl.Result{RequeueAfter: WaitInterval}, nil
 	}
 	return l.submit(ctx, key, status, next, do)
@@ -165,13 +168,13 @@ func (l *Lifecycle[R]) submit(
 ) (ctrl.Result, error) {
 	status.Attempts++
 	l.takeOver(status)
-	l.Wait(status, "waiting for its turn on the node")
+	l.Wait(status, waiting.Cause{Reason: resticv1.WaitingForSlot, Message: "queued on the node"})
 	if err := do.Save(ctx); err != nil {
 		return ctrl.Result{}, err
 	}
 	if next.Confirm != nil {
 		wait, retry, err := next.Confirm(ctx)
-		if err != nil || wait != "" {
+		if err != nil || !wait.None() {
 			status.Attempts--
 			l.Wait(status, wait)
 			return ctrl.Result{RequeueAfter: retry}, errors.Join(err, do.Save(ctx))
@@ -193,17 +196,18 @@ func (l *Lifecycle[R]) takeOver(status *resticv1.VolumeStatus) {
 // maxRunTime bounds a single run of restic whose object has no timeout of its own.
 const maxRunTime = 7 * 24 * time.Hour
 
-func (l *Lifecycle[R]) Wait(status *resticv1.VolumeStatus, message string) {
+// Wait writes into the status what the operation waits for.
+func (l *Lifecycle[R]) Wait(status *resticv1.VolumeStatus, cause waiting.Cause) {
 	if status.Phase == "" {
 		status.Phase = resticv1.PhaseNew
 	}
-	status.Message = message
+	status.Reason, status.Message = cause.Reason, cause.Message
 	l.updateHeartbeat(status)
 }
 
 func (l *Lifecycle[R]) observe(status *resticv1.VolumeStatus, phase transfer.Phase, progress transfer.Progress) {
 	if phase == transfer.Running && status.Phase != resticv1.PhaseInProgress {
-		status.Phase, status.Message = resticv1.PhaseInProgress, ""
+		status.Phase, status.Reason, status.Message = resticv1.PhaseInProgress, "", ""
 		if status.StartTimestamp == nil {
 			status.StartTimestamp = l.now()
 		}
@@ -231,13 +235,14 @@ func (l *Lifecycle[R]) complete(
 	case errors.Is(state.Err, restic.ErrLocked) && !waitedTooLong(operation, l.Clock):
 		// Somebody else's work is no attempt of this one.
 		status.Attempts--
-		status.Phase, status.Message = resticv1.PhaseNew, "waiting: "+occupied.BlockedMessage(state.Err, l.Clock.Now())
+		status.Phase, status.Reason = resticv1.PhaseNew, resticv1.WaitingForLock
+		status.Message = occupied.BlockedMessage(state.Err, l.Clock.Now())
 		status.HeartbeatTimestamp = l.now()
 		if err := do.Locked(ctx, state.Err); err != nil {
 			return ctrl.Result{}, err
 		}
 	case transient(state.Err) && status.Attempts < MaxAttempts:
-		status.Phase = resticv1.PhaseNew
+		status.Phase, status.Reason = resticv1.PhaseNew, resticv1.WaitingForRetry
 		status.Message = fmt.Sprintf("attempt %d of %d: %s", status.Attempts, MaxAttempts, state.Err)
 		status.HeartbeatTimestamp = l.now()
 	default:
@@ -289,7 +294,7 @@ func (l *Lifecycle[R]) retryDelay(status *resticv1.VolumeStatus) time.Duration {
 
 func Finish(status *resticv1.VolumeStatus, phase resticv1.VolumePhase, message string, clock clock.PassiveClock) {
 	now := metav1.NewTime(clock.Now())
-	status.Phase, status.Message, status.CompletionTimestamp = phase, message, &now
+	status.Phase, status.Reason, status.Message, status.CompletionTimestamp = phase, "", message, &now
 }
 
 // updateHeartbeat renews the heartbeat when it is due, so that a status that says nothing new is not written each time.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/event"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/occupied"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/waiting"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 )
@@ -49,10 +50,10 @@ type NodeOptions struct {
 	Clock clock.PassiveClock
 }
 
-// Ready says what to wait for, or why to give up, while the repository is not ready.
+// Ready returns what an operation waits for, or why it fails, while it cannot use the repository.
 func (o *NodeOptions) Ready(
 	repository *resticv1.ResticRepository, operation resticv1.VolumeOperation,
-) (wait, fail string) {
+) (wait waiting.Cause, fail string) {
 	if repository.Status.Phase == resticv1.RepositoryReady {
 		return o.occupied(repository, operation)
 	}
@@ -62,27 +63,25 @@ func (o *NodeOptions) Ready(
 		state += ": " + repository.Status.Message
 	}
 	if o.Clock.Since(operation.GetCreationTimestamp().Time) > o.RepositoryWait {
-		return "", state
+		return waiting.Cause{}, state
 	}
-	return "waiting: " + state, ""
+	return waiting.Cause{Reason: resticv1.WaitingForRepository, Message: state}, ""
 }
 
-// occupied says what to wait for, or why to give up, while somebody works on the repository as a whole. restic's locks
-// would keep them apart as well; waiting here takes no place on the node from other repositories.
+// occupied is Ready for a ready repository that a maintenance Job or a lock blocks. restic would wait for the lock,
+// too, but then the operation would occupy a slot of the node.
 func (o *NodeOptions) occupied(
 	repository *resticv1.ResticRepository, operation resticv1.VolumeOperation,
-) (wait, fail string) {
-	reason := occupied.ByJob(repository)
-	if reason == "" {
-		reason = occupied.ByLock(repository, o.Clock.Now(), true)
+) (wait waiting.Cause, fail string) {
+	if byJob := occupied.ByJob(repository); byJob != "" {
+		wait = waiting.Cause{Reason: resticv1.WaitingForMaintenance, Message: byJob}
+	} else if byLock := occupied.ByLock(repository, o.Clock.Now(), true); byLock != "" {
+		wait = waiting.Cause{Reason: resticv1.WaitingForLock, Message: byLock}
 	}
-	if reason != "" && waitedTooLong(operation, o.Clock) {
-		return "", fmt.Sprintf("given up after %s: %s", MaxLockWait, reason)
+	if !wait.None() && waitedTooLong(operation, o.Clock) {
+		return waiting.Cause{}, fmt.Sprintf("given up after %s: %s", MaxLockWait, wait.Message)
 	}
-	if reason != "" {
-		reason = "waiting: " + reason
-	}
-	return reason, ""
+	return wait, ""
 }
 
 // waitedTooLong says whether an operation that has no deadline has waited long enough for others.

@@ -59,7 +59,7 @@ type VolumeStatus struct {
 	// +optional
 	Phase VolumePhase `json:"phase,omitempty"`
 	// Reason is the machine-readable cause of the wait that Message describes, one of the WaitingReasons. It is empty
-	// unless the phase is New.
+	// unless the volume waits, and until an agent has handled it.
 	// +optional
 	Reason WaitingReason `json:"reason,omitempty"`
 	// Message explains the phase: what a new volume waits for, why a volume failed.

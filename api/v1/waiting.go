@@ -10,7 +10,7 @@ import "strings"
 // reasons of maintenance operations with M.
 type WaitingReason string
 
-// The reasons of a wait.
+// The reasons of a wait. A new volume without a reason waits for the agent on its node.
 const (
 	// WaitingForRepository (V, M): the ResticRepository is not ready.
 	WaitingForRepository WaitingReason = "WaitingForRepository"
@@ -20,8 +20,6 @@ const (
 	WaitingForLock WaitingReason = "WaitingForLock"
 	// WaitingForSlot (V, M): as many operations run as the settings allow, on the node or in the cluster.
 	WaitingForSlot WaitingReason = "WaitingForSlot"
-	// WaitingForAgent (V): no agent has handled the volume yet.
-	WaitingForAgent WaitingReason = "WaitingForAgent"
 	// WaitingForRetry (V): an attempt was interrupted, and the next one starts soon.
 	WaitingForRetry WaitingReason = "WaitingForRetry"
 	// WaitingForPod (V, M): a pod is not scheduled or does not run yet: the restored pod, or the pod of a Job.

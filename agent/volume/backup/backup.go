@@ -93,7 +93,7 @@ func (r *Reconciler) prepare(
 	if err != nil {
 		return next, err
 	}
-	if next.Wait, next.Fail = r.Ready(found, backup); next.Wait != "" || next.Fail != "" {
+	if next.Wait, next.Fail = r.Ready(found, backup); !next.Wait.None() || next.Fail != "" {
 		return next, nil
 	}
 	pod := &corev1.Pod{}

@@ -66,7 +66,20 @@ func (b *backups) want(phase resticv1.VolumePhase) *resticv1.PodVolumeBackup {
 	if got.Status.Phase.Final() != (got.Status.CompletionTimestamp != nil) {
 		b.T.Errorf("phase %s with completion timestamp %v", got.Status.Phase, got.Status.CompletionTimestamp)
 	}
+	if phase.Final() && got.Status.Reason != "" {
+		b.T.Errorf("the reason of phase %s is %q", phase, got.Status.Reason)
+	}
 	return got
+}
+
+// wantWaiting compares the reason of a new backup. The message must not repeat that it waits.
+func (b *backups) wantWaiting(reason resticv1.WaitingReason, parts ...string) {
+	b.T.Helper()
+	status := b.Backup(agenttest.BackupName).Status
+	if status.Phase != resticv1.PhaseNew || status.Reason != reason || strings.Contains(status.Message, "waiting") {
+		b.T.Errorf("phase %q, reason %q, message %q; want New, %q", status.Phase, status.Reason, status.Message, reason)
+	}
+	b.wantMessage(parts...)
 }
 
 func (b *backups) wantMessage(parts ...string) {
@@ -225,7 +238,7 @@ func TestBackupWaitsAndFails(t *testing.T) {
 				t.Errorf("looked at again in %s", again)
 			}
 			b.want(resticv1.PhaseNew)
-			b.wantMessage("waiting", "make a Secret")
+			b.wantWaiting(resticv1.WaitingForRepository, "make a Secret")
 			agenttest.Sleep(time.Minute + time.Second)
 			b.want(resticv1.PhaseFailed)
 			b.wantMessage("not ready: make a Secret", agenttest.Shop, agenttest.Location)

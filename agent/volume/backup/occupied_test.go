@@ -25,7 +25,7 @@ func TestBackupWaitsForRepository(t *testing.T) {
 			b.Occupy(resticv1.MaintenanceRunning)
 			again := b.look()
 			b.want(resticv1.PhaseNew)
-			b.wantMessage("waiting", "restic-prune-1", "Prune")
+			b.wantWaiting(resticv1.WaitingForMaintenance, "restic-prune-1", "Prune")
 			b.wantAsked(0)
 			b.Occupy(resticv1.MaintenanceSucceeded)
 			agenttest.Sleep(again)
@@ -36,7 +36,7 @@ func TestBackupWaitsForRepository(t *testing.T) {
 			b := newBackups(t, agenttest.PodVolumeBackup(agenttest.BackupName, "data"))
 			b.Lock(true)
 			b.look()
-			b.wantMessage("waiting", "locked by host elsewhere (process 7)")
+			b.wantWaiting(resticv1.WaitingForLock, "locked by host elsewhere (process 7)")
 			b.wantAsked(0)
 			agenttest.Sleep(occupied.LockMaxAge + time.Second) // nobody has looked since
 			b.look()
@@ -57,7 +57,8 @@ func TestBackupWaitsForRepository(t *testing.T) {
 				if got := b.want(resticv1.PhaseNew); got.Status.Attempts != 0 {
 					t.Fatalf("%d attempts", got.Status.Attempts)
 				}
-				b.wantMessage("waiting", "restic-of-another-cluster", "process 7", "1999-12-31T23:5") // a bubble begins in 2000
+				b.wantWaiting(resticv1.WaitingForLock, "restic-of-another-cluster", "process 7",
+					"1999-12-31T23:5") // a bubble begins in 2000
 				again := b.look()
 				b.wantAsked(i + 1) // its own write woke it
 				agenttest.Sleep(again)

@@ -20,6 +20,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/status"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/volume"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/waiting"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/worker"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
@@ -147,8 +148,10 @@ func (r *Reconciler) awaitHelper(
 		return ctrl.Result{}, nil
 	}
 	if _, busy := r.Jobs.State(key); !busy {
-		l.Wait(&restore.Status.VolumeStatus, "waiting for init container "+contract.RestoreContainer+
-			helper.waitingReason())
+		l.Wait(&restore.Status.VolumeStatus, waiting.Cause{
+			Reason:  resticv1.WaitingForInitContainer,
+			Message: "init container " + contract.RestoreContainer + " is not running" + helper.waitingReason(),
+		})
 	}
 	return ctrl.Result{RequeueAfter: volume.HeartbeatInterval}, nil
 }
@@ -227,7 +230,7 @@ func (r *Reconciler) prepare(
 	if err != nil {
 		return next, err
 	}
-	if next.Wait, next.Fail = r.Ready(found, restore); next.Wait != "" || next.Fail != "" {
+	if next.Wait, next.Fail = r.Ready(found, restore); !next.Wait.None() || next.Fail != "" {
 		return next, nil
 	}
 	target, err := volume.Resolve(ctx, r.Reader, pod, restore.Spec.Volume)
@@ -248,7 +251,7 @@ func (r *Reconciler) prepare(
 			restore.Status.Attempts = 0
 			return planAfterSibling(restore, sibling), nil
 		}
-		next.Confirm = func(ctx context.Context) (string, time.Duration, error) {
+		next.Confirm = func(ctx context.Context) (waiting.Cause, time.Duration, error) {
 			return r.yieldToSibling(ctx, restore)
 		}
 	}

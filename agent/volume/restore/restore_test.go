@@ -108,7 +108,19 @@ func (r *restores) want(name string, phase resticv1.VolumePhase, messages ...str
 			r.T.Errorf("the message is %q, want %q in it", got.Status.Message, part)
 		}
 	}
+	if phase.Final() && got.Status.Reason != "" {
+		r.T.Errorf("the reason of phase %s is %q", phase, got.Status.Reason)
+	}
 	return got
+}
+
+// wantWaiting compares the reason of a new restore. The message must not repeat that it waits.
+func (r *restores) wantWaiting(name string, reason resticv1.WaitingReason, messages ...string) {
+	r.T.Helper()
+	got := r.want(name, resticv1.PhaseNew, messages...)
+	if got.Status.Reason != reason || strings.HasPrefix(got.Status.Message, "waiting") {
+		r.T.Errorf("reason %q, message %q, want reason %q", got.Status.Reason, got.Status.Message, reason)
+	}
 }
 
 func (r *restores) wantAsked(count int) {
@@ -144,7 +156,8 @@ func TestRestoreCompletes(t *testing.T) {
 		object := agenttest.PodVolumeRestore(agenttest.RestoreName, "web")
 		object.Spec.Warnings = []string{"of the plugin"}
 		r := newRestores(t, agenttest.RestoredPod("web", agenttest.Waiting("ImagePullBackOff")), object)
-		r.want(agenttest.RestoreName, resticv1.PhaseNew, "waiting for init container restic-restore-wait", "ImagePullBackOff")
+		r.wantWaiting(agenttest.RestoreName, resticv1.WaitingForInitContainer,
+			"init container restic-restore-wait is not running", "ImagePullBackOff")
 		writes := r.Writes[agenttest.RestoreName]
 		r.lookAt(agenttest.RestoreName)
 		if r.Writes[agenttest.RestoreName] != writes {
@@ -294,7 +307,7 @@ func TestRestoreFails(t *testing.T) {
 		"a repository that is not ready": func(t *testing.T) {
 			r := newRestores(t, agenttest.RestoredPod("web", agenttest.Running()), agenttest.PodVolumeRestore(agenttest.RestoreName, "web"))
 			r.SetRepository(resticv1.RepositoryNotReady, "make a Secret")
-			r.want(agenttest.RestoreName, resticv1.PhaseNew, "waiting", "make a Secret")
+			r.wantWaiting(agenttest.RestoreName, resticv1.WaitingForRepository, "make a Secret")
 			agenttest.Sleep(time.Minute + time.Second)
 			r.want(agenttest.RestoreName, resticv1.PhaseFailed, "make a Secret")
 			r.lookAt(agenttest.RestoreName)
@@ -398,7 +411,7 @@ func TestSharedClaim(t *testing.T) {
 			r.lookAt(agenttest.RestoreName)
 			r.lookAt("pvr-2")
 			r.want(agenttest.RestoreName, resticv1.PhaseInProgress)
-			r.want("pvr-2", resticv1.PhaseNew, "waiting")
+			r.wantWaiting("pvr-2", resticv1.WaitingForSiblingRestore, "is being restored with pod web")
 			writes := r.Writes["pvr-2"]
 			for range 3 {
 				r.lookAt("pvr-2")
@@ -452,7 +465,7 @@ func TestSharedClaim(t *testing.T) {
 			elsewhere := agenttest.PodVolumeRestore(agenttest.RestoreName, "web")
 			elsewhere.Status.Phase, elsewhere.Status.Attempts, elsewhere.Status.Node = resticv1.PhaseNew, 1, "node-2"
 			r := two(t, elsewhere)
-			r.want("pvr-2", resticv1.PhaseNew, "waiting")
+			r.wantWaiting("pvr-2", resticv1.WaitingForSiblingRestore, "is being restored with pod web")
 			r.wantAsked(0)
 		},
 		"an attempt on another node that the cache does not know yet is seen before it is too late": func(t *testing.T) {

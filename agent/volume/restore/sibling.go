@@ -12,6 +12,7 @@ import (
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/transfer"
 	"github.com/velero-restic/velero-plugin-for-restic/agent/volume"
+	"github.com/velero-restic/velero-plugin-for-restic/agent/waiting"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
@@ -77,25 +78,30 @@ func sameRestore(restore *resticv1.PodVolumeRestore) client.MatchingLabels {
 // attempt in the API server, both give way, and the one whose name comes first is the first to try again.
 func (r *Reconciler) yieldToSibling(
 	ctx context.Context, restore *resticv1.PodVolumeRestore,
-) (wait string, retry time.Duration, err error) {
+) (wait waiting.Cause, retry time.Duration, err error) {
 	sibling, err := r.siblingRestore(ctx, r.Reader, restore, sameRestore(restore))
 	if err != nil || sibling == nil {
-		return "", 0, err
+		return waiting.Cause{}, 0, err
 	}
 	retry = volume.WaitInterval
 	if restore.Name < sibling.Name {
 		retry = time.Second
 	}
-	wait = fmt.Sprintf("waiting: claim %s is being restored with pod %s", restore.Spec.PVC, sibling.Spec.Pod.Name)
-	return wait, retry, nil
+	return waitForSibling(restore, sibling), retry, nil
+}
+
+func waitForSibling(restore, sibling *resticv1.PodVolumeRestore) waiting.Cause {
+	return waiting.Cause{
+		Reason: resticv1.WaitingForSiblingRestore,
+		Message: fmt.Sprintf("claim %s is being restored with pod %s", restore.Spec.PVC,
+			sibling.Spec.Pod.Name),
+	}
 }
 
 // planAfterSibling waits for the sibling, or takes over what it has restored.
 func planAfterSibling(restore, sibling *resticv1.PodVolumeRestore) volume.Plan[transfer.RestoreOutcome] {
 	if sibling.Status.Phase != resticv1.PhaseCompleted {
-		return volume.Plan[transfer.RestoreOutcome]{
-			Wait: fmt.Sprintf("waiting: claim %s is being restored with pod %s", restore.Spec.PVC, sibling.Spec.Pod.Name),
-		}
+		return volume.Plan[transfer.RestoreOutcome]{Wait: waitForSibling(restore, sibling)}
 	}
 	outcome := transfer.RestoreOutcome{SnapshotID: sibling.Status.SnapshotID}
 	return volume.Plan[transfer.RestoreOutcome]{

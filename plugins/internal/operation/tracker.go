@@ -159,7 +159,7 @@ func (t *Tracker) fail(v *Volume, message string) error {
 	}
 	unchanged := *v.Status
 	now := metav1.NewTime(t.Cluster.Now())
-	v.Status.Phase = resticv1.PhaseFailed
+	v.Status.Phase, v.Status.Reason = resticv1.PhaseFailed, ""
 	v.Status.Reason, v.Status.Message = "", message
 	v.Status.CompletionTimestamp = &now
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
