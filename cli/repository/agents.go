@@ -20,21 +20,21 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// leaderPatience is how long the leader may give no sign of life: twice the time after which another agent takes over.
-const leaderPatience = 30 * time.Second
+// leaderTimeout is how long the leader may miss renewals: twice the time after which another agent takes over.
+const leaderTimeout = 30 * time.Second
 
-// agents says whether anybody is there to do what is asked for.
+// agents checks whether agents can carry out a request.
 type agents struct {
 	reader    client.Reader
 	namespace string
 	clock     clock.PassiveClock
 
-	// renewed is what the leader last said, and when this process has seen it first: the clocks may differ.
+	// renewed is the last renewal of the Lease, and seen when this process first saw it. Clocks of the cluster may differ.
 	renewed string
 	seen    time.Time
 }
 
-// ready fails where no agent is running, since then nobody would ever look at a request.
+// ready returns an error if no agent is ready.
 func (a *agents) ready(ctx context.Context) error {
 	daemonSet := &appsv1.DaemonSet{}
 	key := client.ObjectKey{Namespace: a.namespace, Name: contract.DaemonSetName}
@@ -43,33 +43,33 @@ func (a *agents) ready(ctx context.Context) error {
 		contract.AgentLabelValue)
 	switch {
 	case apierrors.IsForbidden(err):
-		return nil // who may not look is not to be kept from asking
+		return nil // without permission to check, try the request
 	case apierrors.IsNotFound(err):
-		return command.NewError(fmt.Errorf("no agent runs that could do it: there is no DaemonSet %s", key),
-			"install the agents: kubectl apply -k examples/base; or choose Velero's namespace with -n")
+		return command.NewError(fmt.Errorf("no agent can carry it out: there is no DaemonSet %s", key),
+			"install the agents: kubectl apply -k examples/base; or select Velero's namespace with -n")
 	case err != nil:
-		return fmt.Errorf("looking for the agents: %w", err)
+		return fmt.Errorf("reading the agents' DaemonSet: %w", err)
 	case daemonSet.Status.NumberReady == 0 && daemonSet.Status.DesiredNumberScheduled == 0:
-		return command.NewError(fmt.Errorf("no agent runs that could do it: DaemonSet %s fits no node", key),
-			"look at its node selector, and at the nodes' labels and taints")
+		return command.NewError(fmt.Errorf("no agent can carry it out: DaemonSet %s matches no node", key),
+			"check its node selector, and the labels and taints of the nodes")
 	case daemonSet.Status.NumberReady == 0:
-		return command.NewError(fmt.Errorf("no agent runs that could do it: of DaemonSet %s, 0 of %d pods are ready", key,
+		return command.NewError(fmt.Errorf("no agent can carry it out: of DaemonSet %s, 0 of %d pods are ready", key,
 			daemonSet.Status.DesiredNumberScheduled), look)
 	}
 	return nil
 }
 
-var errNoLeader = errors.New("no agent leads, and only the leader looks after repositories")
+var errNoLeader = errors.New("no agent is the leader, which maintains repositories")
 
-// forget has the leader's silence counted anew.
-func (a *agents) forget() { a.seen = time.Time{} }
+// resetLeaderTimer starts the leader's timeout again.
+func (a *agents) resetLeaderTimer() { a.seen = time.Time{} }
 
-// led fails when the leader has given no sign of life for a while.
-func (a *agents) led(ctx context.Context) error {
+// checkLeader returns an error if the leader has not renewed its Lease for too long.
+func (a *agents) checkLeader(ctx context.Context) error {
 	lease := &coordinationv1.Lease{}
 	err := a.reader.Get(ctx, client.ObjectKey{Namespace: a.namespace, Name: contract.LeaderLeaseName}, lease)
 	if err != nil && !apierrors.IsNotFound(err) {
-		return nil // a look that fails says nothing of the leader; that of the repository will fail too
+		return nil // a failed read proves nothing; reading the repository will fail, too
 	}
 	renewed := "never"
 	if err == nil && ptr.Deref(lease.Spec.HolderIdentity, "") != "" && lease.Spec.RenewTime != nil {
@@ -78,11 +78,11 @@ func (a *agents) led(ctx context.Context) error {
 	if renewed != a.renewed || a.seen.IsZero() {
 		a.renewed, a.seen = renewed, a.clock.Now()
 	}
-	if a.clock.Since(a.seen) < leaderPatience {
+	if a.clock.Since(a.seen) < leaderTimeout {
 		return nil
 	}
 	return command.NewError(fmt.Errorf("%w: Lease %s/%s was not renewed for %s", errNoLeader, a.namespace,
-		contract.LeaderLeaseName, since(a.clock.Since(a.seen))),
+		contract.LeaderLeaseName, durationText(a.clock.Since(a.seen))),
 		fmt.Sprintf("the request stays. See the agents' log: kubectl -n %s logs daemonset/%s", a.namespace,
 			contract.DaemonSetName))
 }

@@ -19,25 +19,25 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/display"
 )
 
-// followInterval is how often repositories are looked at.
+// followInterval is how often the command polls.
 const followInterval = time.Second
 
-// quietFor is how long somebody waits for an answer without asking what goes on.
-const quietFor = 5 * time.Second
+// quietPeriod is how long a quiet command runs before it prints what it waits for.
+const quietPeriod = 5 * time.Second
 
-// follower looks how requests fare, and tells of every change.
+// follower follows requests and prints every change.
 type follower struct {
 	env       *command.Environment
 	reader    client.Reader
 	agents    *agents
 	operation resticv1.MaintenanceOperation
-	tracks    []*track
-	// aside tells on the error stream, since the answer itself is to come.
-	aside bool
-	// quiet leaves out what is well.
+	tracked   []*trackedRequest
+	// toStderr prints to standard error, because standard output is for the result.
+	toStderr bool
+	// quiet holds back everything but warnings and errors.
 	quiet bool
-	// away is since when the API server has not answered; zero while it does.
-	away time.Time
+	// outageStart is since when the API server does not answer; zero while it does.
+	outageStart time.Time
 }
 
 func newFollower(
@@ -46,113 +46,115 @@ func newFollower(
 	return &follower{env: env, reader: reader, agents: agents, operation: operation}
 }
 
-// word is the operation in a sentence.
-func (f *follower) word() string { return strings.ToLower(string(f.operation)) }
+// operationName is the name of the operation in sentences.
+func (f *follower) operationName() string { return strings.ToLower(string(f.operation)) }
 
-// add follows one more request.
-func (f *follower) add(t *track) {
-	f.tracks = append(f.tracks, t)
-	if t.joined {
-		f.tell(t, command.Plain, f.word()+" was asked for already")
+// add follows a request.
+func (f *follower) add(t *trackedRequest) {
+	f.tracked = append(f.tracked, t)
+	if t.existing {
+		f.print(t, command.Plain, f.operationName()+" already requested, following that request")
 		return
 	}
-	f.tell(t, command.Plain, f.word()+" asked for")
+	f.print(t, command.Plain, f.operationName()+" requested")
 }
 
-// refused takes down a repository that could not be asked, so that the others are followed all the same.
-func (f *follower) refused(name string, err error) {
-	t := &track{name: name}
-	f.tracks = append(f.tracks, t)
-	f.lose(t, "could not be asked: "+err.Error(), "")
+// addFailed records a repository that could not be requested, so that the command can continue with the others.
+func (f *follower) addFailed(name string, err error) {
+	t := &trackedRequest{name: name}
+	f.tracked = append(f.tracked, t)
+	f.giveUp(t, "the request failed: "+err.Error(), "")
 }
 
-// tell writes a line if it is news.
-func (f *follower) tell(t *track, style command.Style, text string) {
-	if text == t.said {
+// print prints a line about a request if it differs from the last one.
+func (f *follower) print(t *trackedRequest, style command.Style, text string) {
+	if text == t.text {
 		return
 	}
-	t.said, t.style, t.told = text, style, false
+	t.text, t.style, t.printed = text, style, false
 	if !f.quiet || style == command.Warn || style == command.Bad {
 		f.write(t)
 	}
 }
 
-func (f *follower) write(t *track) {
+func (f *follower) write(t *trackedRequest) {
 	out, palette := f.env.Out, f.env.Palette()
-	if f.aside {
+	if f.toStderr {
 		out, palette = f.env.ErrOut, f.env.ErrPalette()
 	}
-	fmt.Fprintf(out, "%s: %s\n", t.name, palette.Paint(t.style, display.Line(t.said)))
-	t.told = true
+	fmt.Fprintf(out, "%s: %s\n", t.name, palette.Paint(t.style, display.Line(t.text)))
+	t.printed = true
 }
 
-// speakUp is quiet no longer, and tells what has not been told of those that are not done.
-func (f *follower) speakUp() {
+// printHeldBack ends the quiet period and prints what was held back about unfinished requests.
+func (f *follower) printHeldBack() {
 	f.quiet = false
 	for _, t := range f.open() {
-		if !t.told {
+		if !t.printed {
 			f.write(t)
 		}
 	}
 }
 
-// notice tells what is about none of the repositories.
-func (f *follower) notice(text string) { fmt.Fprintln(f.env.ErrOut, display.Line(text)) }
+// printNotice prints a line that is not about one repository.
+func (f *follower) printNotice(text string) { fmt.Fprintln(f.env.ErrOut, display.Line(text)) }
 
-// run follows all of them to their ends. Damage that was found is what it ends with, unless the user has stopped it,
-// also where not all have come to their ends.
+// run follows all requests until they finish. Damage takes precedence over other errors, except for Ctrl-C.
 func (f *follower) run(ctx context.Context, timeout time.Duration) error {
-	err := f.toTheEnd(ctx, timeout)
-	if code := command.CodeOf(err); f.damaged() == 0 || code == command.ExitProblemFound || code == command.ExitInterrupted {
+	err := f.poll(ctx, timeout)
+	code := command.CodeOf(err)
+	if f.damaged() == 0 || code == command.ExitProblemFound || code == command.ExitInterrupted {
 		return err
 	}
-	return &command.Error{Code: command.ExitProblemFound, Err: fmt.Errorf("%w; and %w", f.damage(), err), Next: damageNext}
+	return &command.Error{
+		Code: command.ExitProblemFound, Err: fmt.Errorf("%w; and %w", f.damageError(), err), Next: damageNext,
+	}
 }
 
-func (f *follower) toTheEnd(ctx context.Context, timeout time.Duration) error {
+func (f *follower) poll(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := command.WithTimeout(ctx, timeout)
 	defer cancel()
-	begun := f.env.Clock.Now()
+	start := f.env.Clock.Now()
 	for {
-		err := f.look(ctx)
+		err := f.update(ctx)
 		switch {
 		case err == nil && len(f.open()) == 0:
-			return f.verdict()
+			return f.summary()
 		case ctx.Err() != nil:
-			return f.ended(ctx, timeout)
+			return f.endError(ctx, timeout)
 		case err != nil:
-			err = f.lost(err)
+			err = f.handleReadError(err)
 		default:
-			err = f.agents.led(ctx)
+			err = f.agents.checkLeader(ctx)
 		}
 		if err != nil {
 			return err
 		}
-		if f.quiet && f.env.Clock.Since(begun) >= quietFor {
-			f.speakUp()
+		if f.quiet && f.env.Clock.Since(start) >= quietPeriod {
+			f.printHeldBack()
 		}
 		if err := f.env.Sleep(ctx, f.env.Clock.NewTimer(followInterval)); err != nil {
-			return f.ended(ctx, timeout)
+			return f.endError(ctx, timeout)
 		}
 	}
 }
 
-// open returns the requests that are not done.
-func (f *follower) open() []*track {
-	return slices.DeleteFunc(slices.Clone(f.tracks), func(t *track) bool { return t.done })
+// open returns the unfinished requests.
+func (f *follower) open() []*trackedRequest {
+	return slices.DeleteFunc(slices.Clone(f.tracked), func(t *trackedRequest) bool { return t.done })
 }
 
-// look looks at all that are not done.
-func (f *follower) look(ctx context.Context) error {
+// update reads the repositories of the unfinished requests and prints changes.
+func (f *follower) update(ctx context.Context) error {
 	open := f.open()
 	found, err := f.read(ctx, open)
 	if err != nil {
 		return err
 	}
-	if !f.away.IsZero() {
-		f.away = time.Time{}
-		f.agents.forget() // what the leader has not said meanwhile says nothing of it
-		f.notice("the API server answers again")
+	if !f.outageStart.IsZero() {
+		f.outageStart = time.Time{}
+		f.agents.resetLeaderTimer() // during the outage, the leader could not renew its Lease either
+		f.printNotice("the API server answers again")
 	}
 	for _, t := range open {
 		f.observe(t, found[t.name])
@@ -160,9 +162,9 @@ func (f *follower) look(ctx context.Context) error {
 	return nil
 }
 
-// read returns the repositories of these requests by name, those that there are. It costs one request, however many
-// they are; that of a single one costs no list of all.
-func (f *follower) read(ctx context.Context, open []*track) (map[string]*resticv1.ResticRepository, error) {
+// read returns the existing repositories of these requests by name, with one request: a list, or a get for a single
+// repository.
+func (f *follower) read(ctx context.Context, open []*trackedRequest) (map[string]*resticv1.ResticRepository, error) {
 	found := map[string]*resticv1.ResticRepository{}
 	if len(open) == 1 {
 		repository := &resticv1.ResticRepository{}
@@ -172,13 +174,13 @@ func (f *follower) read(ctx context.Context, open []*track) (map[string]*resticv
 		case err == nil:
 			found[key.Name] = repository
 		case !apierrors.IsNotFound(err) || command.IsPermanent(err):
-			return nil, fmt.Errorf("looking at %s %s: %w", kind, key.Name, err)
+			return nil, fmt.Errorf("reading %s %s: %w", kind, key.Name, err)
 		}
 		return found, nil
 	}
 	list := &resticv1.ResticRepositoryList{}
 	if err := f.reader.List(ctx, list, client.InNamespace(f.env.Namespace())); err != nil {
-		return nil, fmt.Errorf("looking at repositories: %w", err)
+		return nil, fmt.Errorf("listing repositories: %w", err)
 	}
 	for i := range list.Items {
 		found[list.Items[i].Name] = &list.Items[i]
@@ -186,36 +188,39 @@ func (f *follower) read(ctx context.Context, open []*track) (map[string]*resticv
 	return found, nil
 }
 
-// lost decides what an error of the API server means: nothing yet, or the end of the following.
-func (f *follower) lost(err error) error {
+// handleReadError returns nil if the command should retry.
+func (f *follower) handleReadError(err error) error {
 	now := f.env.Clock.Now()
 	switch {
 	case command.IsPermanent(err):
 		return err
-	case f.away.IsZero():
-		f.away = now
-		f.notice(fmt.Sprintf("the API server does not answer (%v); the cluster goes on, trying again", err))
-	case now.Sub(f.away) > command.MaxOutage:
-		return command.NewError(fmt.Errorf("the API server has been away for %s: %w", command.MaxOutage, err), f.goesOn())
+	case f.outageStart.IsZero():
+		f.outageStart = now
+		f.printNotice(fmt.Sprintf("the API server does not answer (%v); the cluster continues; retrying", err))
+	case now.Sub(f.outageStart) > command.MaxOutage:
+		return command.NewError(fmt.Errorf("the API server has not answered for %s: %w", command.MaxOutage, err),
+			f.nextStep())
 	}
 	return nil
 }
 
-// ended tells an end by the deadline from one by the user.
-func (f *follower) ended(ctx context.Context, timeout time.Duration) error {
+// endError returns the error for --timeout or for Ctrl-C.
+func (f *follower) endError(ctx context.Context, timeout time.Duration) error {
 	if command.IsTimeout(ctx) {
 		first := f.open()[0]
-		last := first.name + ": " + first.said
-		if !f.away.IsZero() {
+		last := first.name + ": " + first.text
+		if !f.outageStart.IsZero() {
 			last = "the API server does not answer"
 		}
-		return command.TimeoutError(fmt.Errorf("%w: %d of %d are not done after %s: %s", command.ErrTimeout, len(f.open()),
-			len(f.tracks), timeout, last), f.goesOn())
+		return command.TimeoutError(fmt.Errorf("%w: %d of %d are not finished after %s: %s", command.ErrTimeout,
+			len(f.open()), len(f.tracked), timeout, last), f.nextStep())
 	}
-	return &command.Error{Code: command.ExitInterrupted, Err: errors.New("no longer followed"), Next: f.goesOn()}
+	return &command.Error{
+		Code: command.ExitInterrupted, Err: errors.New("stopped following the request"), Next: f.nextStep(),
+	}
 }
 
-func (f *follower) goesOn() string {
-	return fmt.Sprintf("the request stays, and the cluster goes on with it. See %s repo get %s -o yaml, "+
+func (f *follower) nextStep() string {
+	return fmt.Sprintf("the request stays, and the cluster continues. See %s repo get %s -o yaml, "+
 		"status.maintenance", f.env.Program, f.open()[0].name)
 }

@@ -25,51 +25,51 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
-// blog is another repository.
+// blog returns another repository.
 func blog() *resticv1.ResticRepository {
 	r := shop()
 	r.Name, r.Spec.VolumeNamespace = "blog-default-1", "blog"
 	return r
 }
 
-// intercept has the commands' requests go through functions; those of the test itself do not.
+// intercept passes the commands' requests, and not those of the test, to functions.
 func (c *cluster) intercept(funcs interceptor.Funcs) {
 	c.adapt = func(env *command.Environment) {
 		env.NewClient = func(*rest.Config) (client.WithWatch, error) { return interceptor.NewClient(c.api, funcs), nil }
 	}
 }
 
-// checked ends the check of a repository.
+// checked finishes the check of a repository.
 func (c *cluster) checked(name string, result resticv1.MaintenanceResult) {
 	c.t.Helper()
 	repository := c.repository(name)
-	word := repository.Spec.Requests.Check
-	repository.Status.Served.Check = word
-	repository.Status.Maintenance = []resticv1.Maintenance{check(word, result, "told by the test")}
+	requestID := repository.Spec.Requests.Check
+	repository.Status.Served.Check = requestID
+	repository.Status.Maintenance = []resticv1.Maintenance{check(requestID, result, "message of the test")}
 	if err := c.api.Status().Update(context.WithoutCancel(c.t.Context()), repository); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-// away has all requests fail for a time.
-type away struct {
+// outage lets all requests fail for some time.
+type outage struct {
 	mu      sync.Mutex
 	failure error
 }
 
-func (a *away) set(err error) {
+func (a *outage) set(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.failure = err
 }
 
-func (a *away) get() error {
+func (a *outage) get() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.failure
 }
 
-func (a *away) funcs() interceptor.Funcs {
+func (a *outage) funcs() interceptor.Funcs {
 	return interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object,
 			opts ...client.GetOption,
@@ -88,7 +88,7 @@ func (a *away) funcs() interceptor.Funcs {
 	}
 }
 
-func TestFollowOutlivesTheAPIServer(t *testing.T) {
+func TestFollowDuringOutage(t *testing.T) {
 	resource := schema.GroupResource{Group: resticv1.GroupName, Resource: resticv1.ResourceResticRepositories}
 	for name, test := range map[string]struct {
 		failure error
@@ -99,27 +99,27 @@ func TestFollowOutlivesTheAPIServer(t *testing.T) {
 		notices int
 		says    []string
 	}{
-		"that is away for two minutes": {
+		"two minutes": {
 			failure: errors.New("connection refused"), gone: 2 * time.Minute, most: 3 * time.Minute, notices: 1,
 			says: []string{"the API server does not answer", "connection refused", "the API server answers again"},
 		},
-		"not one that is away for long": {
+		"too long": {
 			failure: errors.New("connection refused"), gone: time.Hour, code: command.ExitFailure, most: 4 * time.Minute, notices: 1,
-			says: []string{"has been away for 3m0s", "connection refused", "next:  the request stays"},
+			says: []string{"has not answered for 3m0s", "connection refused", "next:  the request stays"},
 		},
-		"nor one that is away at the deadline": {
+		"until --timeout": {
 			failure: errors.New("connection refused"), gone: time.Hour, args: []string{"--timeout=20s"}, code: command.ExitTimeout,
-			most: 21 * time.Second, notices: 1, says: []string{"not done after 20s", "next:  the request stays"},
+			most: 21 * time.Second, notices: 1, says: []string{"not finished after 20s", "next:  the request stays"},
 		},
-		"nor without a right": {
+		"a missing permission": {
 			failure: apierrors.NewForbidden(resource, "", errors.New("no")), gone: time.Hour, code: command.ExitFailure,
 			most: 10 * time.Second, says: []string{"forbidden", "examples/cli"},
 		},
-		"nor as nobody": {
+		"invalid credentials": {
 			failure: apierrors.NewUnauthorized("who are you"), gone: time.Hour, code: command.ExitFailure, most: 10 * time.Second,
 			says: []string{"log in again"},
 		},
-		"nor without the kind": {
+		"a missing kind": {
 			failure: apierrors.NewGenericServerResponse(404, "get", resource, "", "404 page not found", 0, true),
 			gone:    time.Hour, code: command.ExitFailure, most: 10 * time.Second, says: []string{"restic for Velero is not installed"},
 		},
@@ -127,14 +127,14 @@ func TestFollowOutlivesTheAPIServer(t *testing.T) {
 		for _, chosen := range []string{"shop", "--all"} {
 			t.Run(name+", "+chosen, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					world, server, begun := newCluster(t, shop(), blog(), agents(3), leader()), &away{}, time.Now()
+					world, server, begun := newCluster(t, shop(), blog(), agents(3), leader()), &outage{}, time.Now()
 					world.intercept(server.funcs())
 					var others sync.WaitGroup
 					defer others.Wait()
 					others.Go(func() {
 						world.pass(5)
 						server.set(test.failure)
-						time.Sleep(test.gone) // the leader cannot reach it either
+						time.Sleep(test.gone) // the leader cannot renew its Lease either
 						server.set(nil)
 						time.Sleep(10 * time.Second)
 						world.pass(5)
@@ -148,12 +148,12 @@ func TestFollowOutlivesTheAPIServer(t *testing.T) {
 					if took := time.Since(begun); got.code != test.code || took > test.most {
 						t.Errorf("after %s got %+v", took, got)
 					}
-					if notices := strings.Count(got.err, "trying again"); notices != test.notices {
+					if notices := strings.Count(got.err, "retrying"); notices != test.notices {
 						t.Errorf("%d notices: %s", notices, got.err)
 					}
-					for _, word := range test.says {
-						if !strings.Contains(got.err, word) {
-							t.Errorf("it does not say %q: %s", word, got.err)
+					for _, part := range test.says {
+						if !strings.Contains(got.err, part) {
+							t.Errorf("the error does not contain %q: %s", part, got.err)
 						}
 					}
 				})
@@ -162,23 +162,23 @@ func TestFollowOutlivesTheAPIServer(t *testing.T) {
 	}
 }
 
-// TestFollowGoesOnWithTheOthers has one of two repositories fall out.
-func TestFollowGoesOnWithTheOthers(t *testing.T) {
+// TestFollowContinuesWithTheOthers follows two repositories, of which one fails.
+func TestFollowContinuesWithTheOthers(t *testing.T) {
 	for name, test := range map[string]struct {
 		falls func(c *cluster)
 		out   []string
 		err   string
 	}{
-		"when one is deleted": {
+		"one is deleted": {
 			falls: func(c *cluster) {
 				if err := c.api.Delete(c.t.Context(), blog()); err != nil {
 					c.t.Error(err)
 				}
 			},
 			out: []string{"blog-default-1: the ResticRepository was deleted\n"},
-			err: "check could not be followed to its end in 1 of 2 repositories",
+			err: "check ended with an unknown result for 1 of 2 repositories",
 		},
-		"when the result of one is no longer remembered": {
+		"the result of one is no longer in the status": {
 			falls: func(c *cluster) {
 				repository := c.repository("blog-default-1")
 				repository.Status.Served.Check = repository.Spec.Requests.Check
@@ -186,13 +186,13 @@ func TestFollowGoesOnWithTheOthers(t *testing.T) {
 					c.t.Error(err)
 				}
 			},
-			out: []string{"blog-default-1: it was done, and its result is no longer remembered\n"},
+			out: []string{"blog-default-1: finished, and status.maintenance no longer has the result\n"},
 			err: "describe resticrepository blog-default-1",
 		},
-		"when one fails": {
+		"one fails": {
 			falls: func(c *cluster) { c.checked("blog-default-1", resticv1.MaintenanceFailed) },
-			out:   []string{"blog-default-1: failed after 7s: told by the test\n"},
-			err:   "check has failed for 1 of 2 repositories",
+			out:   []string{"blog-default-1: failed after 7s: message of the test\n"},
+			err:   "check failed for 1 of 2 repositories",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,9 +208,9 @@ func TestFollowGoesOnWithTheOthers(t *testing.T) {
 				if got.code != command.ExitFailure || !strings.Contains(got.err, test.err) {
 					t.Errorf("got %+v", got)
 				}
-				for _, line := range append(test.out, "shop-default-1: done after 7s: told by the test\n") {
+				for _, line := range append(test.out, "shop-default-1: done after 7s: message of the test\n") {
 					if !strings.Contains(got.out, line) {
-						t.Errorf("it does not say %q: %s", line, got.out)
+						t.Errorf("the output does not contain %q: %s", line, got.out)
 					}
 				}
 			})
@@ -218,29 +218,29 @@ func TestFollowGoesOnWithTheOthers(t *testing.T) {
 	}
 }
 
-// TestDamageOutweighsTheDeadline has one of two repositories be damaged, and the other's check not come to its end.
+// TestDamageOutweighsTheDeadline finds damage in one of two repositories, and the other check does not finish.
 func TestDamageOutweighsTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		world := newCluster(t, shop(), blog(), agents(3), leader())
 		go func() {
 			world.pass(2)
-			world.entries(func(word string) resticv1.Maintenance {
-				entry := check(word, resticv1.MaintenanceFailed, "a pack is gone")
+			world.entries(func(requestID string) resticv1.Maintenance {
+				entry := check(requestID, resticv1.MaintenanceFailed, "a pack is gone")
 				entry.Damaged = true
 				return entry
 			})
 		}()
 		got := world.run(t.Context(), "repo", "check", "--all", "--timeout=10s")
-		for _, part := range []string{"1 of 2 repositories are damaged; and", "not done after 10s", "docs/maintenance.md"} {
+		for _, part := range []string{"1 of 2 repositories are damaged; and", "not finished after 10s", "docs/maintenance.md"} {
 			if got.code != command.ExitProblemFound || !strings.Contains(got.err, part) {
-				t.Errorf("it does not say %q: %+v", part, got)
+				t.Errorf("the error does not contain %q: %+v", part, got)
 			}
 		}
 	})
 }
 
-// TestALookIsOneRequest counts what following two repositories costs, of which one is soon done.
-func TestALookIsOneRequest(t *testing.T) {
+// TestPollingIsOneRequest counts the requests while following two repositories, of which one finishes early.
+func TestPollingIsOneRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		world, counts := newCluster(t, shop(), blog(), agents(3), leader()), map[string]int{}
 		world.intercept(interceptor.Funcs{
@@ -266,31 +266,31 @@ func TestALookIsOneRequest(t *testing.T) {
 		if got := world.run(t.Context(), "repo", "check", "--all"); got.code != command.ExitOK {
 			t.Errorf("got %+v", got)
 		}
-		// One list chooses them, eleven look at both, and five looks are at the one that is left.
+		// One list selects them, eleven lists read both, and five gets read the one that is left.
 		if diff := cmp.Diff(map[string]int{"list": 12, "get shop-default-1": 5}, counts); diff != "" {
 			t.Errorf("requests (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// TestAskingGoesOnWithTheOthers has the API server refuse to have some repositories asked.
-func TestAskingGoesOnWithTheOthers(t *testing.T) {
+// TestSendingContinuesWithTheOthers rejects the requests to some repositories.
+func TestSendingContinuesWithTheOthers(t *testing.T) {
 	refusal := apierrors.NewForbidden(schema.GroupResource{Group: resticv1.GroupName, Resource: "resticrepositories"}, "x",
 		errors.New(`User "ann" cannot patch resource "resticrepositories" in API group "restic.velero.io" in the `+
 			`namespace "velero"`))
 	for name, test := range map[string]struct {
 		args    []string
 		refused []string
-		asked   []string
+		sent    []string
 		says    string
 	}{
 		"one of them": {
-			args: []string{"--all"}, refused: []string{"blog-default-1"}, asked: []string{"shop-default-1"},
-			says: "check could not be asked for in 1 of 2 repositories",
+			args: []string{"--all"}, refused: []string{"blog-default-1"}, sent: []string{"shop-default-1"},
+			says: "check could not be requested for 1 of 2 repositories",
 		},
-		"one of them, and nobody waits": {
-			args: []string{"--all", "--no-wait"}, refused: []string{"blog-default-1"}, asked: []string{"shop-default-1"},
-			says: "check could not be asked for in 1 of 2 repositories",
+		"one of them, with --no-wait": {
+			args: []string{"--all", "--no-wait"}, refused: []string{"blog-default-1"}, sent: []string{"shop-default-1"},
+			says: "check could not be requested for 1 of 2 repositories",
 		},
 		"all of them": {
 			args: []string{"--all"}, refused: []string{"blog-default-1", "shop-default-1"}, says: "permission to patch resource",
@@ -314,7 +314,7 @@ func TestAskingGoesOnWithTheOthers(t *testing.T) {
 				defer others.Wait()
 				others.Go(func() {
 					world.pass(2)
-					for _, name := range test.asked {
+					for _, name := range test.sent {
 						world.checked(name, resticv1.MaintenanceSucceeded)
 					}
 				})
@@ -322,96 +322,97 @@ func TestAskingGoesOnWithTheOthers(t *testing.T) {
 				if got.code != command.ExitFailure || !strings.Contains(got.err, test.says) {
 					t.Errorf("got %+v", got)
 				}
-				asked := map[string]bool{}
+				sent := map[string]bool{}
 				for _, name := range []string{"blog-default-1", "shop-default-1"} {
 					if world.repository(name).Spec.Requests.Check != "" {
-						asked[name] = true
+						sent[name] = true
 					}
 				}
-				if diff := cmp.Diff(test.asked, slices.Sorted(maps.Keys(asked))); diff != "" {
-					t.Errorf("asked (-want +got):\n%s", diff)
+				if diff := cmp.Diff(test.sent, slices.Sorted(maps.Keys(sent))); diff != "" {
+					t.Errorf("requests sent (-want +got):\n%s", diff)
 				}
 			})
 		})
 	}
 }
 
-// ask has somebody else write a word into the repository; an empty one takes what is there away.
-func (c *cluster) ask(word string) {
+// request writes a request of someone else into the repository; "" removes the request.
+func (c *cluster) request(requestID string) {
 	c.t.Helper()
 	repository := c.shop()
-	repository.Spec.Requests.Check = word
+	repository.Spec.Requests.Check = requestID
 	if err := c.api.Update(context.WithoutCancel(c.t.Context()), repository); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-// again deletes the repository's object and makes it anew at once, with a request.
-func (c *cluster) again(word string) {
+// recreate deletes the repository's object and creates it again with a request.
+func (c *cluster) recreate(requestID string) {
 	c.t.Helper()
 	if err := c.api.Delete(c.t.Context(), shop()); err != nil {
 		c.t.Fatal(err)
 	}
-	anew := shop()
-	anew.Spec.Requests.Check = word
-	if err := c.api.Create(c.t.Context(), anew); err != nil {
+	created := shop()
+	created.Spec.Requests.Check = requestID
+	if err := c.api.Create(c.t.Context(), created); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-// TestFollowAReplacedRequest takes the request out of the repository before it is done.
-func TestFollowAReplacedRequest(t *testing.T) {
-	const replaced = "replaced by another request, which is followed\n"
+// TestReplacedRequest replaces or removes the request before it has finished.
+func TestReplacedRequest(t *testing.T) {
+	const replaced = "replaced by another request, following that one\n"
 	for name, test := range map[string]struct {
 		cluster func(c *cluster)
 		code    command.ExitCode
 		out     string
 		err     string
 	}{
-		"by another one, which waits": {
+		"by one that is queued": {
 			cluster: func(c *cluster) {
-				c.ask("theirs")
+				c.request("theirs")
 				c.pass(2)
 				c.checked("shop-default-1", resticv1.MaintenanceSucceeded)
 			},
-			out: replaced + "queued\ndone after 7s: told by the test\n",
+			out: replaced + "queued\ndone after 7s: message of the test\n",
 		},
-		"by another one, which is begun at once": {
+		"by one that starts immediately": {
 			cluster: func(c *cluster) {
 				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceLocked, "by node-9") })
 				c.pass(2)
-				c.ask("theirs")
+				c.request("theirs")
 				c.checked("shop-default-1", resticv1.MaintenanceFailed)
 			},
-			code: command.ExitFailure, out: "put off, and tried again: by node-9\n" + replaced + "failed after 7s: told by the test\n",
-			err: "check has failed for 1 of 1",
+			code: command.ExitFailure, out: "postponed, will be retried: by node-9\n" + replaced + "failed after 7s: message of the test\n",
+			err: "check failed for 1 of 1",
 		},
-		"by another one, which is served and taken away": {
+		"by one that is served and removed": {
 			cluster: func(c *cluster) {
-				c.ask("theirs")
+				c.request("theirs")
 				c.checked("shop-default-1", resticv1.MaintenanceSucceeded)
-				c.ask("")
+				c.request("")
 			},
-			out: replaced + "done after 7s: told by the test\n",
+			out: replaced + "done after 7s: message of the test\n",
 		},
-		"by nothing": {
-			cluster: func(c *cluster) { c.ask("") }, code: command.ExitFailure, out: "the request is gone\n", err: "next:  ask again",
+		"removed": {
+			cluster: func(c *cluster) { c.request("") }, code: command.ExitFailure, out: "the request was removed\n",
+			err: "next:  run the command again",
 		},
 		"by the one that was served before": {
-			cluster: func(c *cluster) { c.ask("earlier") }, code: command.ExitFailure, out: "the request is gone\n",
-			err: "next:  ask again",
+			cluster: func(c *cluster) { c.request("earlier") }, code: command.ExitFailure, out: "the request was removed\n",
+			err: "next:  run the command again",
 		},
-		"with its object, which is made anew": {
-			cluster: func(c *cluster) { c.again("") }, code: command.ExitFailure, out: "the request is gone\n",
-			err: "next:  ask again",
+		"removed with its object, which is re-created": {
+			cluster: func(c *cluster) { c.recreate("") }, code: command.ExitFailure, out: "the request was removed\n",
+			err: "next:  run the command again",
 		},
-		"with its object, which is made anew with another one": {
+		"by another one in the re-created object": {
 			cluster: func(c *cluster) {
-				c.again("theirs")
+				c.recreate("theirs")
 				c.pass(2)
 				c.checked("shop-default-1", resticv1.MaintenanceSucceeded)
 			},
-			out: replaced + "queued\ndone after 7s: told by the test\n",
+			out: replaced + "queued\ndone after 7s: message of the test\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -428,10 +429,10 @@ func TestFollowAReplacedRequest(t *testing.T) {
 					world.pass(5)
 				})
 				got := world.run(t.Context(), "repo", "check", "shop", "--timeout=1m")
-				want := "check asked for\nqueued\n" + test.out
+				want := "check requested\nqueued\n" + test.out
 				if diff := cmp.Diff(want, strings.ReplaceAll(got.out, "shop-default-1: ", "")); diff != "" || got.code != test.code ||
 					!strings.Contains(got.err, test.err) {
-					t.Errorf("it ended with %d, want %d (-want +got):\n%s%s", got.code, test.code, diff, got.err)
+					t.Errorf("exit code %d, want %d (-want +got):\n%s%s", got.code, test.code, diff, got.err)
 				}
 			})
 		})

@@ -25,7 +25,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
-// getter is the command repo get.
+// getter is the command `repo get`.
 type getter struct {
 	env      *command.Environment
 	output   *command.Output
@@ -54,7 +54,7 @@ func getCommand(env *command.Environment) *cobra.Command {
 		},
 	}
 	g.output = command.AddOutput(get, command.FormatTable, command.FormatWide, command.FormatJSON, command.FormatYAML)
-	get.Flags().StringVarP(&g.selector, "selector", "l", "", "only those with these labels, such as key=value")
+	get.Flags().StringVarP(&g.selector, "selector", "l", "", "only repositories with these labels, such as key=value")
 	return get
 }
 
@@ -70,7 +70,7 @@ func (g *getter) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	// As the API server has it, with fields that this program may not know.
+	// Unstructured objects keep fields that this version of the program does not know.
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(resticv1.GroupVersion().WithKind(kind + "List"))
 	if len(names) == 0 {
@@ -102,7 +102,7 @@ func (g *getter) print(items []unstructured.Unstructured, single bool) error {
 	case g.selector != "":
 		fmt.Fprintf(g.env.ErrOut, "There are no repositories with these labels in namespace %s.\n", g.env.Namespace())
 	default:
-		tellNone(g.env)
+		printNoRepositories(g.env)
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func (g *getter) one(ctx context.Context, reader client.Reader, name string) (*u
 	return object, reader.Get(ctx, key, object)
 }
 
-// printObjects writes what kubectl would: one object for one name, else a list.
+// printObjects prints the same as kubectl: one object for one name, else a list.
 func (g *getter) printObjects(items []unstructured.Unstructured, single bool) error {
 	if single && len(items) == 1 {
 		return g.output.Print(g.env, &items[0])
@@ -149,7 +149,7 @@ func (g *getter) printObjects(items []unstructured.Unstructured, single bool) er
 	return g.output.Print(g.env, list)
 }
 
-// printTable has the columns of `velero restic repo get` (velero v1.5, pkg/cmd/util/output/restic_repo_printer.go).
+// printTable prints the columns of `velero restic repo get` (velero v1.5, pkg/cmd/util/output/restic_repo_printer.go).
 func (g *getter) printTable(items []unstructured.Unstructured) error {
 	table := &command.Table{Header: []string{"Name", "Status", "Last Maintenance"}}
 	wide := g.output.Format == command.FormatWide
@@ -197,7 +197,7 @@ func phaseCell(phase resticv1.RepositoryPhase) command.Cell {
 	return command.Styled(style, string(phase))
 }
 
-// conditionCell shows a condition whose being true is good.
+// conditionCell returns a cell for a condition that should be true.
 func conditionCell(repository *resticv1.ResticRepository, kind string) command.Cell {
 	condition := meta.FindStatusCondition(repository.Status.Conditions, kind)
 	switch {
@@ -211,7 +211,7 @@ func conditionCell(repository *resticv1.ResticRepository, kind string) command.C
 	return command.Text(string(condition.Status))
 }
 
-// timeText shows a time as Velero does.
+// timeText formats a time in the same way as Velero.
 func timeText(at *metav1.Time) string {
 	if at == nil || at.IsZero() {
 		return "<never>"
@@ -219,8 +219,8 @@ func timeText(at *metav1.Time) string {
 	return at.Format(timeFormat)
 }
 
-// timeFormat is that of Velero's own tables: Go's default.
+// timeFormat is the format of Velero's tables, and Go's default.
 const timeFormat = "2006-01-02 15:04:05 -0700 MST"
 
-// since shows a duration for people, to the second.
-func since(d time.Duration) string { return d.Round(time.Second).String() }
+// durationText formats a duration in seconds.
+func durationText(d time.Duration) string { return d.Round(time.Second).String() }

@@ -24,7 +24,7 @@ func newRoot(env *command.Environment) *cobra.Command {
 	return root
 }
 
-// broken is a repository of which much is to be told.
+// broken returns a repository with problems.
 func broken() *resticv1.ResticRepository {
 	r := &resticv1.ResticRepository{ObjectMeta: meta("blog-default-2")}
 	r.CreationTimestamp = metav1.NewTime(time.Now().Add(-100 * 24 * time.Hour))
@@ -40,20 +40,20 @@ func TestGet(t *testing.T) {
 		args []string
 		want string
 	}{
-		"the document's columns": {args: []string{"repo", "get"}, want: `
+		"all": {args: []string{"repo", "get"}, want: `
 NAME             STATUS     LAST MAINTENANCE
 blog-default-2   NotReady   ` + localTime(broken()) + `
 shop-default-1   Ready      <never>
 `},
-		"one by the name of its namespace": {args: []string{"repo", "get", "shop"}, want: `
+		"one by its namespace": {args: []string{"repo", "get", "shop"}, want: `
 NAME             STATUS   LAST MAINTENANCE
 shop-default-1   Ready    <never>
 `},
-		"those with a label": {args: []string{"repo", "get", "-l", "velero.io/storage-location=default"}, want: `
+		"a label selector": {args: []string{"repo", "get", "-l", "velero.io/storage-location=default"}, want: `
 NAME             STATUS   LAST MAINTENANCE
 shop-default-1   Ready    <never>
 `},
-		"everything": {args: []string{"repo", "get", "blog", "-o", "wide"}, want: `
+		"all columns": {args: []string{"repo", "get", "blog", "-o", "wide"}, want: `
 NAME             STATUS     LAST MAINTENANCE` + strings.Repeat(" ", len(localTime(broken()))-len("LAST MAINTENANCE")) +
 			`   NAMESPACE   LOCATION   INTACT   LAST CHECK   UNLOCKED   AGE    REPOSITORY   MESSAGE
 blog-default-2   NotReady   ` + localTime(broken()) +
@@ -64,13 +64,13 @@ blog-default-2   NotReady   ` + localTime(broken()) +
 		t.Run(name, func(t *testing.T) {
 			got := newCluster(t, shop(), broken()).run(t.Context(), c.args...)
 			if diff := cmp.Diff(c.want, "\n"+got.out); diff != "" || got.code != command.ExitOK {
-				t.Errorf("it ended with %d: %s\n%s", got.code, got.err, diff)
+				t.Errorf("exit code %d: %s\n%s", got.code, got.err, diff)
 			}
 		})
 	}
 }
 
-// localTime is the last maintenance as the test's own time zone shows it.
+// localTime returns the last maintenance in the local time zone.
 func localTime(r *resticv1.ResticRepository) string {
 	return r.Status.LastMaintenanceTime.Local().Format("2006-01-02 15:04:05 -0700 MST")
 }
@@ -82,9 +82,9 @@ func TestGetPrintsObjects(t *testing.T) {
 		t.Errorf("one is %s", one.out)
 	}
 	all := world.run(t.Context(), "repo", "get", "-o", "json")
-	for _, word := range []string{`"kind": "List"`, `"kind": "ResticRepository"`, "blog-default-2", "shop-default-1"} {
-		if !strings.Contains(all.out, word) {
-			t.Errorf("all lack %s:\n%s", word, all.out)
+	for _, part := range []string{`"kind": "List"`, `"kind": "ResticRepository"`, "blog-default-2", "shop-default-1"} {
+		if !strings.Contains(all.out, part) {
+			t.Errorf("the list does not contain %s:\n%s", part, all.out)
 		}
 	}
 	none := newCluster(t, velero()).run(t.Context(), "repo", "get", "-o", "json")
@@ -94,24 +94,24 @@ func TestGetPrintsObjects(t *testing.T) {
 }
 
 func TestNoRepositories(t *testing.T) {
-	const first = "There are no repositories in namespace velero: the first backup of a volume makes one.\n"
+	const first = "There are no repositories in namespace velero: the first backup of a volume creates one.\n"
 	for name, test := range map[string]struct {
 		objects []client.Object
 		args    []string
 		code    command.ExitCode
 		says    string
 	}{
-		"of a new cluster":  {[]client.Object{velero()}, []string{"get"}, command.ExitOK, first},
-		"with these labels": {[]client.Object{velero(), shop()}, []string{"get", "-l", "a=b"}, command.ExitOK, "with these labels in namespace velero"},
-		"to be checked":     {[]client.Object{velero(), agents(3), leader()}, []string{"check", "--all"}, command.ExitOK, first},
+		"get":                 {[]client.Object{velero()}, []string{"get"}, command.ExitOK, first},
+		"get with a selector": {[]client.Object{velero(), shop()}, []string{"get", "-l", "a=b"}, command.ExitOK, "with these labels in namespace velero"},
+		"check":               {[]client.Object{velero(), agents(3), leader()}, []string{"check", "--all"}, command.ExitOK, first},
 		"in a namespace without Velero": {
 			nil, []string{"get"}, command.ExitFailure, "there is no Velero in namespace velero\nnext:  select its namespace with -n",
 		},
-		"in such a one, as JSON": {nil, []string{"get", "-o", "json"}, command.ExitFailure, "there is no Velero in namespace velero"},
-		"in such a one, by label": {
+		"as JSON in a namespace without Velero": {nil, []string{"get", "-o", "json"}, command.ExitFailure, "there is no Velero in namespace velero"},
+		"with a selector in a namespace without Velero": {
 			nil, []string{"get", "-l", "a=b"}, command.ExitFailure, "there is no Velero in namespace velero",
 		},
-		"to be checked in such a one, which has agents": {
+		"check in a namespace without Velero": {
 			[]client.Object{agents(3), leader()}, []string{"check", "--all"}, command.ExitFailure, "there is no Velero in namespace velero",
 		},
 	} {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package repository has the commands for restic repositories: to see them, and to have something done to them. What is
-// done is done by the cluster, which is asked for it through the repository's object; nothing here has credentials.
+// Package repository has the commands for restic repositories: they show repositories, and request operations by
+// writing to the ResticRepository. The cluster carries out the operations; the commands need no credentials.
 package repository
 
 import (
@@ -19,16 +19,16 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
-// Command returns the command repo.
+// Command returns the command `repo`.
 func Command(env *command.Environment) *cobra.Command {
 	group := &cobra.Command{
 		Use:     "repo",
 		Aliases: []string{"repository", "repositories", "repos"},
-		Short:   "See restic repositories, and have them checked, pruned, unlocked or listed",
-		Long: `See restic repositories, and have them checked, pruned, unlocked or listed.
+		Short:   "Show, check, prune, unlock and list restic repositories",
+		Long: `Show, check, prune, unlock and list restic repositories.
 
-Each namespace has a repository in each storage location. NAME is the name of its ResticRepository, or that of the
-namespace whose volumes it holds, where that has only one.`,
+Each namespace has a repository in each storage location. NAME is the name of its ResticRepository, or the namespace
+whose volumes it holds if that has only one repository.`,
 	}
 	return command.Group(group, getCommand(env), checkCommand(env), pruneCommand(env), unlockCommand(env),
 		snapshotsCommand(env))
@@ -36,7 +36,7 @@ namespace whose volumes it holds, where that has only one.`,
 
 const kind = "ResticRepository"
 
-// find returns the repository that a user means by a name.
+// find returns the repository with this name, or the only one of the namespace with this name.
 func find(ctx context.Context, reader client.Reader, namespace, name string) (*resticv1.ResticRepository, error) {
 	repository := &resticv1.ResticRepository{}
 	err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, repository)
@@ -72,8 +72,8 @@ func find(ctx context.Context, reader client.Reader, namespace, name string) (*r
 		"name one of them: "+strings.Join(names, ", "))
 }
 
-// chosen returns the repositories of a command line.
-func chosen(
+// selectRepositories returns the repositories that the command line selects.
+func selectRepositories(
 	ctx context.Context, reader client.Reader, namespace string, names []string, all bool,
 ) ([]*resticv1.ResticRepository, error) {
 	switch {
@@ -107,13 +107,13 @@ func chosen(
 	return repositories, nil
 }
 
-// tellNone says that Velero's namespace, which has been found to be that, has no repositories.
-func tellNone(env *command.Environment) {
-	fmt.Fprintf(env.ErrOut, "There are no repositories in namespace %s: the first backup of a volume makes one.\n",
+// printNoRepositories reports that Velero's namespace has no repositories.
+func printNoRepositories(env *command.Environment) {
+	fmt.Fprintf(env.ErrOut, "There are no repositories in namespace %s: the first backup of a volume creates one.\n",
 		env.Namespace())
 }
 
 // completeNames completes the names of repositories.
-func completeNames(env *command.Environment, several bool) cobra.CompletionFunc {
-	return env.CompleteNames(several, func() client.ObjectList { return &resticv1.ResticRepositoryList{} })
+func completeNames(env *command.Environment, multiple bool) cobra.CompletionFunc {
+	return env.CompleteNames(multiple, func() client.ObjectList { return &resticv1.ResticRepositoryList{} })
 }

@@ -17,11 +17,11 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
-// defaultTimeout bounds how long a command follows what it has asked for. The cluster goes on without it.
+// defaultTimeout is how long a command follows its requests. The cluster continues afterwards.
 const defaultTimeout = time.Hour
 
-// request is a command that asks the cluster for something and follows it.
-type request struct {
+// requestCommand is a command that sends requests and follows them.
+type requestCommand struct {
 	env       *command.Environment
 	operation resticv1.MaintenanceOperation
 	all       bool
@@ -29,30 +29,30 @@ type request struct {
 	timeout   time.Duration
 }
 
-func (r *request) command(use *cobra.Command) *cobra.Command {
+func (r *requestCommand) command(use *cobra.Command) *cobra.Command {
 	use.ValidArgsFunction = completeNames(r.env, true)
 	use.RunE = func(cobraCommand *cobra.Command, args []string) error {
 		return r.run(cobraCommand.Context(), args)
 	}
 	flags := use.Flags()
-	flags.BoolVar(&r.all, "all", false, "every repository of the cluster")
-	flags.BoolVar(&r.noWait, "no-wait", false, "ask for it, and do not follow it")
+	flags.BoolVar(&r.all, "all", false, "all repositories of the cluster")
+	flags.BoolVar(&r.noWait, "no-wait", false, "send the request and exit")
 	flags.DurationVar(&r.timeout, "timeout", defaultTimeout,
-		"how long to follow it, all repositories together; the cluster goes on with it afterwards")
+		"how long to follow the requests, all together; the cluster continues afterwards")
 	return use
 }
 
 func checkCommand(env *command.Environment) *cobra.Command {
-	r := &request{env: env, operation: resticv1.OperationCheck}
+	r := &requestCommand{env: env, operation: resticv1.OperationCheck}
 	return r.command(&cobra.Command{
 		Use:   "check NAME...",
-		Short: "Have repositories checked for damage",
-		Long: `Have repositories checked for damage, and follow it to its end.
+		Short: "Check repositories for damage",
+		Long: `Check repositories for damage, and follow the checks until they finish.
 
-A check looks at the structure and reads the next part of the data: one of spec.checkParts of the repository. It is
-done by a Job in the cluster, which waits for backups and restores of the same repository.
+A check verifies the structure, and reads the next part of the data: one of spec.checkParts of the repository. A Job in
+the cluster runs it, after backups and restores of the same repository.
 
-Exit code 3 says that a repository is damaged; docs/maintenance.md says what to do then.`,
+Exit code 3 means that a repository is damaged. For what to do then, see docs/maintenance.md.`,
 		Example: `  # Check the repository of namespace shop
   velero-restic repo check shop
 
@@ -65,13 +65,13 @@ Exit code 3 says that a repository is damaged; docs/maintenance.md says what to 
 }
 
 func pruneCommand(env *command.Environment) *cobra.Command {
-	r := &request{env: env, operation: resticv1.OperationPrune}
+	r := &requestCommand{env: env, operation: resticv1.OperationPrune}
 	return r.command(&cobra.Command{
 		Use:   "prune NAME...",
-		Short: "Have the space freed that deleted backups leave",
-		Long: `Have the space freed that deleted backups leave, and follow it to its end.
+		Short: "Free the space of deleted backups",
+		Long: `Free the space of deleted backups, and follow the prunes until they finish.
 
-It is done by a Job in the cluster, which waits for backups and restores of the same repository. Without this command,
+A Job in the cluster prunes the repository, after backups and restores of the same repository. Without this command,
 each repository is pruned every spec.maintenanceFrequency.`,
 		Example: `  # Prune the repository of namespace shop
   velero-restic repo prune shop
@@ -82,18 +82,18 @@ each repository is pruned every spec.maintenanceFrequency.`,
 }
 
 func unlockCommand(env *command.Environment) *cobra.Command {
-	r := &request{env: env, operation: resticv1.OperationUnlock}
+	r := &requestCommand{env: env, operation: resticv1.OperationUnlock}
 	return r.command(&cobra.Command{
 		Use:   "unlock NAME...",
-		Short: "Have abandoned locks removed",
-		Long: `Have abandoned locks removed: those that restic takes for stale, and those whose holder was a pod of this
-cluster that is gone. Locks of those that live are left, and named in the result.`,
-		Example: `  # Remove what a killed pod has left
+		Short: "Remove stale locks",
+		Long: `Remove stale locks: locks that restic considers stale, and locks of pods of this cluster that no longer exist.
+Other locks stay, and the result lists them.`,
+		Example: `  # Remove the locks of a pod that was killed
   velero-restic repo unlock shop`,
 	})
 }
 
-func (r *request) run(ctx context.Context, names []string) error {
+func (r *requestCommand) run(ctx context.Context, names []string) error {
 	if err := command.CheckTimeout(r.timeout); err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (r *request) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	repositories, err := chosen(ctx, api, r.env.Namespace(), names, r.all)
+	repositories, err := selectRepositories(ctx, api, r.env.Namespace(), names, r.all)
 	if err != nil {
 		return err
 	}
@@ -113,35 +113,34 @@ func (r *request) run(ctx context.Context, names []string) error {
 		if err := r.env.RequireVelero(ctx); err != nil {
 			return err
 		}
-		tellNone(r.env)
+		printNoRepositories(r.env)
 		return nil
 	}
 	follow := newFollower(r.env, api, agents, r.operation)
-	if err := r.ask(ctx, api, follow, repositories); err != nil {
+	if err := r.sendAll(ctx, api, follow, repositories); err != nil {
 		return err
 	}
 	if r.noWait {
-		fmt.Fprintf(r.env.Out, "What becomes of it: %s repo get NAME -o yaml, status.maintenance\n", r.env.Program)
-		return follow.verdict()
+		fmt.Fprintf(r.env.Out, "To see the result: %s repo get NAME -o yaml, status.maintenance\n", r.env.Program)
+		return follow.summary()
 	}
 	return follow.run(ctx, r.timeout)
 }
 
-// ask asks for it in each repository. One that cannot be asked keeps none of the others from it; it is an error where
-// none can.
-func (r *request) ask(
+// sendAll sends a request to each repository. It continues if one fails, and returns an error if all fail.
+func (r *requestCommand) sendAll(
 	ctx context.Context, api client.Client, follow *follower, repositories []*resticv1.ResticRepository,
 ) error {
 	var first error
 	for _, repository := range repositories {
-		asked, err := ask(ctx, api, repository, r.operation, r.env.Clock.Now())
+		sent, err := sendRequest(ctx, api, repository, r.operation, r.env.Clock.Now())
 		switch {
 		case err == nil:
-			follow.add(asked)
+			follow.add(sent)
 		case ctx.Err() != nil, len(repositories) == 1:
 			return err
 		default:
-			follow.refused(repository.Name, err)
+			follow.addFailed(repository.Name, err)
 			if first == nil {
 				first = err
 			}
@@ -153,31 +152,31 @@ func (r *request) ask(
 	return nil
 }
 
-// asks bounds the attempts to write a request beside somebody who writes, too.
-const asks = 10
+// maxAttempts limits the attempts to write a request if others write the repository at the same time.
+const maxAttempts = 10
 
-// ask writes the request, unless somebody has asked for the same, and it waits or is being done: then that one is to be
-// followed. A list that is being made is another one: it lacks what has come since it began.
-func ask(
+// sendRequest writes the request, unless an equal request of someone else is queued or active: then it returns that
+// one. A running list is not equal, because it may lack new snapshots.
+func sendRequest(
 	ctx context.Context, api client.Client, repository *resticv1.ResticRepository,
 	operation resticv1.MaintenanceOperation, now time.Time,
-) (*track, error) {
+) (*trackedRequest, error) {
 	var err error
-	for range asks {
+	for range maxAttempts {
 		old := repository.DeepCopy()
-		wanted, served := wordOf(&repository.Spec.Requests, operation), wordOf(&repository.Status.Served, operation)
-		t := &track{name: repository.Name, word: *wanted, before: *served}
+		wanted, served := requestIDOf(&repository.Spec.Requests, operation), requestIDOf(&repository.Status.Served, operation)
+		t := &trackedRequest{name: repository.Name, requestID: *wanted, servedBefore: *served}
 		if *wanted != "" && *wanted != *served {
-			t.joined = true
+			t.existing = true
 			return t, nil
 		}
-		if entry := underway(repository, operation); entry != nil && !listing(operation) {
-			t.word, t.joined = entry.Request, true
+		if entry := activeRequest(repository, operation); entry != nil && !isList(operation) {
+			t.requestID, t.existing = entry.Request, true
 			return t, nil
 		}
 		const suffix = 5
 		*wanted = now.UTC().Format("20060102T150405Z") + "-" + rand.String(suffix)
-		t.word = *wanted
+		t.requestID = *wanted
 		err = api.Patch(ctx, repository, client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{}))
 		if err == nil {
 			return t, nil
@@ -185,17 +184,17 @@ func ask(
 		if !apierrors.IsConflict(err) {
 			break
 		}
-		// Read into the old one, what nobody has written would stay.
+		// Unmarshaling into the old object would keep fields that the API server does not have.
 		repository = &resticv1.ResticRepository{}
 		if err := api.Get(ctx, client.ObjectKeyFromObject(old), repository); err != nil {
 			return nil, fmt.Errorf("reading %s %s: %w", kind, old.Name, err)
 		}
 	}
-	return nil, fmt.Errorf("asking for it in %s %s: %w", kind, repository.Name, err)
+	return nil, fmt.Errorf("sending the request to %s %s: %w", kind, repository.Name, err)
 }
 
-// wordOf returns the word of an operation, to be read and changed.
-func wordOf(requests *resticv1.RepositoryRequests, operation resticv1.MaintenanceOperation) *string {
+// requestIDOf returns the request ID of an operation. Writing to it changes the requests.
+func requestIDOf(requests *resticv1.RepositoryRequests, operation resticv1.MaintenanceOperation) *string {
 	switch operation {
 	case resticv1.OperationCheck:
 		return &requests.Check

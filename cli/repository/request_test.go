@@ -34,11 +34,11 @@ import (
 
 const veleroNamespace = "velero"
 
-// cluster is what the commands ask.
+// cluster is the cluster of a command.
 type cluster struct {
 	t   *testing.T
 	api client.WithWatch
-	// adapt changes the world of the commands, if it is set.
+	// adapt changes the command's environment if it is set.
 	adapt func(env *command.Environment)
 }
 
@@ -46,7 +46,7 @@ func meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: veleroNamespace, Name: name}
 }
 
-// shop is the repository of namespace shop.
+// shop returns the repository of namespace shop.
 func shop() *resticv1.ResticRepository {
 	r := &resticv1.ResticRepository{ObjectMeta: meta("shop-default-1")}
 	r.Labels = map[string]string{contract.LabelStorageLocation: "default"}
@@ -56,19 +56,19 @@ func shop() *resticv1.ResticRepository {
 	return r
 }
 
-// agents is the DaemonSet with so many pods ready.
+// agents returns the DaemonSet with this number of ready pods.
 func agents(ready int32) *appsv1.DaemonSet {
 	d := &appsv1.DaemonSet{ObjectMeta: meta(contract.DaemonSetName)}
 	d.Status.NumberReady, d.Status.DesiredNumberScheduled = ready, 3
 	return d
 }
 
-// velero is the Deployment of its server.
+// velero returns the Deployment of Velero's server.
 func velero() *appsv1.Deployment {
 	return &appsv1.Deployment{ObjectMeta: meta(contract.VeleroDeployment)}
 }
 
-// leader is the Lease of an agent that leads.
+// leader returns the Lease of the leading agent.
 func leader() *coordinationv1.Lease {
 	l := &coordinationv1.Lease{ObjectMeta: meta(contract.LeaderLeaseName)}
 	l.Spec.HolderIdentity, l.Spec.RenewTime = ptr.To("node-1"), ptr.To(metav1.NewMicroTime(time.Now()))
@@ -86,7 +86,7 @@ func newCluster(t *testing.T, objects ...client.Object) *cluster {
 	return &cluster{t: t, api: api}
 }
 
-// ended is how a command ends.
+// ended is the result of a command.
 type ended struct {
 	code     command.ExitCode
 	out, err string
@@ -118,22 +118,22 @@ func (c *cluster) repository(name string) *resticv1.ResticRepository {
 	return found
 }
 
-// change writes the repository's status as the leader would. The word of the check is in the entries.
-func (c *cluster) change(change func(status *resticv1.ResticRepositoryStatus, word string)) {
+// change updates the repository's status in the same way as the leader, with the request as served.
+func (c *cluster) change(change func(status *resticv1.ResticRepositoryStatus, requestID string)) {
 	c.t.Helper()
 	repository := c.shop()
-	word := repository.Spec.Requests.Check
-	repository.Status.Served.Check = word
-	change(&repository.Status, word)
+	requestID := repository.Spec.Requests.Check
+	repository.Status.Served.Check = requestID
+	change(&repository.Status, requestID)
 	if err := c.api.Status().Update(context.WithoutCancel(c.t.Context()), repository); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-// check is an entry of the check that a word asks for.
-func check(word string, result resticv1.MaintenanceResult, message string) resticv1.Maintenance {
+// check returns the entry of a requested check.
+func check(requestID string, result resticv1.MaintenanceResult, message string) resticv1.Maintenance {
 	entry := resticv1.Maintenance{
-		Operation: resticv1.OperationCheck, Request: word, Job: "restic-check-1", Result: result, Message: message,
+		Operation: resticv1.OperationCheck, Request: requestID, Job: "restic-check-1", Result: result, Message: message,
 		StartTime: metav1.Now(),
 	}
 	if result != resticv1.MaintenanceRunning {
@@ -142,14 +142,14 @@ func check(word string, result resticv1.MaintenanceResult, message string) resti
 	return entry
 }
 
-// entries replaces the maintenance.
-func (c *cluster) entries(entry func(word string) resticv1.Maintenance) {
-	c.change(func(status *resticv1.ResticRepositoryStatus, word string) {
-		status.Maintenance = []resticv1.Maintenance{entry(word)}
+// entries replaces the entries in status.maintenance.
+func (c *cluster) entries(entry func(requestID string) resticv1.Maintenance) {
+	c.change(func(status *resticv1.ResticRepositoryStatus, requestID string) {
+		status.Maintenance = []resticv1.Maintenance{entry(requestID)}
 	})
 }
 
-// pass lets time pass, the leader renewing its Lease meanwhile.
+// pass waits while the leader renews its Lease.
 func (c *cluster) pass(seconds int) {
 	for range seconds {
 		time.Sleep(time.Second)
@@ -168,7 +168,40 @@ func TestFollow(t *testing.T) {
 		out     string
 		errs    []string
 	}{
-		"through all that can happen, to a good end": {
+		"all states, with success": {
+			cluster: func(c *cluster) {
+				c.pass(2)
+				repository := c.shop()
+				repository.Status.Pending = &resticv1.PendingMaintenance{
+					Operation: resticv1.OperationCheck, Request: repository.Spec.Requests.Check, Since: metav1.Now(),
+					Reason: resticv1.WaitingForBackup, Message: "PodVolumeBackup b is in progress",
+				}
+				if err := c.api.Status().Update(c.t.Context(), repository); err != nil {
+					c.t.Error(err)
+				}
+				c.pass(2)
+				c.entries(func(w string) resticv1.Maintenance {
+					entry := check(w, resticv1.MaintenanceRunning, "its pod is not running")
+					entry.Reason = resticv1.WaitingForPod
+					return entry
+				})
+				c.pass(2)
+				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceRunning, "") })
+				c.pass(100)
+				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceLocked, "by\nnode-\x1b9") })
+				c.pass(2)
+				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceSucceeded, "no errors") })
+			},
+			out: `check requested
+queued
+queued, waiting: PodVolumeBackup b is in progress
+Job restic-check-1 is waiting: its pod is not running
+Job restic-check-1 is running
+postponed, will be retried: by node-?9
+done after 7s: no errors
+`,
+		},
+		"an agent without reasons": {
 			cluster: func(c *cluster) {
 				c.pass(2)
 				repository := c.shop()
@@ -184,22 +217,16 @@ func TestFollow(t *testing.T) {
 					return check(w, resticv1.MaintenanceRunning, "waiting for its pod to run")
 				})
 				c.pass(2)
-				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceRunning, "") })
-				c.pass(100)
-				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceLocked, "by\nnode-\x1b9") })
-				c.pass(2)
 				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceSucceeded, "no errors") })
 			},
-			out: `check asked for
+			out: `check requested
 queued
-queued: PodVolumeBackup b is in progress
+queued: Check is due since 2000-01-01T00:00:00Z and waits: PodVolumeBackup b is in progress
 Job restic-check-1: waiting for its pod to run
-Job restic-check-1 runs
-put off, and tried again: by node-?9
 done after 7s: no errors
 `,
 		},
-		"to damage": {
+		"damage": {
 			cluster: func(c *cluster) {
 				c.pass(1)
 				c.entries(func(w string) resticv1.Maintenance {
@@ -208,43 +235,44 @@ done after 7s: no errors
 					return entry
 				})
 			},
-			code: command.ExitProblemFound, out: "check asked for\nqueued\nDAMAGED, found after 7s: 2 packs are missing\n",
+			code: command.ExitProblemFound, out: "check requested\nqueued\nDAMAGED, found after 7s: 2 packs are missing\n",
 			errs: []string{"1 of 1 repositories are damaged", "docs/maintenance.md"},
 		},
-		"to a failure that is no damage": {
+		"a failure without damage": {
 			cluster: func(c *cluster) {
 				c.pass(1)
 				c.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceFailed, "killed") })
 			},
-			code: command.ExitFailure, out: "check asked for\nqueued\nfailed after 7s: killed\n",
-			errs: []string{"check has failed for 1 of 1", "logs job/restic-check-1"},
+			code: command.ExitFailure, out: "check requested\nqueued\nfailed after 7s: killed\n",
+			errs: []string{"check failed for 1 of 1", "logs job/restic-check-1"},
 		},
-		"to a deadline": {
+		"a timeout": {
 			args: []string{"--timeout", "3s"}, cluster: func(c *cluster) { c.pass(5) }, code: command.ExitTimeout,
-			out: "check asked for\nqueued\n", errs: []string{
-				"1 of 1 are not done after 3s: shop-default-1: queued\n", "the request stays",
+			out: "check requested\nqueued\n", errs: []string{
+				"1 of 1 are not finished after 3s: shop-default-1: queued\n", "the request stays",
 			},
 		},
-		"a repository that is deleted meanwhile": {
+		"the repository is deleted": {
 			cluster: func(c *cluster) {
 				c.pass(1)
 				if err := c.api.Delete(c.t.Context(), shop()); err != nil {
 					c.t.Error(err)
 				}
 			},
-			code: command.ExitFailure, out: "check asked for\nqueued\nthe ResticRepository was deleted\n",
-			errs: []string{"check could not be followed to its end in 1 of 1 repositories"},
+			code: command.ExitFailure, out: "check requested\nqueued\nthe ResticRepository was deleted\n",
+			errs: []string{"check ended with an unknown result for 1 of 1 repositories"},
 		},
-		"a result that is no longer remembered": {
+		"the result is no longer in the status": {
 			cluster: func(c *cluster) {
 				c.pass(1)
 				c.change(func(*resticv1.ResticRepositoryStatus, string) {})
 			},
-			code: command.ExitFailure, out: "check asked for\nqueued\nit was done, and its result is no longer remembered\n",
-			errs: []string{"check could not be followed to its end in 1 of 1 repositories", "look at its Events"},
+			code: command.ExitFailure,
+			out:  "check requested\nqueued\nfinished, and status.maintenance no longer has the result\n",
+			errs: []string{"check ended with an unknown result for 1 of 1 repositories", "look at its Events"},
 		},
-		"not at all with --no-wait": {
-			args: []string{"--no-wait"}, out: "check asked for\nWhat becomes of it: velero-restic repo get NAME -o yaml, " +
+		"--no-wait": {
+			args: []string{"--no-wait"}, out: "check requested\nTo see the result: velero-restic repo get NAME -o yaml, " +
 				"status.maintenance\n",
 		},
 	}
@@ -259,11 +287,11 @@ done after 7s: no errors
 				}
 				got := world.run(t.Context(), append([]string{"repo", "check", "shop"}, c.args...)...)
 				if diff := cmp.Diff(c.out, strings.ReplaceAll(got.out, "shop-default-1: ", "")); diff != "" || got.code != c.code {
-					t.Errorf("it ended with %d, want %d (-want +got):\n%s%s", got.code, c.code, diff, got.err)
+					t.Errorf("exit code %d, want %d (-want +got):\n%s%s", got.code, c.code, diff, got.err)
 				}
-				for _, word := range c.errs {
-					if !strings.Contains(got.err, word) {
-						t.Errorf("it does not say %q:\n%s", word, got.err)
+				for _, part := range c.errs {
+					if !strings.Contains(got.err, part) {
+						t.Errorf("the error does not contain %q:\n%s", part, got.err)
 					}
 				}
 			})
@@ -281,25 +309,25 @@ func TestFollowEndsWithCtrlC(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 		if world.shop().Spec.Requests.Prune == "" {
-			t.Error("the request is gone")
+			t.Error("the request was removed")
 		}
 	})
 }
 
-func TestNobodyThereIsToldAtOnce(t *testing.T) {
+func TestNoAgent(t *testing.T) {
 	none := agents(0)
 	none.Status.DesiredNumberScheduled = 0
 	cases := map[string]struct {
 		objects []client.Object
 		says    string
 		limit   time.Duration
-		asked   bool
+		sent    bool
 	}{
-		"no DaemonSet":             {says: "there is no DaemonSet velero/restic"},
-		"no pod that is ready":     {objects: []client.Object{agents(0)}, says: "0 of 3 pods are ready"},
-		"no node that it fits":     {objects: []client.Object{none}, says: "fits no node"},
-		"no leader":                {objects: []client.Object{agents(3)}, says: "no agent leads", limit: time.Minute, asked: true},
-		"a leader that is no more": {objects: []client.Object{agents(3), leader()}, says: "no agent leads", limit: time.Minute, asked: true},
+		"no DaemonSet":       {says: "there is no DaemonSet velero/restic"},
+		"no ready pod":       {objects: []client.Object{agents(0)}, says: "0 of 3 pods are ready"},
+		"no matching node":   {objects: []client.Object{none}, says: "matches no node"},
+		"no leader":          {objects: []client.Object{agents(3)}, says: "no agent is the leader", limit: time.Minute, sent: true},
+		"the leader is gone": {objects: []client.Object{agents(3), leader()}, says: "no agent is the leader", limit: time.Minute, sent: true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -312,32 +340,32 @@ func TestNobodyThereIsToldAtOnce(t *testing.T) {
 				if took := time.Since(start); took > c.limit {
 					t.Errorf("it took %s", took)
 				}
-				if asked := world.shop().Spec.Requests.Unlock != ""; asked != c.asked {
-					t.Errorf("asked: %v", asked)
+				if sent := world.shop().Spec.Requests.Unlock != ""; sent != c.sent {
+					t.Errorf("request sent: %v", sent)
 				}
 			})
 		})
 	}
 }
 
-func TestARequestOfSomebodyElseIsJoined(t *testing.T) {
+func TestExistingRequest(t *testing.T) {
 	for name, test := range map[string]struct {
 		wanted, served string
 		maintenance    []resticv1.Maintenance
-		joined         bool
+		followed       bool
 	}{
-		"that waits": {wanted: "mine", served: "earlier", joined: true},
-		"that runs":  {"mine", "mine", []resticv1.Maintenance{check("mine", resticv1.MaintenanceRunning, "")}, true},
-		"that was put off": {
+		"queued":  {wanted: "mine", served: "earlier", followed: true},
+		"running": {"mine", "mine", []resticv1.Maintenance{check("mine", resticv1.MaintenanceRunning, "")}, true},
+		"postponed": {
 			"mine", "mine", []resticv1.Maintenance{check("mine", resticv1.MaintenanceLocked, "by node-9")}, true,
 		},
-		"but not one that is over": {
+		"finished": {
 			"mine", "mine", []resticv1.Maintenance{check("mine", resticv1.MaintenanceSucceeded, "")}, false,
 		},
-		"but not one that is over, while it is done again by its time": {"mine", "mine", []resticv1.Maintenance{
+		"finished, and running again by schedule": {"mine", "mine", []resticv1.Maintenance{
 			check("", resticv1.MaintenanceRunning, ""), check("mine", resticv1.MaintenanceSucceeded, ""),
 		}, false},
-		"but not one for something else": {
+		"of another operation": {
 			maintenance: []resticv1.Maintenance{list("mine", resticv1.MaintenanceRunning, "")},
 		},
 	} {
@@ -348,15 +376,15 @@ func TestARequestOfSomebodyElseIsJoined(t *testing.T) {
 			world := newCluster(t, repository, agents(3), leader())
 			got := world.run(t.Context(), "repo", "check", "shop-default-1", "--no-wait")
 			same := world.shop().Spec.Requests.Check == test.wanted
-			if got.code != command.ExitOK || strings.Contains(got.out, "asked for already") != test.joined || same != test.joined {
-				t.Errorf("got %+v, the word is %q", got, world.shop().Spec.Requests.Check)
+			if got.code != command.ExitOK || strings.Contains(got.out, "already requested") != test.followed || same != test.followed {
+				t.Errorf("got %+v, the request ID is %q", got, world.shop().Spec.Requests.Check)
 			}
 		})
 	}
 }
 
-// TestAJoinedRequestIsFollowed comes to a check that runs, and asks for none of its own.
-func TestAJoinedRequestIsFollowed(t *testing.T) {
+// TestExistingRequestIsFollowed starts while a requested check is running.
+func TestExistingRequestIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		repository := shop()
 		repository.Spec.Requests.Check, repository.Status.Served.Check = "mine", "mine"
@@ -367,14 +395,14 @@ func TestAJoinedRequestIsFollowed(t *testing.T) {
 			world.entries(func(w string) resticv1.Maintenance { return check(w, resticv1.MaintenanceSucceeded, "no errors") })
 		}()
 		got := world.run(t.Context(), "repo", "check", "shop")
-		want := "check was asked for already\nJob restic-check-1 runs\ndone after 7s: no errors\n"
+		want := "check already requested, following that request\nJob restic-check-1 is running\ndone after 7s: no errors\n"
 		if diff := cmp.Diff(want, strings.ReplaceAll(got.out, "shop-default-1: ", "")); diff != "" || got.code != command.ExitOK {
-			t.Errorf("it ended with %d (-want +got):\n%s%s", got.code, diff, got.err)
+			t.Errorf("exit code %d (-want +got):\n%s%s", got.code, diff, got.err)
 		}
 	})
 }
 
-func TestRequestsOfTheCommandLine(t *testing.T) {
+func TestCommandLine(t *testing.T) {
 	other := shop()
 	other.Name, other.Spec.BackupStorageLocation = "shop-second-2", "second"
 	// cspell:ignore shap
@@ -383,17 +411,17 @@ func TestRequestsOfTheCommandLine(t *testing.T) {
 		code command.ExitCode
 		says string
 	}{
-		"no name":                             {args: []string{"repo", "check"}, code: command.ExitUsage, says: "or --all"},
-		"names and --all":                     {args: []string{"repo", "check", "x", "--all"}, code: command.ExitUsage, says: "not both"},
-		"a timeout that is none":              {args: []string{"repo", "check", "x", "--timeout=0s"}, code: command.ExitUsage, says: "more than 0"},
-		"a name that is not there":            {args: []string{"repo", "check", "shap"}, code: command.ExitFailure, says: "there are: shop-default-1, shop-second-2"},
-		"a namespace with two repositories":   {args: []string{"repo", "check", "shop"}, code: command.ExitFailure, says: "name one of them: shop-default-1, shop-second-2"},
-		"names and a selector":                {args: []string{"repo", "get", "x", "-l", "a=b"}, code: command.ExitUsage, says: "not both"},
-		"a selector that is none":             {args: []string{"repo", "get", "-l", "a=="}, code: command.ExitOK},
-		"a selector that cannot be":           {args: []string{"repo", "get", "-l", "=="}, code: command.ExitUsage, says: "--selector"},
-		"a list without a repository":         {args: []string{"repo", "snapshots"}, code: command.ExitUsage, says: "accepts 1 arg"},
-		"a claim by both names of the flag":   {args: []string{"repo", "snapshots", "x", "--claim=a", "--pvc=a"}, code: command.ExitUsage, says: "[claim pvc]"},
-		"a repository that cannot be printed": {args: []string{"repo", "get", "nowhere"}, code: command.ExitFailure, says: `there is no ResticRepository "nowhere"`},
+		"no name":                           {args: []string{"repo", "check"}, code: command.ExitUsage, says: "or --all"},
+		"names and --all":                   {args: []string{"repo", "check", "x", "--all"}, code: command.ExitUsage, says: "not both"},
+		"an invalid timeout":                {args: []string{"repo", "check", "x", "--timeout=0s"}, code: command.ExitUsage, says: "more than 0"},
+		"an unknown name":                   {args: []string{"repo", "check", "shap"}, code: command.ExitFailure, says: "there are: shop-default-1, shop-second-2"},
+		"a namespace with two repositories": {args: []string{"repo", "check", "shop"}, code: command.ExitFailure, says: "name one of them: shop-default-1, shop-second-2"},
+		"names and a selector":              {args: []string{"repo", "get", "x", "-l", "a=b"}, code: command.ExitUsage, says: "not both"},
+		"a selector without matches":        {args: []string{"repo", "get", "-l", "a=="}, code: command.ExitOK},
+		"an invalid selector":               {args: []string{"repo", "get", "-l", "=="}, code: command.ExitUsage, says: "--selector"},
+		"a list without a repository":       {args: []string{"repo", "snapshots"}, code: command.ExitUsage, says: "accepts 1 arg"},
+		"a claim by both names of the flag": {args: []string{"repo", "snapshots", "x", "--claim=a", "--pvc=a"}, code: command.ExitUsage, says: "[claim pvc]"},
+		"an unknown name to print":          {args: []string{"repo", "get", "nowhere"}, code: command.ExitFailure, says: `there is no ResticRepository "nowhere"`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -405,23 +433,23 @@ func TestRequestsOfTheCommandLine(t *testing.T) {
 	}
 }
 
-// TestAListThatRunsIsNotJoined holds that a list has what was there when it was asked for.
-func TestAListThatRunsIsNotJoined(t *testing.T) {
+// TestRunningListIsNotFollowed requests a new list, because the running one may lack new snapshots.
+func TestRunningListIsNotFollowed(t *testing.T) {
 	repository := shop()
 	repository.Spec.Requests.Snapshots, repository.Status.Served.Snapshots = "mine", "mine"
 	repository.Status.Maintenance = []resticv1.Maintenance{list("mine", resticv1.MaintenanceRunning, "")}
 	world := newCluster(t, repository, agents(3), leader())
 	synctest.Test(t, func(t *testing.T) {
 		got := world.run(t.Context(), "repo", "snapshots", "shop", "--timeout=1s")
-		if word := world.shop().Spec.Requests.Snapshots; word == "mine" || got.code != command.ExitTimeout {
-			t.Errorf("got %+v, the word is %q", got, word)
+		if requestID := world.shop().Spec.Requests.Snapshots; requestID == "mine" || got.code != command.ExitTimeout {
+			t.Errorf("got %+v, the request ID is %q", got, requestID)
 		}
 	})
 }
 
-// TestAConflictAsksForNothing has somebody write to a repository at the same moment. The client of a real API server
-// leaves in an object what the answer does not have.
-func TestAConflictAsksForNothing(t *testing.T) {
+// TestConflictIsRetried lets the first write fail. The client of a real API server keeps fields in an object that the
+// response does not have.
+func TestConflictIsRetried(t *testing.T) {
 	world := newCluster(t, shop(), agents(3), leader())
 	refused := false
 	world.api = interceptor.NewClient(world.api, interceptor.Funcs{
@@ -453,7 +481,7 @@ func TestAConflictAsksForNothing(t *testing.T) {
 		},
 	})
 	got := world.run(t.Context(), "repo", "check", "shop-default-1", "--no-wait")
-	if got.code != command.ExitOK || !strings.Contains(got.out, "check asked for") || world.shop().Spec.Requests.Check == "" {
-		t.Errorf("got %+v, the word is %q", got, world.shop().Spec.Requests.Check)
+	if got.code != command.ExitOK || !strings.Contains(got.out, "check requested") || world.shop().Spec.Requests.Check == "" {
+		t.Errorf("got %+v, the request ID is %q", got, world.shop().Spec.Requests.Check)
 	}
 }

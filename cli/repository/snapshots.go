@@ -22,8 +22,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/snapshotlist"
 )
 
-// listTimeout bounds how long a list is waited for. It is longer than the ten minutes that the leader gives a Job's pod
-// to run (agent/maintenance/jobspec/settings.go, DefaultStartDeadline), so that the leader's reason comes first.
+// listTimeout is how long the command waits for the list. It is longer than the leader waits for the Job's pod
+// (agent/maintenance/jobspec/settings.go, DefaultStartDeadline), so that the leader's error comes first.
 const listTimeout = 15 * time.Minute
 
 // lister is the command repo snapshots.
@@ -39,12 +39,12 @@ func snapshotsCommand(env *command.Environment) *cobra.Command {
 	snapshots := &cobra.Command{
 		Use:     "snapshots NAME",
 		Aliases: []string{"snapshot"},
-		Short:   "List what is in a repository",
-		Long: `List the snapshots that are in a repository, the newest first.
+		Short:   "List the snapshots of a repository",
+		Long: `List the snapshots of a repository, the newest first.
 
-The list is made by a Job in the cluster, which has the credentials, and read from its log. It takes no lock, and nobody
-waits for it.`,
-		Example: `  # Everything in the repository of namespace shop
+A Job in the cluster, which has the credentials, creates the list, and the command reads it from the Job's log. Listing
+takes no lock, and blocks no other operation.`,
+		Example: `  # All snapshots in the repository of namespace shop
   velero-restic repo snapshots shop
 
   # What there is of one claim
@@ -60,9 +60,9 @@ waits for it.`,
 	}
 	l.output = command.AddOutput(snapshots, command.FormatTable, command.FormatJSON, command.FormatYAML)
 	flags := snapshots.Flags()
-	flags.StringVar(&l.backup, "backup", "", "only those of this Velero backup")
-	flags.StringVar(&l.pod, "pod", "", "only those of this pod's volumes")
-	flags.StringVar(&l.claim, "claim", "", "only those of this PersistentVolumeClaim")
+	flags.StringVar(&l.backup, "backup", "", "only snapshots of this Velero backup")
+	flags.StringVar(&l.pod, "pod", "", "only snapshots of this pod's volumes")
+	flags.StringVar(&l.claim, "claim", "", "only snapshots of this PersistentVolumeClaim")
 	flags.StringVar(&l.claim, "pvc", "", "the same as --claim")
 	flags.DurationVar(&l.timeout, "timeout", listTimeout, "how long to wait for the list")
 	snapshots.MarkFlagsMutuallyExclusive("claim", "pvc")
@@ -86,16 +86,16 @@ func (l *lister) run(ctx context.Context, name string) error {
 		return err
 	}
 	follow := newFollower(l.env, api, agents, resticv1.OperationSnapshots)
-	follow.aside, follow.quiet = true, true
-	asked, err := ask(ctx, api, repository, resticv1.OperationSnapshots, l.env.Clock.Now())
+	follow.toStderr, follow.quiet = true, true
+	sent, err := sendRequest(ctx, api, repository, resticv1.OperationSnapshots, l.env.Clock.Now())
 	if err != nil {
 		return err
 	}
-	follow.add(asked)
+	follow.add(sent)
 	if err := follow.run(ctx, l.timeout); err != nil {
 		return err
 	}
-	listed, err := l.read(ctx, api, follow.tracks[0].result.Job)
+	listed, err := l.read(ctx, api, follow.tracked[0].result.Job)
 	var partial *snapshotlist.PartialError
 	if err != nil && !errors.As(err, &partial) {
 		return err
@@ -106,11 +106,11 @@ func (l *lister) run(ctx context.Context, name string) error {
 	if err := l.print(listed); err != nil {
 		return err
 	}
-	return l.judge(partial)
+	return l.reportPartial(partial)
 }
 
-// judge tells of what is not in the list. What cannot be read is damage.
-func (l *lister) judge(partial *snapshotlist.PartialError) error {
+// reportPartial reports snapshots that the list lacks. Unreadable snapshots mean damage.
+func (l *lister) reportPartial(partial *snapshotlist.PartialError) error {
 	switch {
 	case partial == nil:
 		return nil
@@ -123,16 +123,16 @@ func (l *lister) judge(partial *snapshotlist.PartialError) error {
 
 func (l *lister) warn(text string) { fmt.Fprintln(l.env.ErrOut, "warning:", display.Line(text)) }
 
-// read takes the list from the log of a Job's pod.
+// read reads the list from the log of the Job's pod.
 func (l *lister) read(ctx context.Context, api client.Reader, job string) ([]snapshotlist.Snapshot, error) {
 	pods := &corev1.PodList{}
 	if err := api.List(ctx, pods, client.InNamespace(l.env.Namespace()),
 		client.MatchingLabels{batchv1.JobNameLabel: job}); err != nil {
-		return nil, fmt.Errorf("looking for the pod of Job %s: %w", job, err)
+		return nil, fmt.Errorf("listing pods of Job %s: %w", job, err)
 	}
 	if len(pods.Items) == 0 {
-		return nil, command.NewError(fmt.Errorf("the pod of Job %s is gone, and the list with its log", job),
-			"ask again")
+		return nil, command.NewError(fmt.Errorf("the pod of Job %s was deleted, and its log with the list", job),
+			"run the command again")
 	}
 	clientset, err := l.env.Clientset()
 	if err != nil {
@@ -148,13 +148,13 @@ func (l *lister) read(ctx context.Context, api client.Reader, job string) ([]sna
 		err = fmt.Errorf("reading the list in the log of pod %s: %w", pods.Items[0].Name, closeErr)
 	}
 	if errors.Is(err, snapshotlist.ErrCut) {
-		return nil, command.NewError(err, "ask again")
+		return nil, command.NewError(err, "run the command again")
 	}
 	return listed, err
 }
 
-// filter keeps what was asked for. A claim is known by its name, and snapshots that Velero <= 1.16 made have its UID
-// alone: those of a claim that cannot be read are told of.
+// filter returns the snapshots that the flags select. Snapshots of Velero <= 1.16 have the UID of their claim and not
+// its name: if the claim cannot be read, filter warns about them.
 func (l *lister) filter(
 	ctx context.Context, api client.Reader, repository *resticv1.ResticRepository, listed []snapshotlist.Snapshot,
 ) ([]snapshotlist.Snapshot, error) {
@@ -167,7 +167,7 @@ func (l *lister) filter(
 			return nil, fmt.Errorf("reading PersistentVolumeClaim %s: %w", key, unread)
 		}
 	}
-	leftOut := 0
+	omitted := 0
 	kept := slices.DeleteFunc(listed, func(s snapshotlist.Snapshot) bool {
 		switch {
 		case l.backup != "" && s.Backup != l.backup, l.pod != "" && s.Pod != l.pod:
@@ -177,14 +177,14 @@ func (l *lister) filter(
 		case s.PVC != "", s.PVCUID == "":
 			return true
 		case unread != nil:
-			leftOut++
+			omitted++
 			return true
 		}
 		return s.PVCUID != string(claim.UID)
 	})
-	if leftOut > 0 {
-		l.warn(fmt.Sprintf("%d left out: snapshots by Velero <= 1.16 have the UID of their claim alone, and that of "+
-			"%s cannot be read (%v); choose them with --pod instead", leftOut, l.claim, unread))
+	if omitted > 0 {
+		l.warn(fmt.Sprintf("%d omitted: snapshots of Velero <= 1.16 have only the UID of their claim, and claim %s "+
+			"cannot be read (%v); use --pod instead", omitted, l.claim, unread))
 	}
 	return kept, nil
 }
@@ -197,13 +197,13 @@ func (l *lister) print(listed []snapshotlist.Snapshot) error {
 		return l.output.PrintValue(l.env, listed)
 	}
 	if len(listed) == 0 {
-		fmt.Fprintln(l.env.ErrOut, "There are no such snapshots.")
+		fmt.Fprintln(l.env.ErrOut, "There are no matching snapshots.")
 		return nil
 	}
 	table := &command.Table{Header: []string{"Snapshot", "Time", "Backup", "Pod", "Volume", "Claim", "Size"}}
 	for i := range listed {
 		s := &listed[i]
-		const short = 8 // restic's own
+		const short = 8 // the length of restic's short IDs
 		size := "unknown"
 		if s.Size != nil {
 			size = display.Bytes(s.Size.Bytes)

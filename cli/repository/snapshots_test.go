@@ -35,10 +35,10 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/snapshotlist"
 )
 
-// list is an entry of the list that a word asks for.
-func list(word string, result resticv1.MaintenanceResult, message string) resticv1.Maintenance {
+// list returns the entry of a requested list.
+func list(requestID string, result resticv1.MaintenanceResult, message string) resticv1.Maintenance {
 	entry := resticv1.Maintenance{
-		Operation: resticv1.OperationSnapshots, Request: word, Job: "restic-snapshots-1", Result: result,
+		Operation: resticv1.OperationSnapshots, Request: requestID, Job: "restic-snapshots-1", Result: result,
 		Message: message, StartTime: metav1.Now(),
 	}
 	if result != resticv1.MaintenanceRunning {
@@ -47,29 +47,31 @@ func list(word string, result resticv1.MaintenanceResult, message string) restic
 	return entry
 }
 
-// listing has the leader say how the list goes that was asked for.
-func (c *cluster) listing(result resticv1.MaintenanceResult, message string) {
+// listing updates the entry of the requested list in the same way as the leader.
+func (c *cluster) listing(result resticv1.MaintenanceResult, reason resticv1.WaitingReason, message string) {
 	c.t.Helper()
 	repository := c.shop()
-	word := repository.Spec.Requests.Snapshots
-	repository.Status.Served.Snapshots = word
-	repository.Status.Maintenance = []resticv1.Maintenance{list(word, result, message)}
+	requestID := repository.Spec.Requests.Snapshots
+	repository.Status.Served.Snapshots = requestID
+	entry := list(requestID, result, message)
+	entry.Reason = reason
+	repository.Status.Maintenance = []resticv1.Maintenance{entry}
 	if err := c.api.Status().Update(context.WithoutCancel(c.t.Context()), repository); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-// TestSnapshotsColorsTheStreamItself has one of the two streams go into a file.
-func TestSnapshotsColorsTheStreamItself(t *testing.T) {
+// TestSnapshotsColors redirects one of the two streams to a file.
+func TestSnapshotsColors(t *testing.T) {
 	for name, c := range map[string]struct {
 		screen   command.Screen
 		errColor bool
 		want     string
 	}{
-		"the error stream is a file": {
+		"standard error is a file": {
 			screen: command.Screen{Terminal: true, Color: true}, want: "shop-default-1: failed after 3s: no room\n",
 		},
-		"the answer is a file": {errColor: true, want: "shop-default-1: \x1b[31mfailed after 3s: no room\x1b[0m\n"},
+		"standard output is a file": {errColor: true, want: "shop-default-1: \x1b[31mfailed after 3s: no room\x1b[0m\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -77,7 +79,7 @@ func TestSnapshotsColorsTheStreamItself(t *testing.T) {
 				world.adapt = func(env *command.Environment) { env.Screen, env.ErrColor = c.screen, c.errColor }
 				go func() {
 					world.pass(1)
-					world.listing(resticv1.MaintenanceFailed, "no room")
+					world.listing(resticv1.MaintenanceFailed, "", "no room")
 				}()
 				got := world.run(t.Context(), "repo", "snapshots", "shop")
 				if got.code != command.ExitFailure || !strings.HasPrefix(got.err, c.want) {
@@ -88,9 +90,10 @@ func TestSnapshotsColorsTheStreamItself(t *testing.T) {
 	}
 }
 
-// TestSnapshotsTellsWhatItWaitsFor lets a list take its time.
-func TestSnapshotsTellsWhatItWaitsFor(t *testing.T) {
-	waiting := "waiting for its pod to run: Unschedulable: 0/3 nodes are available"
+// TestSnapshotsPrintsWaits checks when the command prints what it waits for.
+func TestSnapshotsPrintsWaits(t *testing.T) {
+	const noPod = resticv1.WaitingForPod
+	waiting := "its pod is not running: Unschedulable: 0/3 nodes are available"
 	for name, test := range map[string]struct {
 		maintenance []resticv1.Maintenance
 		cluster     func(c *cluster)
@@ -98,56 +101,57 @@ func TestSnapshotsTellsWhatItWaitsFor(t *testing.T) {
 		code        command.ExitCode
 		want        string
 	}{
-		"not if it is soon there": {
+		"not if the list is quick": {
 			cluster: func(c *cluster) {
 				c.pass(2)
-				c.listing(resticv1.MaintenanceRunning, "")
+				c.listing(resticv1.MaintenanceRunning, "", "")
 				c.pass(2)
-				c.listing(resticv1.MaintenanceFailed, "no room")
+				c.listing(resticv1.MaintenanceFailed, "", "no room")
 			},
-			code: command.ExitFailure, want: "failed after 3s: no room\nerror: snapshots has failed",
+			code: command.ExitFailure, want: "failed after 3s: no room\nerror: snapshots failed",
 		},
 		"after some seconds": {
 			cluster: func(c *cluster) {
 				c.pass(2)
-				c.listing(resticv1.MaintenanceRunning, waiting)
+				c.listing(resticv1.MaintenanceRunning, noPod, waiting)
 				c.pass(10)
-				c.listing(resticv1.MaintenanceRunning, "")
+				c.listing(resticv1.MaintenanceRunning, "", "")
 				c.pass(2)
-				c.listing(resticv1.MaintenanceFailed, "no room")
+				c.listing(resticv1.MaintenanceFailed, "", "no room")
 			},
 			code: command.ExitFailure,
-			want: "Job restic-snapshots-1: " + waiting + "\nJob restic-snapshots-1 runs\nfailed after 3s: no room\nerror:",
+			want: "Job restic-snapshots-1 is waiting: " + waiting +
+				"\nJob restic-snapshots-1 is running\nfailed after 3s: no room\nerror:",
 		},
-		"at the deadline": {
+		"at the timeout": {
 			cluster: func(c *cluster) {
 				c.pass(1)
-				c.listing(resticv1.MaintenanceRunning, waiting)
+				c.listing(resticv1.MaintenanceRunning, noPod, waiting)
 				c.pass(4)
 			},
 			args: []string{"--timeout=4s"}, code: command.ExitTimeout,
-			want: "error: --timeout has passed: 1 of 1 are not done after 4s: Job restic-snapshots-1: " + waiting +
+			want: "error: --timeout has passed: 1 of 1 are not finished after 4s: Job restic-snapshots-1 is waiting: " + waiting +
 				"\nnext:  the request stays",
 		},
-		"until the leader gives a pod up that does not run": {
+		"until the leader gives up on the pod": {
 			cluster: func(c *cluster) {
 				c.pass(2)
-				c.listing(resticv1.MaintenanceRunning, waiting)
+				c.listing(resticv1.MaintenanceRunning, noPod, waiting)
 				c.pass(10 * 60)
-				c.listing(resticv1.MaintenanceFailed, "its pod did not run within 10m0s")
+				c.listing(resticv1.MaintenanceFailed, "", "its pod did not run within 10m0s")
 			},
-			code: command.ExitFailure, want: "Job restic-snapshots-1: " + waiting + "\nfailed after 3s: its pod did not run within 10m0s\n",
+			code: command.ExitFailure, want: "Job restic-snapshots-1 is waiting: " + waiting + "\nfailed after 3s: its pod did not run within 10m0s\n",
 		},
-		"which is no Job that maintains": {
+		"a running check does not block it": {
 			maintenance: []resticv1.Maintenance{check("", resticv1.MaintenanceRunning, "")},
 			cluster:     func(c *cluster) { c.pass(8) },
 			args:        []string{"--timeout=7s"}, code: command.ExitTimeout, want: "queued\nerror: --timeout has passed",
 		},
-		"which is another list": {
+		"another list runs first": {
 			maintenance: []resticv1.Maintenance{list("", resticv1.MaintenanceRunning, "")},
 			cluster:     func(c *cluster) { c.pass(8) },
 			args:        []string{"--timeout=7s"}, code: command.ExitTimeout,
-			want: "queued: Job restic-snapshots-1 (Snapshots) comes first\nerror: --timeout has passed",
+			want: "queued, waiting: Job restic-snapshots-1 (Snapshots) runs first\nerror: --timeout has passed",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -161,27 +165,27 @@ func TestSnapshotsTellsWhatItWaitsFor(t *testing.T) {
 				got := world.run(t.Context(), append([]string{"repo", "snapshots", "shop"}, test.args...)...)
 				said := strings.ReplaceAll(got.err, "shop-default-1: ", "")
 				if got.code != test.code || got.out != "" || !strings.HasPrefix(said, test.want) {
-					t.Errorf("it ended with %d, want %d; it said\n%s, want\n%s", got.code, test.code, said, test.want)
+					t.Errorf("exit code %d, want %d; got\n%s, want\n%s", got.code, test.code, said, test.want)
 				}
 			})
 		})
 	}
 }
 
-// TestMaintenanceDoesNotWaitForLists has a check wait beside a list that runs.
+// TestMaintenanceDoesNotWaitForLists requests a check while a list is running.
 func TestMaintenanceDoesNotWaitForLists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		repository := shop()
 		repository.Status.Maintenance = []resticv1.Maintenance{list("theirs", resticv1.MaintenanceRunning, "")}
 		world := newCluster(t, repository, agents(3), leader())
 		got := world.run(t.Context(), "repo", "check", "shop", "--timeout=3s")
-		if want := "shop-default-1: check asked for\nshop-default-1: queued\n"; got.out != want {
-			t.Errorf("it says %q, want %q", got.out, want)
+		if want := "shop-default-1: check requested\nshop-default-1: queued\n"; got.out != want {
+			t.Errorf("got %q, want %q", got.out, want)
 		}
 	})
 }
 
-// logged answers every request for a log with a list of snapshots.
+// logged is an HTTP transport whose logs contain a list of snapshots.
 type logged []snapshotlist.Snapshot
 
 func (l logged) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -193,7 +197,7 @@ func (l logged) RoundTrip(request *http.Request) (*http.Response, error) {
 	}, err
 }
 
-func TestSnapshotsOfAClaim(t *testing.T) {
+func TestSnapshotsFilter(t *testing.T) {
 	claim := func(name, uid string) client.Object {
 		return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
 			Namespace: "shop", Name: name, UID: types.UID(uid),
@@ -216,26 +220,26 @@ func TestSnapshotsOfAClaim(t *testing.T) {
 		says   []string
 	}{
 		"all": {want: []string{"named-1", "named-2", "old-1", "old-2", "old-3", "volume"}},
-		"one by name and UID": {
+		"a claim by name and UID": {
 			claims: []client.Object{claim("data", "uid-of-data")}, args: []string{"--claim=data"},
 			want: []string{"named-1", "old-1", "old-3"},
 		},
-		"and of one pod": {
+		"a claim and a pod": {
 			claims: []client.Object{claim("data", "uid-of-data")}, args: []string{"--claim=data", "--pod=db-0"},
 			want: []string{"named-1", "old-1"},
 		},
-		"one that is gone": {
+		"a claim that does not exist": {
 			args: []string{"--claim=data"}, want: []string{"named-1"},
-			says: []string{"warning: 3 left out: ", "Velero <= 1.16", `"data" not found`, "--pod"},
+			says: []string{"warning: 3 omitted: ", "Velero <= 1.16", `"data" not found`, "--pod"},
 		},
-		"one that is gone, and of one pod": {
-			args: []string{"--claim=data", "--pod=db-1"}, says: []string{"warning: 1 left out: "},
+		"a claim that does not exist, and a pod": {
+			args: []string{"--claim=data", "--pod=db-1"}, says: []string{"warning: 1 omitted: "},
 		},
-		"one that may not be read": {
+		"a claim without permission to read it": {
 			err: refused, args: []string{"--pvc=data"}, want: []string{"named-1"},
-			says: []string{"warning: 3 left out: ", "forbidden", "--pod"},
+			says: []string{"warning: 3 omitted: ", "forbidden", "--pod"},
 		},
-		"one that is gone, of which no old snapshot can be": {
+		"a claim that does not exist, without candidates": {
 			args: []string{"--claim=data", "--backup=b"},
 		},
 	} {
@@ -261,7 +265,7 @@ func TestSnapshotsOfAClaim(t *testing.T) {
 				}
 				go func() {
 					world.pass(1)
-					world.listing(resticv1.MaintenanceSucceeded, "6 snapshots")
+					world.listing(resticv1.MaintenanceSucceeded, "", "6 snapshots")
 				}()
 				got := world.run(t.Context(), append([]string{"repo", "snapshots", "shop", "-o", "json"}, test.args...)...)
 				var found []snapshotlist.Snapshot
@@ -276,13 +280,13 @@ func TestSnapshotsOfAClaim(t *testing.T) {
 				if diff := cmp.Diff(test.want, names); diff != "" {
 					t.Errorf("listed (-want +got):\n%s", diff)
 				}
-				for _, word := range test.says {
-					if !strings.Contains(got.err, word) {
-						t.Errorf("it does not say %q: %s", word, got.err)
+				for _, part := range test.says {
+					if !strings.Contains(got.err, part) {
+						t.Errorf("the warning does not contain %q: %s", part, got.err)
 					}
 				}
 				if len(test.says) == 0 && got.err != "" {
-					t.Errorf("it says %s", got.err)
+					t.Errorf("unexpected warning: %s", got.err)
 				}
 			})
 		})

@@ -26,10 +26,10 @@ func TestRepositoryCommands(t *testing.T) {
 	name := contract.RepositoryName(ns.name, "default")
 	t.Run("repo get", func(t *testing.T) { checkRepoGet(t, name) })
 	t.Run("repo check, prune and unlock wait for the end", func(t *testing.T) {
-		wantCLI(t, 0, []string{name + ": check asked for", "Job restic-check-", "done after", "no errors in the structure"},
+		wantCLI(t, 0, []string{name + ": check requested", "Job restic-check-", "done after", "no errors in the structure"},
 			"repo", "check", "cli")
-		wantCLI(t, 0, []string{"prune asked for", "done after", "freed "}, "repo", "prune", name)
-		wantCLI(t, 0, []string{"unlock asked for", "removed 0 abandoned locks, none is left"}, "repo", "unlock", name)
+		wantCLI(t, 0, []string{"prune requested", "done after", "freed "}, "repo", "prune", name)
+		wantCLI(t, 0, []string{"unlock requested", "removed 0 abandoned locks, none is left"}, "repo", "unlock", name)
 		wantCLI(t, 0, []string{"True"}, "repo", "get", name, "-o", "wide")
 	})
 	t.Run("repo snapshots", func(t *testing.T) { checkRepoSnapshots(t) })
@@ -80,7 +80,7 @@ func checkRepoSnapshots(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.out), &listed); err != nil || len(listed) != 1 || listed[0].Volume != "cache" {
 		t.Errorf("listed %s, %v", got.out, err)
 	}
-	wantCLI(t, 0, []string{"There are no such snapshots"}, "repo", "snapshots", "cli", "--backup", "another")
+	wantCLI(t, 0, []string{"There are no matching snapshots"}, "repo", "snapshots", "cli", "--backup", "another")
 }
 
 func checkCLIErrors(t *testing.T, ns *testNamespace, name string) {

@@ -279,7 +279,7 @@ func cli() Guide {
 			},
 			{
 				Block:  "repo prune NAME",
-				Output: []string{"check asked for", "done after", "no errors in the structure", "freed ", "locks"},
+				Output: []string{"check requested", "done after", "no errors in the structure", "freed ", "locks"},
 			},
 			{Block: "repo snapshots NAME", Output: []string{"page-cli", "pvc-volume", "test-volume-claim"}},
 			{Block: "--as ann", Output: []string{"LAST MAINTENANCE"}},

@@ -11,13 +11,13 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
-// damageNext is where to read what to do about damage.
+// damageNext is what to do about damage.
 const damageNext = `docs/maintenance.md, "A damaged repository"`
 
-// damaged returns how many repositories are.
+// damaged returns the number of damaged repositories.
 func (f *follower) damaged() int {
 	count := 0
-	for _, t := range f.tracks {
+	for _, t := range f.tracked {
 		if t.result != nil && t.result.Damaged {
 			count++
 		}
@@ -25,36 +25,37 @@ func (f *follower) damaged() int {
 	return count
 }
 
-func (f *follower) damage() error {
-	return fmt.Errorf("%d of %d repositories are damaged", f.damaged(), len(f.tracks))
+func (f *follower) damageError() error {
+	return fmt.Errorf("%d of %d repositories are damaged", f.damaged(), len(f.tracked))
 }
 
-// verdict sums up what has ended. Damage outweighs what merely could not be done. Both were told already.
-func (f *follower) verdict() error {
-	failed, unasked, lost := 0, 0, 0
-	for _, t := range f.tracks {
+// summary returns the error for the finished requests. Damage takes precedence over failures. Details were printed
+// before.
+func (f *follower) summary() error {
+	failed, notRequested, notFollowed := 0, 0, 0
+	for _, t := range f.tracked {
 		switch {
 		case !t.done:
-		case t.word == "":
-			unasked++
+		case t.requestID == "":
+			notRequested++
 		case t.result == nil:
-			lost++
+			notFollowed++
 		case t.result.Damaged:
 		case t.result.Result != resticv1.MaintenanceSucceeded:
 			failed++
 		}
 	}
 	if f.damaged() > 0 {
-		return &command.Error{Code: command.ExitProblemFound, Err: f.damage(), Next: damageNext}
+		return &command.Error{Code: command.ExitProblemFound, Err: f.damageError(), Next: damageNext}
 	}
 	var counts []string
 	for _, part := range []struct {
 		count int
 		what  string
 	}{
-		{failed, "has failed for"},
-		{unasked, "could not be asked for in"},
-		{lost, "could not be followed to its end in"},
+		{failed, "failed for"},
+		{notRequested, "could not be requested for"},
+		{notFollowed, "ended with an unknown result for"},
 	} {
 		if part.count > 0 {
 			counts = append(counts, fmt.Sprintf("%s %d", part.what, part.count))
@@ -63,19 +64,19 @@ func (f *follower) verdict() error {
 	if len(counts) == 0 {
 		return nil
 	}
-	return command.NewError(fmt.Errorf("%s %s of %d repositories", f.word(), strings.Join(counts, ", "), len(f.tracks)),
-		f.lookAt())
+	return command.NewError(fmt.Errorf("%s %s of %d repositories", f.operationName(), strings.Join(counts, ", "),
+		len(f.tracked)), f.nextForFailed())
 }
 
-// lookAt says where there is more to read of the first that did not end well, as far as there is.
-func (f *follower) lookAt() string {
-	for _, t := range f.tracks {
+// nextForFailed returns where to find details about the first request that failed.
+func (f *follower) nextForFailed() string {
+	for _, t := range f.tracked {
 		switch {
 		case !t.done, t.result == nil && t.next == "":
 		case t.result == nil:
 			return t.next
 		case t.result.Result == resticv1.MaintenanceSucceeded:
-		case t.result.Job == "": // none could be made
+		case t.result.Job == "": // the agent could not create one
 			return fmt.Sprintf("look at its Events: kubectl -n %s describe resticrepository %s",
 				f.env.Namespace(), t.name)
 		default:
