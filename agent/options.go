@@ -99,38 +99,40 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Pod, "pod-name", o.Pod, "name of this pod; default: environment variable POD_NAME")
 	flags.StringVar(&o.Namespace, "namespace", o.Namespace,
 		"namespace of Velero; default: environment variable VELERO_NAMESPACE")
-	flags.StringVar(&o.HostPods, "host-pods", o.HostPods, "where the kubelet's directory of pods is mounted")
+	flags.StringVar(&o.HostPods, "host-pods", o.HostPods, "mount path of the kubelet's directory of pods")
 	flags.StringVar(&o.ScratchDir, "scratch-dir", o.ScratchDir,
-		"folder for restic's cache and private files; default: environment variable VELERO_SCRATCH_DIR")
+		"directory for restic's cache and private files; default: environment variable VELERO_SCRATCH_DIR, or /scratch")
 	flags.StringVar(&o.CredentialFile, "credential-file", o.CredentialFile,
-		"credential for storage locations that name none")
+		"path of the credential for storage locations that name none")
 	flags.StringVar(&o.ExtraEnvSecret, "extra-env-secret", o.ExtraEnvSecret,
 		"Secret in Velero's namespace whose keys restic gets as environment variables and files, if it exists")
-	flags.StringVar(&o.Restic, "restic", o.Restic, "path of restic")
+	flags.StringVar(&o.Restic, "restic", o.Restic, "path of the restic binary")
 	flags.IntVar(&o.Concurrency, "concurrency", o.Concurrency,
-		"volumes of this node to back up at a time, and as many to restore")
+		"number of volumes of this node to back up at a time, and to restore at a time")
 	flags.IntVar(&o.ReadConcurrency, "read-concurrency", o.ReadConcurrency,
-		"files of a volume to read at a time; 0: restic's default")
-	flags.DurationVar(&o.RetryLock, "retry-lock", o.RetryLock, "how long to wait for a repository that is locked")
-	flags.DurationVar(&o.StopGrace, "stop-grace", o.StopGrace, "how long restic may take to stop before it is killed")
+		"number of files of a volume to read at a time; 0: restic's default")
+	flags.DurationVar(&o.RetryLock, "retry-lock", o.RetryLock, "how long to wait for a locked repository")
+	flags.DurationVar(&o.StopGrace, "stop-grace", o.StopGrace,
+		"how long restic may take to stop before the agent kills it")
 	flags.DurationVar(&o.RepositoryWait, "repository-wait", o.RepositoryWait,
-		"how long an operation waits for a repository that is not ready before it fails")
+		"how long an operation waits for a repository that is not ready before the operation fails")
 	flags.DurationVar(&o.ProgressInterval, "progress-interval", o.ProgressInterval,
-		"how often progress is written into the status")
+		"how often to write the progress into the status")
 	flags.DurationVar(&o.OrphanSweep, "orphan-sweep", o.OrphanSweep,
-		"how often to look for snapshots of backups that no longer exist; 0: never")
+		"how often to look for orphans, snapshots of backups that no longer exist; 0: never")
 	flags.DurationVar(&o.OrphanGrace, "orphan-grace", o.OrphanGrace,
-		"how long to report such a snapshot before it is removed")
+		"how long to report an orphan before it is removed")
 	flags.StringVar(&o.MaintenanceConfig, "maintenance-config", o.MaintenanceConfig,
-		"ConfigMap in Velero's namespace that says how checks and prunes run, if it exists")
+		"ConfigMap in Velero's namespace with the settings of checks and prunes, if it exists")
 	flags.BoolVar(&o.Coverage, "coverage", o.Coverage,
-		"have the agent that leads watch all claims and pods, and show by metrics which claims are protected")
+		"let the leader watch all claims and pods, and report in metrics which claims are protected")
 	flags.DurationVar(&o.CoverageStaleAfter, "coverage-stale-after", o.CoverageStaleAfter,
-		"how old the last backup that succeeded may be for a claim to count as protected; 0: two runs of its schedule")
+		"maximum age of the last successful backup of a protected claim; 0: two runs of its schedule")
 	flags.BoolVar(&o.AllowStaticPassword, "allow-static-password", o.AllowStaticPassword,
-		"make new repositories with Velero's well-known password, if the Secret holds that")
+		"create repositories even if the Secret has Velero's well-known password")
 	flags.BoolVar(&o.AnnotatePods, "annotate-pods", o.AnnotatePods,
-		"write annotation "+contract.AnnotationVolumesToBackup+" on the pods whose volumes the rules include")
+		"write annotation "+contract.AnnotationVolumesToBackup+" on pods whose volumes the rules include; "+
+			"needs the permissions in examples/component/annotate")
 	flags.StringVar(&o.MetricsAddress, "metrics-address", o.MetricsAddress, "where to serve /metrics")
 	flags.StringVar(&o.HealthAddress, "health-address", o.HealthAddress, "where to serve /healthz and /readyz")
 	flags.StringVar(&o.LogLevel, "log-level", o.LogLevel, "one of "+strings.Join(logLevels(), ", "))

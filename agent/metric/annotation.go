@@ -17,7 +17,7 @@ const (
 func (s *Set) addAnnotation() {
 	s.annotated = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "pod_annotations_total",
-		Help: "Pods that were given the annotation which the rules want, or relieved of it, by result.",
+		Help: "Pods whose annotation was changed because of rules (written), or could not be changed (refused). Leader only.",
 	}, []string{"result"})
 }
 

@@ -10,7 +10,7 @@ import "github.com/prometheus/client_golang/prometheus"
 func RegisterBuild(registry prometheus.Registerer, version, restic string) error {
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info",
-		Help: "1, with the versions of this agent and of its restic.",
+		Help: "Always 1. The labels are the versions of this agent and of its restic.",
 	}, []string{"version", "restic"})
 	build.WithLabelValues(version, restic).Set(1)
 	return registry.Register(build)

@@ -17,24 +17,24 @@ func (s *Set) addMaintenance() {
 	repository := []string{"repository", "volume_namespace", "storage_location"}
 	s.maintained = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "maintenance_total",
-		Help: "Checks, prunes, unlocks and lists of repositories that have ended, by result.",
+		Help: "Finished checks, prunes, unlocks and lists, by result (succeeded, failed, locked). Leader only.",
 	}, []string{"operation", "result"})
 	s.maintainSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "maintenance_seconds",
-		Help:    "How long checks, prunes, unlocks and lists took, waiting for their pod included.",
+		Help:    "Duration of checks, prunes, unlocks and lists, including the wait for their pod. Leader only.",
 		Buckets: []float64{5, 15, 60, 300, 900, 3600, 14400, 43200, 86400},
 	}, []string{"operation"})
 	s.lastSuccess = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "repository_last_maintenance_timestamp_seconds",
-		Help: "When an operation on the repository last went well, in seconds since 1970.",
+		Help: "Time of the last successful check or prune of the repository, in seconds since 1970. Leader only.",
 	}, append([]string{"operation"}, repository...))
 	s.intact = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "repository_intact",
-		Help: "1 if the last check found the repository whole, 0 if it found damage; none before the first check.",
+		Help: "1 if the last check succeeded, 0 if it found damage; missing before the first check. Leader only.",
 	}, repository)
 	s.lockedSince = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "repository_locked_since_timestamp_seconds",
-		Help: "Since when a lock is in the way of something, in seconds since 1970; 0 if none is.",
+		Help: "Time since which a lock blocks an operation, in seconds since 1970; 0 if none does. Leader only.",
 	}, repository)
 }
 

@@ -47,36 +47,36 @@ func New(registry prometheus.Registerer) (*Set, error) {
 	s := &Set{
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "pod_volume_operations_total",
-			Help: "Backups and restores of volumes that reached a final phase.",
+			Help: "Backups and restores of volumes that reached a final phase, by operation (backup, restore) and phase.",
 		}, []string{"operation", "phase"}),
 		warnings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "pod_volume_warnings_total",
-			Help: "Files that could not be read, or not be given their attributes, in operations that completed.",
+			Help: "Files that could not be read, or whose attributes could not be set, in completed operations.",
 		}, []string{"operation"}),
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "pod_volume_bytes_total",
-			Help: "Bytes of the files of volumes that completed.",
+			Help: "Size of the files in completed operations, in bytes.",
 		}, []string{"operation"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "pod_volume_operation_seconds",
-			Help:    "Time from the creation of the object to its final phase.",
+			Help:    "Time from the creation of the object to its final phase, including waits.",
 			Buckets: []float64{1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400},
 		}, []string{"operation"}),
 		ready: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "repository_ready",
-			Help: "1 if the repository opens with its password, else 0.",
+			Help: "1 if the repository opens with its password, else 0. Leader only.",
 		}, []string{"repository", "volume_namespace", "storage_location"}),
 		orphans: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "repository_orphans",
-			Help: "Snapshots that this cluster made for backups which no longer exist.",
+			Help: "Snapshots that this cluster created for backups that no longer exist. Leader only.",
 		}, []string{"repository", "volume_namespace", "storage_location"}),
 		swept: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "orphans_swept_total",
-			Help: "Snapshots removed since the backups that they were made for no longer exist.",
+			Help: "Snapshots that were removed because their backups no longer exist. Leader only.",
 		}),
 		forgotten: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "snapshots_forgotten_total",
-			Help: "Snapshots removed from repositories since their backup was deleted.",
+			Help: "Snapshots that were removed because their backup was deleted. Leader only.",
 		}),
 	}
 	s.addMaintenance()

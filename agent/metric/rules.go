@@ -9,7 +9,7 @@ import "github.com/prometheus/client_golang/prometheus"
 func newRulesValid() *prometheus.GaugeVec {
 	return prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "rules_valid",
-		Help: "1 if the rules that select volumes can be read, or there are none, else 0.",
+		Help: "1 if the rules that select volumes can be read, or there are none, else 0. Leader only.",
 	}, nil)
 }
 
