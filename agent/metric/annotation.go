@@ -17,7 +17,7 @@ const (
 func (s *Set) addAnnotation() {
 	s.annotated = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "pod_annotations_total",
-		Help: "Pods whose annotation was changed because of rules (written), or could not be changed (refused). Leader only.",
+		Help: "Pods whose annotation was changed because of rules (written), or could not be (refused). Leader only.",
 	}, []string{"result"})
 }
 

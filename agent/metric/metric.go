@@ -47,7 +47,7 @@ func New(registry prometheus.Registerer) (*Set, error) {
 	s := &Set{
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "pod_volume_operations_total",
-			Help: "Backups and restores of volumes that reached a final phase, by operation (backup, restore) and phase.",
+			Help: "Backups and restores of volumes that ended, by operation (backup, restore) and final phase.",
 		}, []string{"operation", "phase"}),
 		warnings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "pod_volume_warnings_total",

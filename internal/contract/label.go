@@ -5,9 +5,9 @@ package contract
 
 // docs/reference/labels.md is generated from the comments of this file.
 
-// Labels on custom resources. PodVolumeBackups, PodVolumeRestores and ResticRepositories have those that apply. The keys
-// are those of Velero's own objects (velero v1.18.3, pkg/apis/velero/v1/labels_annotations.go), so that selectors such as
-// `-l velero.io/backup-name=X` work. Values of more than 63 bytes are shortened in the way of Velero.
+// Labels on custom resources. PodVolumeBackups, PodVolumeRestores and ResticRepositories have those that apply. The
+// keys are those of Velero's own objects (velero v1.18.3, pkg/apis/velero/v1/labels_annotations.go), so that selectors
+// such as `-l velero.io/backup-name=X` work. Values of more than 63 bytes are shortened in the way of Velero.
 const (
 	// LabelBackupName: name of the Velero backup.
 	LabelBackupName = "velero.io/backup-name"
@@ -47,8 +47,8 @@ const (
 	LabelOperation = "restic.velero.io/operation"
 )
 
-// Labels and annotations on Leases. Each agent publishes its versions in a Lease in Velero's namespace. The Lease has the
-// name of the agent's pod, and is deleted with that pod. Its holder is the node.
+// Labels and annotations on Leases. Each agent publishes its versions in a Lease in Velero's namespace. The Lease has
+// the name of the agent's pod, and is deleted with that pod. Its holder is the node.
 const (
 	// LabelAgent: selects these Leases.
 	LabelAgent = "restic.velero.io/agent"
@@ -77,7 +77,8 @@ const (
 	// AnnotationVolumesByRule: the value that the leader wrote into backup.velero.io/backup-volumes because of rules.
 	// While both are equal, the rules own the value; otherwise a person does.
 	AnnotationVolumesByRule = "restic.velero.io/backup-volumes-by-rule"
-	// AnnotationTaken: only on the copy of the pod in a backup, the volumes that were backed up, as PodNote encodes them.
+	// AnnotationTaken: only on the copy of the pod in a backup, the volumes that were backed up, as PodNote encodes
+	// them.
 	AnnotationTaken = "restic.velero.io/volumes"
 )
 

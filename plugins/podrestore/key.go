@@ -7,7 +7,8 @@ package podrestore
 // that Velero added to its own later (velero v1.18.3, pkg/restore/actions/pod_volume_restore_action.go).
 // docs/reference/plugin.md is generated from these comments.
 const (
-	// keyImage: the image. Without a tag, it gets the tag of the Velero server's image. Default: the image of this release.
+	// keyImage: the image. Without a tag, it gets the tag of the Velero server's image. Default: the image of this
+	// release.
 	keyImage = "image"
 	// keyCommand: path of the program to run. It gets the same arguments. Default: the helper in the image.
 	keyCommand = "command"

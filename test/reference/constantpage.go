@@ -37,8 +37,9 @@ func Events(repository string) (string, error) {
 	for _, found := range types {
 		out.WriteString(found.table("type"))
 	}
-	out.WriteString("\n## Reasons why a volume is not backed up\n\nThey are in `spec.skip.reason` of a PodVolumeBackup, in " +
-		"metrics, and in what `velero-restic plan` prints. What to do about each: [coverage](../coverage.md#reasons).\n")
+	out.WriteString("\n## Reasons why a volume is not backed up\n\n" +
+		"They are in `spec.skip.reason` of a PodVolumeBackup, in metrics, and in what `velero-restic plan` prints. What to do about each: " +
+		"[coverage](../coverage.md#reasons).\n")
 	for _, found := range skips {
 		out.WriteString(found.table("reason"))
 	}
@@ -53,7 +54,8 @@ func Labels(repository string) (string, error) {
 		return "", err
 	}
 	var out strings.Builder
-	out.WriteString(header("Labels and annotations", source, "Programs, scripts and existing backups can rely on them."))
+	out.WriteString(header("Labels and annotations", source,
+		"Programs, scripts and existing backups can rely on them."))
 	for _, found := range groups {
 		title, rest, more := strings.Cut(found.doc, ". ")
 		out.WriteString("\n## " + strings.TrimSuffix(title, ".") + "\n")
@@ -74,10 +76,10 @@ func Plugin(repository string) (string, error) {
 	}
 	var out strings.Builder
 	out.WriteString(header("Settings of the plugin", source,
-		"Keys of the ConfigMap that configures the init container of restored pods. It is in Velero's namespace and has "+
-			"the labels `velero.io/plugin-config: \"\"` and `velero.io/restic: RestoreItemAction`. A value that cannot be "+
-			"used is ignored, with a warning in the restore's log. An example: [restore](../restore.md). The ConfigMap "+
-			"with the label value `BackupItemAction` contains [rules](../rules.md)."))
+		"Keys of the ConfigMap that configures the init container of restored pods. It is in Velero's namespace and "+
+			"has the labels `velero.io/plugin-config: \"\"` and `velero.io/restic: RestoreItemAction`. A value that "+
+			"cannot be used is ignored, with a warning in the restore's log. An example: [restore](../restore.md). "+
+			"The ConfigMap with the label value `BackupItemAction` contains [rules](../rules.md)."))
 	for _, found := range keys {
 		out.WriteString(found.table("key"))
 	}

@@ -13,8 +13,8 @@ import (
 // Agent returns the page about the flags of the agent's command.
 func Agent(flags *pflag.FlagSet) string {
 	return header("Flags of the agent", "agent/options.go",
-		"They go into `spec.template.spec.containers[0].args` of DaemonSet `restic`. A duration is a number with a unit: "+
-			"`30s`, `5m`, `24h`.") + flagTable(flags)
+		"They go into `spec.template.spec.containers[0].args` of DaemonSet `restic`. A duration is a number with a "+
+			"unit: `30s`, `5m`, `24h`.") + flagTable(flags)
 }
 
 // CLI returns the page about a program and its commands. Flags that all commands have are listed once.

@@ -32,7 +32,7 @@ func (r *Registry) MustRegister(collectors ...prometheus.Collector) {
 }
 
 // Unregister does nothing.
-func (r *Registry) Unregister(prometheus.Collector) bool { return false }
+func (*Registry) Unregister(prometheus.Collector) bool { return false }
 
 // Metrics returns the page about the recorded metrics.
 func (r *Registry) Metrics() (string, error) {
@@ -56,8 +56,8 @@ func (r *Registry) Metrics() (string, error) {
 		row[0] = code(row[0])
 	}
 	return header("Metrics", "the Help texts in agent/metric",
-		"Each agent serves them on port 8085 as `/metrics`; its pod has the usual annotations `prometheus.io/…`. \"Leader "+
-			"only\" marks metrics of the whole cluster, which the leading agent serves. What to make of them: "+
+		"Each agent serves them on port 8085 as `/metrics`; its pod has the usual annotations `prometheus.io/…`. "+
+			"\"Leader only\" marks metrics of the whole cluster, which the leading agent serves. What to make of them: "+
 			"[alerts](../alerts.md), [coverage](../coverage.md). Port 8086 serves `/healthz` and `/readyz`.") +
 		table([]string{"metric", "type", "labels", "meaning"}, rows), nil
 }
@@ -68,8 +68,8 @@ type description struct {
 	labels     []string
 }
 
-var described = regexp.MustCompile(`^Desc\{fqName: ("(?:[^"\\]|\\.)*"), help: ("(?:[^"\\]|\\.)*"), constLabels: \{\}, ` +
-	`variableLabels: \{([^}]*)\}\}$`)
+var described = regexp.MustCompile(`^Desc\{fqName: ("(?:[^"\\]|\\.)*"), help: ("(?:[^"\\]|\\.)*"), ` +
+	`constLabels: \{\}, variableLabels: \{([^}]*)\}\}$`)
 
 func parse(desc *prometheus.Desc) (description, error) {
 	found := described.FindStringSubmatch(desc.String())
@@ -90,8 +90,8 @@ func parse(desc *prometheus.Desc) (description, error) {
 	return d, nil
 }
 
-// kind returns the type of a metric. A collector of our own creates its metrics when it collects: there the name decides,
-// by Prometheus' rule that the names of counters, and only these, end in _total.
+// kind returns the type of a metric. A collector of our own creates its metrics when it collects: there the name
+// decides, by Prometheus' rule that the names of counters, and only these, end in _total.
 func kind(collector prometheus.Collector, name string) string {
 	switch collector.(type) {
 	case *prometheus.HistogramVec, prometheus.Histogram:

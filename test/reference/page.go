@@ -50,8 +50,8 @@ func Repository(t *testing.T) string {
 
 // header returns the beginning of a page that is generated from these sources, which are paths in the repository.
 func header(title, sources, intro string) string {
-	return "<!-- Generated from " + sources + " by make generate. Do not edit: change the texts there. -->\n# " + title +
-		"\n\n" + intro + "\n"
+	return "<!-- Generated from " + sources + " by make generate. Do not edit: change the texts there. -->\n" +
+		"# " + title + "\n\n" + intro + "\n"
 }
 
 // table returns a table, with an empty line before it. Line breaks in cells become spaces.

@@ -5,6 +5,7 @@ package reference
 
 import (
 	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -62,8 +63,8 @@ func (p permission) row() []string {
 	}
 }
 
-// permissions returns what the markers in a directory and below it grant, in the order of files and lines. A marker must
-// be in a comment that says why.
+// permissions returns what the markers in a directory and below it grant, in the order of files and lines. A marker
+// must be in a comment that says why.
 func permissions(repository, dir string) ([]permission, error) {
 	var granted []permission
 	err := fs.WalkDir(os.DirFS(repository), dir, func(path string, entry fs.DirEntry, err error) error {
@@ -76,16 +77,7 @@ func permissions(repository, dir string) ([]permission, error) {
 			return err
 		}
 		for _, found := range parsed.Comments {
-			var reason, marks []string
-			for _, line := range found.List {
-				text := strings.TrimSpace(strings.TrimPrefix(line.Text, "//"))
-				if fields, isMarker := strings.CutPrefix(text, marker); isMarker {
-					marks = append(marks, fields)
-				} else {
-					reason = append(reason, text)
-				}
-			}
-			why := strings.TrimSpace(strings.Join(reason, " "))
+			why, marks := split(found)
 			if len(marks) > 0 && why == "" {
 				return fmt.Errorf("reading markers: %s: %s%s has no reason: write it above, in the same comment",
 					path, marker, marks[0])
@@ -97,6 +89,20 @@ func permissions(repository, dir string) ([]permission, error) {
 		return nil
 	})
 	return granted, err
+}
+
+// split returns the text of a comment without its markers, and what follows each marker.
+func split(comment *ast.CommentGroup) (text string, marks []string) {
+	var lines []string
+	for _, line := range comment.List {
+		content := strings.TrimSpace(strings.TrimPrefix(line.Text, "//"))
+		if fields, isMarker := strings.CutPrefix(content, marker); isMarker {
+			marks = append(marks, fields)
+			continue
+		}
+		lines = append(lines, content)
+	}
+	return strings.TrimSpace(strings.Join(lines, " ")), marks
 }
 
 // parseFields parses what follows a marker: key=value, with commas in between.
