@@ -308,7 +308,8 @@ func TestInventoryFollowsTheCluster(t *testing.T) {
 		})
 	}
 	label("true")
-	if state := s.becomes(t, "web", "NoSchedule"); !strings.Contains(state.Message, "names namespace "+namespace) {
+	named := "includes namespace " + namespace + " by name"
+	if state := s.becomes(t, "web", "NoSchedule"); !strings.Contains(state.Message, named) {
 		t.Errorf("the message is %s", state.Message)
 	}
 	label("false")
