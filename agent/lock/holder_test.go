@@ -47,6 +47,16 @@ func workedOn(now time.Time, agent string, former ...string) *resticv1.PodVolume
 	return backup
 }
 
+func onNode(node string, pod *corev1.Pod) *corev1.Pod {
+	pod.Spec.NodeName = node
+	return pod
+}
+
+func withRepository(name string, backup *resticv1.PodVolumeBackup) *resticv1.PodVolumeBackup {
+	backup.Spec.Repository = name
+	return backup
+}
+
 func jobPod(job string, phase corev1.PodPhase) *corev1.Pod {
 	pod := &corev1.Pod{ObjectMeta: agenttest.Meta(agenttest.Velero, job+"-x7x7x"), Status: corev1.PodStatus{Phase: phase}}
 	if phase != corev1.PodRunning {
@@ -91,6 +101,14 @@ func TestLockHolder(t *testing.T) {
 		"an agent that is gone and has not refreshed its lock": {
 			host: deadAgent, age: silentAfter + time.Second, objects: []client.Object{workedOn(now, deadAgent)},
 			gone: true, says: "is being removed",
+		},
+		"an agent that is gone, and another node's agent is ready": {
+			host: deadAgent, says: "once that is certain",
+			objects: []client.Object{onNode("node-2", readyAgent("restic-other1", long)), workedOn(now, deadAgent)},
+		},
+		"an agent that worked with another repository": {
+			host: deadAgent, says: "another cluster's",
+			objects: []client.Object{readyAgent("restic-next1", long), withRepository("other", workedOn(now, deadAgent))},
 		},
 		"a host that nobody here knows": {
 			host: "restic-other", age: 29 * time.Minute, objects: []client.Object{readyAgent("restic-next1", long), workedOn(now, deadAgent)},

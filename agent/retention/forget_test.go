@@ -95,6 +95,23 @@ func outcomeFor(request transfer.ForgetRequest) transfer.ForgetOutcome {
 
 func TestForget(t *testing.T) {
 	agenttest.InBubbles(t, map[string]func(*testing.T){
+		"a prune goes first, and the objects report that they wait for it": func(t *testing.T) {
+			f := newForgets(t, forgotten("pvb-1"))
+			f.SetRepository(resticv1.RepositoryReady, "")
+			f.Occupy(resticv1.MaintenanceRunning)
+			agenttest.Sleep(gatherTime)
+			if again := f.look(); again != occupiedInterval {
+				t.Errorf("looks again in %s, want %s", again, occupiedInterval)
+			}
+			f.wantAsked(0)
+			if message := f.Backup("pvb-1").Status.Message; !strings.Contains(message, "restic-prune-1") {
+				t.Errorf("the message is %q, want one that names the Job", message)
+			}
+			f.Occupy(resticv1.MaintenanceSucceeded)
+			f.look()
+			f.wantAsked(1)
+			f.Answer(outcomeFor(f.Asked[0]), nil)
+		},
 		"requests are gathered, forgotten in one run, and their objects go": func(t *testing.T) {
 			bySpec := forgotten("pvb-2")
 			bySpec.Spec.SnapshotID, bySpec.Status.SnapshotID = "snapshot in spec", ""

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -130,6 +132,51 @@ func veleroBackup(name, uid string) *velerov1.Backup {
 	backup := &velerov1.Backup{ObjectMeta: agenttest.Meta(agenttest.Velero, name)}
 	backup.UID = types.UID(uid)
 	return backup
+}
+
+// paged answers lists page by page, as the API server does and the fake client does not.
+type paged struct{ client.Reader }
+
+func (p paged) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	asked := (&client.ListOptions{}).ApplyOptions(options)
+	if err := p.Reader.List(ctx, list, client.InNamespace(asked.Namespace)); err != nil {
+		return err
+	}
+	items, err := meta.ExtractList(list)
+	if err != nil {
+		return err
+	}
+	start, _ := strconv.Atoi(asked.Continue) // empty for the first page
+	end := len(items)
+	if asked.Limit > 0 {
+		end = min(end, start+int(asked.Limit))
+	}
+	if end < len(items) {
+		list.SetContinue(strconv.Itoa(end))
+	}
+	return meta.SetList(list, items[start:end])
+}
+
+// TestOrphansAmongManyBackups has more backups than a page of the list holds, and a backup of another Velero.
+func TestOrphansAmongManyBackups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var backups []client.Object
+		for i := range backupPage + 1 {
+			backups = append(backups, veleroBackup(fmt.Sprintf("backup-%03d", i), fmt.Sprintf("backup-uid-%d", i)))
+		}
+		foreign := veleroBackup("of-another-velero", "foreign-uid")
+		foreign.Namespace = "other-velero"
+		o := newOrphans(t, append(backups, foreign)...)
+		o.reconciler.Reader = paged{o.Client}
+		o.snapshots = []transfer.OwnSnapshot{
+			snapshotOf("backup-000", "aaaa1111"), snapshotOf(fmt.Sprintf("backup-%03d", backupPage), "bbbb2222"),
+			snapshotOf("of-another-velero", "cccc3333"),
+		}
+		got, _ := o.sweep()
+		if len(got.Orphans) != 1 || got.Orphans[0].SnapshotID != "cccc3333" {
+			t.Errorf("the orphans are %+v, want cccc3333 alone", got.Orphans)
+		}
+	})
 }
 
 func TestOrphans(t *testing.T) {

@@ -49,6 +49,8 @@ func TestCensus(t *testing.T) {
 	s.byHand("", "tag", "--add=keep", pinned.SnapshotID)
 	s.byHand(dir, "backup", ".", "--host=velero", "--tag=backup=by-hand", "--tag=backup-uid=x",
 		"--tag=pod-volume-backup=y", "--tag=cluster=here")
+	s.byHand(dir, "backup", ".", "--host=velero", "--tag=backup=of another Velero", "--tag=backup-uid=x",
+		"--tag=pod-volume-backup=y", "--tag=cluster=here", "--tag=velero-namespace=other-velero")
 	s.byHand(dir, "backup", ".", "--tag=mine")
 	there := *s.Mover
 	there.Cluster = "there"

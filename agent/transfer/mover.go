@@ -38,6 +38,8 @@ type Mover struct {
 	// OpenTimeout is how long opening a repository may take; 0 means 40 seconds. restic itself tries for 15 minutes,
 	// whatever the reason, and nobody would learn of it for as long.
 	OpenTimeout time.Duration
+	// Flush has the kernel write a volume's directory to its storage; nil means hostpath.Flush.
+	Flush func(dir string) error
 	// Clock decides which locks are stale.
 	Clock clock.PassiveClock
 	// Cluster is the ID of this cluster: see contract.TagCluster. It goes on every snapshot.

@@ -246,6 +246,30 @@ func TestBackupIsCanceled(t *testing.T) {
 	}
 }
 
+// TestRestoreFlushes has storage refuse data that restic could write: the restore fails, since the kernel has the data
+// alone.
+func TestRestoreFlushes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.probe()
+	source, _ := s.volume("pod-1", map[string]string{"a file": "content"})
+	taken := s.backup(source, "pvb-1", nil)
+	target, to := s.volume("pod-2", nil)
+	refused := errors.New("no space left on device")
+	s.Flush = func(dir string) error {
+		if data, err := os.ReadFile(filepath.Join(dir, "a file")); dir != to || string(data) != "content" {
+			t.Errorf("%s is flushed, with %q in it (%v), want %s when its content is there", dir, data, err, to)
+		}
+		return refused
+	}
+	_, err := s.Restore(t.Context(), transfer.RestoreRequest{
+		Repository: shop(), Volume: target, SnapshotID: taken.SnapshotID,
+	}, ignore)
+	if !errors.Is(err, refused) {
+		t.Errorf("the restore ended with %v, want %v", err, refused)
+	}
+}
+
 func TestRestoreFindsTheSnapshot(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -52,7 +52,7 @@ func (m *Mover) Restore(ctx context.Context, request RestoreRequest, report func
 		return outcome, err
 	}
 	err = m.withSession(ctx, request.Repository, func(repository *session.Session) error {
-		return restore(ctx, repository, dir, request, &outcome, report)
+		return m.restore(ctx, repository, dir, request, &outcome, report)
 	})
 	return outcome, m.explain(&outcome.Warnings, err)
 }
@@ -61,7 +61,7 @@ func (m *Mover) Restore(ctx context.Context, request RestoreRequest, report func
 // root: it looks twice a second, as a user whom that root may shut out.
 const helperOpenTime = 1200 * time.Millisecond
 
-func restore(
+func (m *Mover) restore(
 	ctx context.Context, repository *session.Session, dir string, request RestoreRequest,
 	outcome *RestoreOutcome, report func(Progress),
 ) (err error) {
@@ -97,7 +97,15 @@ func restore(
 		outcome.Warnings.Count++
 		outcome.Warnings.First = append(outcome.Warnings.First, fmt.Sprintf("the volume's root: %s", err))
 	}
-	return hostpath.Flush(dir)
+	return m.flush(dir)
+}
+
+// flush has the kernel write the volume to its storage, before anybody is told that it is restored.
+func (m *Mover) flush(dir string) error {
+	if m.Flush == nil {
+		return hostpath.Flush(dir)
+	}
+	return m.Flush(dir)
 }
 
 func unpack(

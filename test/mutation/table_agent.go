@@ -7,7 +7,54 @@ import "slices"
 
 // agentMutants are changes to the agent.
 func agentMutants() []Mutant {
-	return slices.Concat(agentWiringMutants())
+	return slices.Concat(agentWiringMutants(), retentionMutants(), transferMutants())
+}
+
+// retentionMutants are changes to what decides about locks, orphans and deleted backups.
+func retentionMutants() []Mutant {
+	return []Mutant{
+		{
+			Name: "a ready agent on any node proves that the holder of a lock is gone", File: "agent/lock/holder.go",
+			Line: "if pods.Items[i].Spec.NodeName != node {", Change: "if false {",
+			Test: test("./agent/lock", "TestLockHolder"),
+		},
+		{
+			Name: "work on any repository proves whose a lock is", File: "agent/lock/holder.go",
+			Line:   "if backup.Spec.Repository == repository.Name && workedAt(backup, lock) {",
+			Change: "if workedAt(backup, lock) {", Test: test("./agent/lock", "TestLockHolder"),
+		},
+		{
+			Name: "the sweep of orphans reads one page of backups", File: "agent/retention/sweep.go",
+			Line: `if next = page.Continue; next == "" {`, Change: `if next = page.Continue; true {`,
+			Test: test("./agent/retention", "TestOrphansAmongManyBackups"),
+		},
+		{
+			Name: "a backup of another Velero keeps an orphan", File: "agent/retention/sweep.go",
+			Line:   "r.Reader.List(ctx, page, client.InNamespace(repository.Namespace), client.Limit(backupPage),",
+			Change: "r.Reader.List(ctx, page, client.Limit(backupPage),",
+			Test:   test("./agent/retention", "TestOrphansAmongManyBackups"),
+		},
+		{
+			Name: "deletions do not wait for a prune", File: "agent/retention/forget.go",
+			Line: "reason := occupied.ByJob(repository)", Change: `reason := ""`,
+			Test: test("./agent/retention", "TestForget"),
+		},
+	}
+}
+
+// transferMutants are changes to what runs restic.
+func transferMutants() []Mutant {
+	return []Mutant{
+		{
+			Name: "the snapshots of another Velero count as this one's", File: "agent/transfer/census.go",
+			Line: "tags[contract.TagVeleroNamespace] == m.Opener.Namespace && ", Change: "",
+			Test: test("./agent/transfer", "TestCensus"),
+		},
+		{
+			Name: "a restore ends before its data is on the storage", File: "agent/transfer/restore.go",
+			Line: "return m.flush(dir)", Change: "return nil", Test: test("./agent/transfer", "TestRestoreFlushes"),
+		},
+	}
 }
 
 // agentWiringMutants are changes to what package main of the agent puts together.
