@@ -105,7 +105,11 @@ func carryOut(ctx context.Context, options *Options, task maintainTask) (transfe
 	request.Repository = transfer.Repository{
 		Location: repository.Spec.BackupStorageLocation, Namespace: repository.Spec.VolumeNamespace,
 	}
-	mover, err := newMover(ctx, reader, options)
+	runner, err := newRunner(ctx, options)
+	if err != nil {
+		return none, err
+	}
+	mover, err := newMover(reader, runner, options)
 	if err != nil {
 		return none, err
 	}

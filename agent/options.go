@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,10 @@ type Options struct {
 	ExtraEnvSecret string
 	// Restic is the path of the restic binary.
 	Restic string
+	// TrustVolumeOwners lets restic run without a sandbox where the agent cannot build one.
+	TrustVolumeOwners bool
+	// SandboxPaths are files and directories that restic can read in its sandbox, besides those that it always has.
+	SandboxPaths []string
 	// Concurrency is how many volumes of the node are backed up at a time, and how many restored.
 	Concurrency int
 	// ReadConcurrency is how many files of a volume restic reads at a time; 0 leaves it to restic.
@@ -107,6 +112,12 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.ExtraEnvSecret, "extra-env-secret", o.ExtraEnvSecret,
 		"Secret in Velero's namespace whose keys restic gets as environment variables and files, if it exists")
 	flags.StringVar(&o.Restic, "restic", o.Restic, "path of the restic binary")
+	flags.BoolVar(&o.TrustVolumeOwners, "trust-volume-owners", o.TrustVolumeOwners,
+		"run restic without a sandbox where the agent cannot build one; "+
+			"the owner of a volume can then read and write other files of the node")
+	flags.StringArrayVar(&o.SandboxPaths, "sandbox-path", o.SandboxPaths,
+		"file or directory that restic can read in its sandbox, for instance a token that a credential file names; "+
+			"can be repeated")
 	flags.IntVar(&o.Concurrency, "concurrency", o.Concurrency,
 		"number of volumes of this node to back up at a time, and to restore at a time")
 	flags.IntVar(&o.ReadConcurrency, "read-concurrency", o.ReadConcurrency,
@@ -155,6 +166,11 @@ func (o *Options) Validate() error {
 	}
 	if o.ReadConcurrency < 0 {
 		return fmt.Errorf("--read-concurrency is %d: it must not be negative", o.ReadConcurrency)
+	}
+	for _, path := range o.SandboxPaths {
+		if !filepath.IsAbs(path) {
+			return fmt.Errorf("--sandbox-path is %q: it must be an absolute path", path)
+		}
 	}
 	durations := []struct {
 		flag  string

@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/velero-restic/velero-plugin-for-restic/agent/agenttest"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic/restictest"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
 )
 
@@ -61,7 +62,7 @@ func startProcess(t *testing.T, flags ...string) *process {
 		t.Fatal(err)
 	}
 	p.command = exec.CommandContext(t.Context(), os.Args[0], append([]string{
-		"--host-pods=" + p.hostPods, "--restic=" + resticScript(t, version.Restic), "--health-address=" + p.health,
+		"--host-pods=" + p.hostPods, "--restic=" + restictest.Binary(t), "--health-address=" + p.health,
 		"--metrics-address=0",
 	}, flags...)...)
 	p.command.Env = []string{

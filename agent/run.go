@@ -47,6 +47,9 @@ import (
 // component is what Events say that they come from.
 const component = "velero-restic-agent"
 
+// serviceAccountDir is where the kubelet mounts the token of the agent's service account.
+const serviceAccountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
+
 // run serves both roles until the context ends.
 func run(ctx context.Context, options *Options) error {
 	if err := session.Sweep(options.ScratchDir); err != nil {
@@ -149,9 +152,17 @@ func newNode(config *rest.Config, options *Options) (ctrl.Manager, error) {
 	return mgr, nil
 }
 
-// newNodeMover returns what runs restic for volumes. It knows the ID of this cluster, which goes on every snapshot.
+// newNodeMover returns what runs restic for volumes, in a sandbox. It knows the ID of this cluster, which goes on every
+// snapshot.
 func newNodeMover(ctx context.Context, reader client.Reader, options *Options) (*transfer.Mover, error) {
-	mover, err := newMover(ctx, reader, options)
+	runner, err := newRunner(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	if runner, err = sandboxed(ctx, runner, options); err != nil {
+		return nil, err
+	}
+	mover, err := newMover(reader, runner, options)
 	if err != nil {
 		return nil, err
 	}
@@ -159,17 +170,22 @@ func newNodeMover(ctx context.Context, reader client.Reader, options *Options) (
 	return mover, err
 }
 
-// newMover returns what runs restic, after having made sure that it is the version that this agent was tested with.
-func newMover(ctx context.Context, reader client.Reader, options *Options) (*transfer.Mover, error) {
+// newRunner returns what runs restic, after a check that restic has the version that this agent was tested with.
+func newRunner(ctx context.Context, options *Options) (restic.Process, error) {
 	runner := restic.Process{Binary: options.Restic, Grace: options.StopGrace}
 	found, err := restic.NewClient(runner, restic.Repository{}).Version(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s for its version: %w", options.Restic, err)
+		return runner, fmt.Errorf("asking %s for its version: %w", options.Restic, err)
 	}
 	if found != version.Restic {
-		return nil, fmt.Errorf("%s is restic %s, and this agent is made for %s: use the agent's own image, "+
+		return runner, fmt.Errorf("%s is restic %s, and this agent is made for %s: use the agent's own image, "+
 			"or set --restic", options.Restic, found, version.Restic)
 	}
+	return runner, nil
+}
+
+// newMover returns what moves the content of volumes with the runner.
+func newMover(reader client.Reader, runner restic.Runner, options *Options) (*transfer.Mover, error) {
 	if err := os.MkdirAll(options.ScratchDir, 0o700); err != nil {
 		return nil, fmt.Errorf("making --scratch-dir: %w", err)
 	}
@@ -186,7 +202,8 @@ func newMover(ctx context.Context, reader client.Reader, options *Options) (*tra
 			Reader: reader, Namespace: options.Namespace, Runner: runner, ScratchDir: options.ScratchDir,
 			DefaultCredentialFile: options.CredentialFile, ProcessEnv: options.ProcessEnv,
 			ExtraEnv: options.ExtraEnvSecret, RetryLock: options.RetryLock, Program: program,
-			MountInfo: "/proc/self/mountinfo",
+			MountInfo: "/proc/self/mountinfo", ExtraPaths: options.SandboxPaths,
+			ClosedPaths: []string{options.HostPods, serviceAccountDir},
 		},
 		Finder:          hostpath.Finder{Root: options.HostPods},
 		ReadConcurrency: options.ReadConcurrency,

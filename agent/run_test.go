@@ -21,7 +21,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/agenttest"
 	resticv1 "github.com/velero-restic/velero-plugin-for-restic/api/v1"
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
-	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic"
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic/restictest"
 )
 
 // TestNodeCache has a cluster with two nodes and two Veleros: an agent keeps what concerns its own.
@@ -114,7 +115,7 @@ func TestNodeMover(t *testing.T) {
 		t.Fatal(err)
 	}
 	scratch := t.TempDir() + "/scratch"
-	flags := []string{"--restic=" + resticScript(t, version.Restic), "--scratch-dir=" + scratch}
+	flags := []string{"--restic=" + restictest.Binary(t), "--scratch-dir=" + scratch}
 	for pod, shared := range map[string]bool{host: false, "restic-1": true} {
 		mover, err := newNodeMover(t.Context(), cluster(), valid(t, append(flags, "--pod-name="+pod)...))
 		if err != nil {
@@ -122,6 +123,9 @@ func TestNodeMover(t *testing.T) {
 		}
 		if mover.Host != host || mover.SharedHost != shared {
 			t.Errorf("pod %s has host name %s, shared: %t, want %s, %t", pod, mover.Host, mover.SharedHost, host, shared)
+		}
+		if runner, ok := mover.Opener.Runner.(restic.Process); os.Geteuid() == 0 && (!ok || runner.Sandbox == "") {
+			t.Errorf("volumes are moved without a sandbox, by %+v", mover.Opener.Runner)
 		}
 		if mover.Cluster != "cluster-1" {
 			t.Errorf("snapshots are of cluster %q", mover.Cluster)
@@ -146,7 +150,7 @@ func TestNodeMoverRefuses(t *testing.T) {
 	}{
 		"an older restic":       {resticScript(t, "0.18.0"), cluster(), "is restic 0.18.0, and this agent is made for"},
 		"no restic":             {"/nowhere/restic", cluster(), "/nowhere/restic"},
-		"a cluster without one": {resticScript(t, version.Restic), empty, "which cluster this is"},
+		"a cluster without one": {restictest.Binary(t), empty, "which cluster this is"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			options := valid(t, "--restic="+test.restic, "--scratch-dir="+t.TempDir())

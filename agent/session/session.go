@@ -55,6 +55,10 @@ type Opener struct {
 	ExtraEnv string
 	// Program is the path of the agent itself, which restic starts with SFTPSubcommand in place of ssh.
 	Program string
+	// ExtraPaths are further files and folders that restic can read in its sandbox; those that do not exist are skipped.
+	ExtraPaths []string
+	// ClosedPaths are folders that no environment variable makes readable in a sandbox: those with other pods' volumes.
+	ClosedPaths []string
 	// MountInfo is the path of this process's table of mounts, by which a folder with repositories is told from one
 	// where nothing is mounted; empty for not looking.
 	MountInfo string
@@ -277,6 +281,9 @@ func (o *Opener) prepare(access repository.Access, cacheName string) (session *S
 		CacheDir:     filepath.Join(o.ScratchDir, "cache", cacheName),
 		PasswordFile: filepath.Join(dir, "password"),
 	}
+	if err := os.MkdirAll(target.CacheDir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the cache folder: %w", err)
+	}
 	files := map[string][]byte{"password": access.Password}
 	if len(access.CACert) > 0 {
 		target.CACertFile = filepath.Join(dir, "authorities.pem")
@@ -294,6 +301,7 @@ func (o *Opener) prepare(access repository.Access, cacheName string) (session *S
 		}
 	}
 	target.Env = environment(access, dir)
+	target.Paths = o.paths(access, target, dir)
 	if access.SFTP != nil {
 		target.TransportErrors = filepath.Join(dir, "transport-errors")
 		target.Options = append(slices.Clone(target.Options),

@@ -57,7 +57,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("%q tells a password", err)
 	}
 
-	if err := os.RemoveAll(s.bucket); err != nil {
+	if err := os.RemoveAll(filepath.Join(s.bucket, "shop")); err != nil {
 		t.Fatal(err)
 	}
 	s.setPassword(staticPassword)

@@ -55,7 +55,7 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	return newSiteWith(t, restictest.Process(t))
+	return newSiteWith(t, restictest.Sandboxed(t))
 }
 
 func newSiteWith(t *testing.T, runner restic.Runner) *site {
@@ -65,7 +65,7 @@ func newSiteWith(t *testing.T, runner restic.Runner) *site {
 		t: t, bucket: filepath.Join(dir, "bucket"), scratch: filepath.Join(dir, "scratch"), pods: filepath.Join(dir, "pods"),
 	}
 	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), velerov1.AddToScheme(scheme), os.Mkdir(s.pods, 0o700)); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), velerov1.AddToScheme(scheme), os.Mkdir(s.pods, 0o700), os.Mkdir(s.bucket, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	s.cluster = fake.NewClientBuilder().WithScheme(scheme).WithObjects(

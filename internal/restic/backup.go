@@ -113,7 +113,7 @@ func (c *Client) Backup(
 		return BackupResult{}, fmt.Errorf("backing up: %w", err)
 	}
 	var result BackupResult
-	cmd := Command{Args: args, Dir: o.Dir, OnProblem: func(problem Problem) {
+	cmd := Command{Args: args, Dir: o.Dir, Paths: volume(o.Dir, false), OnProblem: func(problem Problem) {
 		// The scan, which only counts, meets the same files once more.
 		if problem.During != duringScan {
 			result.Warnings.add(problem)

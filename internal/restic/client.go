@@ -7,7 +7,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic/sandbox"
 )
 
 // Repository is a restic repository and how to reach it.
@@ -31,6 +34,9 @@ type Repository struct {
 	// says why it failed, a line for each failure; optional. What such a program writes to its standard error gets
 	// lost when restic ends sooner than it has read it (restic v0.19.1, internal/backend/sftp/sftp.go, startClient).
 	TransportErrors string
+	// Paths are the files and directories that every command for this repository needs, such as PasswordFile and
+	// CacheDir; see Process.Sandbox.
+	Paths []sandbox.Path
 	// RetryLock is how long to wait for a lock that another process holds.
 	RetryLock time.Duration
 	// ReadOnly refuses every command that writes, and reads without a lock.
@@ -107,6 +113,7 @@ func (c *Client) write(ctx context.Context, args []string) error {
 
 func (c *Client) run(ctx context.Context, cmd Command, onLine func(line []byte)) error {
 	cmd.Env, cmd.TransportErrors = c.repository.environment(), c.repository.TransportErrors
+	cmd.Paths = append(slices.Clone(c.repository.Paths), cmd.Paths...)
 	return c.runner.Run(ctx, cmd, onLine)
 }
 

@@ -11,9 +11,14 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic/sandbox"
 )
 
 // DefaultGrace is how long a restic that was asked to stop may take to finish its request and remove its lock.
@@ -28,11 +33,19 @@ type Process struct {
 	Binary string
 	// Grace is how long a process may take to end after SIGTERM before it is killed; 0 means DefaultGrace.
 	Grace time.Duration
+	// Sandbox is an existing directory. If it is set, each command runs in a mount namespace and a root directory of
+	// its own, which have only the command's Paths, restic itself, and what it needs of the system; the root is mounted
+	// on Sandbox, in that namespace alone. Environment variables with a path as value keep their meaning only if the
+	// path is one of these.
+	Sandbox string
+	// Refusal, if set, is the error of all commands with an untrusted path. It belongs to a Process without Sandbox.
+	Refusal error
 }
 
 var _ Runner = Process{}
 
-// Run implements Runner. It holds one thread for as long as it lasts.
+// Run implements Runner. It holds one thread for as long as it lasts. It fails with sandbox.ErrUnavailable if Sandbox is
+// set and this process cannot build one.
 func (p Process) Run(ctx context.Context, cmd Command, onLine func(line []byte)) error {
 	if len(cmd.Args) == 0 {
 		return errors.New("running restic: no subcommand")
@@ -40,19 +53,20 @@ func (p Process) Run(ctx context.Context, cmd Command, onLine func(line []byte))
 	if ctx.Err() != nil {
 		return &ExitError{Subcommand: cmd.Args[0], Code: codeNotStarted, cause: context.Cause(ctx)}
 	}
-	// The kernel sends the parent-death signal when the thread that forked ends, not the process. Locked to this
-	// goroutine, the thread lives at least until the child is gone.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-
 	out, transport := newOutput(cmd, onLine), openTransportLog(cmd.TransportErrors)
 	process := p.command(ctx, cmd)
 	process.Stdout, process.Stderr = &out.stdout, &out.stderr
-	if err := process.Start(); err != nil {
-		return fmt.Errorf("starting restic from %q: %w", p.Binary, err)
+	var waitErr error
+	if err := p.confine(cmd, func() error {
+		if err := process.Start(); err != nil {
+			return fmt.Errorf("starting restic from %q: %w", p.Binary, err)
+		}
+		waitErr = process.Wait()
+		killGroup(process.Process.Pid)
+		return nil
+	}); err != nil {
+		return err
 	}
-	waitErr := process.Wait()
-	killGroup(process.Process.Pid)
 	out.close()
 
 	state := process.ProcessState
@@ -71,10 +85,57 @@ func (p Process) Run(ctx context.Context, cmd Command, onLine func(line []byte))
 	return result
 }
 
+// confine calls do, which starts the process and waits for it, on one thread: the kernel sends the parent-death signal
+// when the thread that forked ends, not the process.
+func (p Process) confine(cmd Command, do func() error) error {
+	untrusted := func(path sandbox.Path) bool { return path.Untrusted }
+	if p.Refusal != nil && slices.ContainsFunc(cmd.Paths, untrusted) {
+		return fmt.Errorf("running restic %s: %w", cmd.Args[0], p.Refusal)
+	}
+	if p.Sandbox == "" {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		return do()
+	}
+	paths := slices.Concat([]sandbox.Path{{Name: p.Binary}}, systemPaths(), cmd.Paths)
+	if err := sandbox.Run(p.Sandbox, paths, do); err != nil {
+		return fmt.Errorf("running restic %s: %w", cmd.Args[0], err)
+	}
+	return nil
+}
+
+// systemPaths are what a static Go program may need to resolve names, to verify certificates and to show local times.
+func systemPaths() []sandbox.Path {
+	paths := []sandbox.Path{{Name: os.DevNull, Writable: true}}
+	for _, name := range []string{
+		"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/localtime",
+		"/etc/ssl", "/etc/pki", "/usr/share/ca-certificates", "/usr/share/zoneinfo", "/dev/urandom",
+	} {
+		paths = append(paths, sandbox.Path{Name: name, Optional: true})
+	}
+	return paths
+}
+
+// CheckSandbox builds a sandbox with an untrusted directory and runs restic in it once. It returns an error that wraps
+// sandbox.ErrUnavailable if this process cannot build one.
+func (p Process) CheckSandbox(ctx context.Context) error {
+	untrusted := []sandbox.Path{{Name: p.Sandbox, Untrusted: true}}
+	return p.Run(ctx, Command{Args: []string{argVersion}, Paths: untrusted}, nil)
+}
+
+// volume returns the directory of a volume, which belongs to a tenant, as the path of a command.
+func volume(dir string, writable bool) []sandbox.Path {
+	return []sandbox.Path{{Name: dir, Writable: writable, Untrusted: true}}
+}
+
 // command prepares the process. exec.Cmd kills no more than the leader when the grace is over: see killGroup.
 func (p Process) command(ctx context.Context, cmd Command) *exec.Cmd {
 	process := exec.CommandContext(ctx, p.Binary, cmd.Args...)
 	process.Env = append([]string{}, cmd.Env...) // never nil: that would inherit
+	if p.Sandbox != "" && !slices.ContainsFunc(cmd.Env, isMaxProcs) {
+		// Go reads the container's CPU limit from /proc, which a sandbox does not have.
+		process.Env = append(process.Env, envMaxProcs+strconv.Itoa(runtime.GOMAXPROCS(0)))
+	}
 	process.Dir = cmd.Dir
 	// SIGTERM, not SIGKILL: restic then removes its lock though nobody is there to wait for it.
 	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -91,6 +152,11 @@ func (p Process) command(ctx context.Context, cmd Command) *exec.Cmd {
 	}
 	return process
 }
+
+// envMaxProcs begins the entry of an environment that limits the threads of a Go program.
+const envMaxProcs = "GOMAXPROCS="
+
+func isMaxProcs(entry string) bool { return strings.HasPrefix(entry, envMaxProcs) }
 
 // killGroup ends what is left of a process group whose leader is gone. There is nothing left to be asked politely:
 // restic waits for its own children. The group's number cannot be another's while a member lives, and without one

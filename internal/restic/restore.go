@@ -44,7 +44,7 @@ func (c *Client) Restore(
 		return RestoreResult{}, fmt.Errorf("restoring: %w", err)
 	}
 	var state restoreState
-	cmd := Command{Args: args, OnProblem: state.problem}
+	cmd := Command{Args: args, Paths: volume(o.Target, true), OnProblem: state.problem}
 	err = c.run(ctx, cmd, func(line []byte) { state.read(line, onProgress) })
 	if err == nil && !state.finished {
 		err = fmt.Errorf("no summary: %w", ErrBadAnswer)

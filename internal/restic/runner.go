@@ -8,7 +8,11 @@
 // passed over: restic adds to them at any time.
 package restic
 
-import "context"
+import (
+	"context"
+
+	"github.com/velero-restic/velero-plugin-for-restic/internal/restic/sandbox"
+)
 
 // Command is one call of restic.
 type Command struct {
@@ -18,6 +22,8 @@ type Command struct {
 	Env []string
 	// Dir is the working directory; empty for that of this process.
 	Dir string
+	// Paths are the files and directories that the command needs: see Process.Sandbox.
+	Paths []sandbox.Path
 	// TransportErrors is Repository.TransportErrors.
 	TransportErrors string
 	// MaxLine is the longest line of the standard output, in bytes; 0 means DefaultMaxLine. Longer lines are left out.

@@ -136,6 +136,16 @@ func Process(t testing.TB) restic.Process {
 	return restic.Process{Binary: Binary(t), Grace: 10 * time.Second}
 }
 
+// Sandboxed returns Process with a sandbox, as the agent uses it. Without root there is none.
+func Sandboxed(t testing.TB) restic.Process {
+	t.Helper()
+	process := Process(t)
+	if os.Geteuid() == 0 {
+		process.Sandbox = t.TempDir()
+	}
+	return process
+}
+
 // Repository returns how to reach a repository in a directory of the test, which is not made yet: see Client.Init.
 func Repository(t testing.TB) restic.Repository {
 	t.Helper()
