@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package coverage is the command that tells which PersistentVolumeClaims are protected, and why the others are not.
+// Package coverage is the command that shows which PersistentVolumeClaims are protected, and why others are not.
 package coverage
 
 import (
@@ -32,7 +32,7 @@ type options struct {
 	output      *command.Output
 }
 
-// source gives the state of every claim: readStates, unless a test has its own.
+// source returns the state of every claim: readStates, or a test's own function.
 type source func(
 	ctx context.Context, env *command.Environment, staleAfter, timeout time.Duration,
 ) ([]coverage.State, error)
@@ -44,24 +44,24 @@ func newCommand(env *command.Environment, states source) *cobra.Command {
 	o := options{timeout: time.Minute}
 	cmd := &cobra.Command{
 		Use:   "coverage [NAMESPACE...]",
-		Short: "Tell which claims are protected by scheduled backups, and why the others are not",
-		Long: `Tell for each PersistentVolumeClaim whether scheduled backups take its data, by restic, by a snapshot
-or by Velero's node-agent, and whether the last one that restic took has succeeded and is fresh. Of a claim that is not
-protected it says why, in one word, and with -o wide in a sentence with what to do about it.
+		Short: "Show which claims scheduled backups protect, and why others are not protected",
+		Long: `Show for each PersistentVolumeClaim whether scheduled backups include its data, by restic, by a snapshot or by
+Velero's node-agent, and whether the last restic backup succeeded and is recent. For a claim that is not protected, the
+command shows the reason, and with -o wide a message that explains what to do.
 
-It decides as the plugin does at a backup, from the schedules, the volume policies, the rules, the pods and their
-annotations as they are now. The agent's metrics say the same. Without arguments it is about all namespaces; the flag -n
-chooses Velero's. A claim with the annotation backup.velero.io/backup-excluded=true is ignored.
+It decides in the same way as the plugin during a backup: by schedules, volume policies, rules, pods and their
+annotations as they are now. The agent's metrics have the same result. Arguments are namespaces; without arguments, the
+command shows all namespaces. The flag -n is the namespace of Velero. Claims with the annotation
+backup.velero.io/backup-excluded=true are ignored.
 
-Exit codes: 0; with --exit-code 3 when a claim that is listed is not protected; 4 when --timeout has passed;
-1 when it could not be found out.`,
+Exit codes: 0 success; with --exit-code 3 if a listed claim is not protected; 4 --timeout has passed; 1 failure.`,
 		Example: `  # All claims
   velero-restic coverage
 
-  # What is wrong in two namespaces, and what to do about it
+  # Unprotected claims in two namespaces, with what to do
   velero-restic coverage foo bar --unprotected -o wide
 
-  # In a script: fail when a claim has never been backed up, or not lately
+  # In a script: fail if a claim has no backup, or no recent one
   velero-restic coverage --reason NeverSucceeded,Stale --exit-code`,
 		ValidArgsFunction: env.CompleteNamespaces(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -70,20 +70,20 @@ Exit codes: 0; with --exit-code 3 when a claim that is listed is not protected; 
 	}
 	o.output = command.AddOutput(cmd, command.FormatTable, command.FormatWide, command.FormatJSON, command.FormatYAML)
 	flags := cmd.Flags()
-	flags.BoolVar(&o.unprotected, "unprotected", o.unprotected, "only claims that are not protected, nor ignored")
+	flags.BoolVar(&o.unprotected, "unprotected", o.unprotected, "only claims that are neither protected nor ignored")
 	flags.StringSliceVar(&o.reasons, "reason", nil, "only claims that are not protected for one of these reasons")
-	flags.StringSliceVar(&o.methods, "method", nil, "only claims whose data is taken so: "+list(methods()))
+	flags.StringSliceVar(&o.methods, "method", nil, "only claims with one of these methods: "+list(methods()))
 	flags.BoolVar(&o.exitCode, "exit-code", o.exitCode,
-		"end with exit code 3 when a claim that is listed is not protected")
+		"return exit code 3 if a listed claim is not protected")
 	flags.DurationVar(&o.staleAfter, "stale-after", 0,
-		"how old the last success may be, such as 36h; 0: as the agents have it, or else two runs of the schedule")
-	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long finding out may take")
-	fixed := map[string][]string{"reason": words(coverage.Reasons()), "method": words(methods())}
+		"maximum age of the last success, such as 36h; 0: the agents' setting, or two runs of the schedule")
+	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long the command may take")
+	fixed := map[string][]string{"reason": texts(coverage.Reasons()), "method": texts(methods())}
 	for name, choices := range fixed {
 		complete := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return choices, cobra.ShellCompDirectiveNoFileComp
 		}
-		_ = cmd.RegisterFlagCompletionFunc(name, complete) // it fails only for a flag that is not there
+		_ = cmd.RegisterFlagCompletionFunc(name, complete) // it fails only for an unknown flag
 	}
 	return cmd
 }
@@ -92,7 +92,7 @@ func methods() []coverage.Method {
 	return []coverage.Method{coverage.MethodRestic, coverage.MethodSnapshot, coverage.MethodNodeAgent}
 }
 
-func words[W ~string](values []W) []string {
+func texts[W ~string](values []W) []string {
 	texts := make([]string, 0, len(values))
 	for _, value := range values {
 		texts = append(texts, string(value))
@@ -100,7 +100,7 @@ func words[W ~string](values []W) []string {
 	return texts
 }
 
-func list[W ~string](values []W) string { return strings.Join(words(values), ", ") }
+func list[W ~string](values []W) string { return strings.Join(texts(values), ", ") }
 
 func (o *options) validate() error {
 	if err := command.CheckTimeout(o.timeout); err != nil {
@@ -133,7 +133,7 @@ func (o *options) run(ctx context.Context, env *command.Environment, all source,
 	}
 	bounded, cancel := command.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	if err := known(bounded, env, states, wanted); err != nil {
+	if err := checkNamespaces(bounded, env, states, wanted); err != nil {
 		return err
 	}
 	report := newReport(slices.DeleteFunc(states, func(state coverage.State) bool {
@@ -149,7 +149,7 @@ func (o *options) run(ctx context.Context, env *command.Environment, all source,
 }
 
 // known fails for a namespace without claims that does not exist: a typing error must not look like a good answer.
-func known(ctx context.Context, env *command.Environment, states []coverage.State, wanted []string) error {
+func checkNamespaces(ctx context.Context, env *command.Environment, states []coverage.State, wanted []string) error {
 	for _, name := range wanted {
 		if slices.ContainsFunc(states, func(state coverage.State) bool { return state.Namespace == name }) {
 			continue

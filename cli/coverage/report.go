@@ -17,7 +17,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/coverage"
 )
 
-// Report is the answer: claims, and how many there are of each kind.
+// Report has claims, and how many there are of each kind.
 type Report struct {
 	Claims  []coverage.State `json:"claims"`
 	Summary Summary          `json:"summary"`
@@ -34,7 +34,7 @@ type Summary struct {
 	Methods map[coverage.Method]int `json:"methods,omitempty"`
 }
 
-// newReport reports on these claims.
+// newReport returns the report on these claims.
 func newReport(states []coverage.State) Report {
 	s := Summary{Total: len(states), Reasons: map[coverage.Reason]int{}, Methods: map[coverage.Method]int{}}
 	for _, state := range states {
@@ -55,7 +55,7 @@ func newReport(states []coverage.State) Report {
 	return Report{states, s}
 }
 
-// String says it in one line.
+// String returns the summary as one line.
 func (s Summary) String() string {
 	text := fmt.Sprintf("%d of %d claims protected", s.Protected, s.Total-s.Ignored)
 	if len(s.Methods) > 1 || s.Methods[coverage.MethodRestic] != s.Protected {
@@ -70,7 +70,7 @@ func (s Summary) String() string {
 	return text
 }
 
-// counts lists numbers, the greatest first.
+// counts lists the numbers, the largest first.
 func counts[K ~string](numbers map[K]int) string {
 	keys := make([]K, 0, len(numbers))
 	for key := range numbers {
@@ -86,7 +86,7 @@ func counts[K ~string](numbers map[K]int) string {
 	return strings.Join(texts, ", ")
 }
 
-// table shows a report; a wide one says everything.
+// table returns the report as a table. A wide one has all columns.
 func (r Report) table(now time.Time, wide bool) *command.Table {
 	t := &command.Table{Header: []string{
 		"namespace", "claim", "state", "reason", "method", "schedule", "last success", "size",
@@ -95,9 +95,9 @@ func (r Report) table(now time.Time, wide bool) *command.Table {
 		t.Header = append(t.Header, "took", "pod", "volume", "message")
 	}
 	for _, state := range r.Claims {
-		word, style := wordOf(state)
+		text, style := stateText(state)
 		cells := []command.Cell{
-			command.Text(state.Namespace), command.Text(state.Claim), command.Styled(style, word),
+			command.Text(state.Namespace), command.Text(state.Claim), command.Styled(style, text),
 			command.Text(string(state.Reason)), command.Text(string(state.Method)), command.Text(state.Schedule),
 			command.Text(ago(now, state.LastSuccess)), command.Text(size(state)),
 		}
@@ -110,7 +110,7 @@ func (r Report) table(now time.Time, wide bool) *command.Table {
 	return t
 }
 
-func wordOf(state coverage.State) (string, command.Style) {
+func stateText(state coverage.State) (string, command.Style) {
 	switch {
 	case state.Protected:
 		return "Protected", command.Good

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package plan is the command that tells beforehand what a backup would take.
+// Package plan is the command that shows what a backup would include.
 package plan
 
 import (
@@ -38,28 +38,28 @@ func newCommand(env *command.Environment, plan planner) *cobra.Command {
 	o := options{timeout: time.Minute}
 	cmd := &cobra.Command{
 		Use:   "plan NAMESPACE|NAMESPACE/POD",
-		Short: "Tell what a backup would take of the volumes of pods, and why not the rest",
-		Long: `Tell for each volume of the pods of a namespace, or of one pod, whether a backup that began now would
-take its data with restic, and what asked for that: the pod's annotation, a rule, a volume policy, or the backup's
-default. Of a volume that restic does not take it says why, what to do about it, and whether a snapshot or Velero's
-node-agent takes it instead.
+		Short: "Show which volumes of pods a backup would include",
+		Long: `Show for each volume of the pods of a namespace, or of one pod, whether restic would back it up if a backup
+started now, and what selects it: the pod's annotation, a rule, a volume policy, or the backup's default. For a volume
+that restic would not back up, the command shows why, what to do, and whether a snapshot or Velero's node-agent backs it
+up instead.
 
-It decides as the plugin does. The flags that choose are those of velero backup create; what they leave open, such as
-the volume policies, is what the cluster fills in. Nothing is changed.
+It decides in the same way as the plugin. The selecting flags are those of velero backup create; the cluster's defaults
+apply to the rest, such as volume policies. The command changes nothing.
 
-Exit codes: 0; with --exit-code 3 when a volume that was asked for is taken by nothing, also since its pod is not in the
-backup, unless a label leaves that out or it is over; 4 when --timeout has passed; 1 when it could not be found out.`,
-		Example: `  # What a backup would take now
+Exit codes: 0 success; with --exit-code 3 if a volume is selected and nothing would back it up, also because its pod is
+not in the backup, unless a label excludes the pod or the pod has ended; 4 --timeout has passed; 1 failure.`,
+		Example: `  # What a backup would include now
   velero-restic plan foo
 
-  # One pod, with all volumes but those that it excludes
+  # One pod, with all volumes except for those that it excludes
   velero-restic plan foo/sample --default-volumes-to-fs-backup
 
-  # The next backup of a schedule; in a script, fail when something is asked for in vain
+  # The next backup of a schedule; in a script, fail if a selected volume would not be backed up
   velero-restic plan foo --from-schedule NIGHTLY --exit-code`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return command.UsageError(fmt.Errorf("it takes one argument, NAMESPACE or NAMESPACE/POD, and there are %d",
+				return command.UsageError(fmt.Errorf("it takes one argument, NAMESPACE or NAMESPACE/POD, and got %d",
 					len(args)))
 			}
 			return nil
@@ -69,8 +69,9 @@ backup, unless a label leaves that out or it is over; 4 when --timeout has passe
 	o.output = command.AddOutput(cmd, command.FormatTable, command.FormatWide, command.FormatJSON, command.FormatYAML)
 	flags := cmd.Flags()
 	o.addFlags(flags)
-	flags.BoolVar(&o.exitCode, "exit-code", o.exitCode, "end with exit code 3 when a volume is asked for in vain")
-	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long finding out may take")
+	flags.BoolVar(&o.exitCode, "exit-code", o.exitCode,
+		"return exit code 3 if a selected volume would not be backed up")
+	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long the command may take")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		request, err := o.request(args[0])
 		if err != nil {
@@ -128,7 +129,7 @@ func (o *options) print(env *command.Environment, request inventory.PlanRequest,
 		return o.output.PrintValue(env, report)
 	}
 	if len(report.Pods) == 0 {
-		fmt.Fprintf(env.Out, "there is no pod in namespace %s\n", request.Namespace)
+		fmt.Fprintf(env.Out, "There are no pods in namespace %s.\n", request.Namespace)
 		return nil
 	}
 	table := report.table(o.output.Format == command.FormatWide)

@@ -18,8 +18,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/inventory"
 )
 
-// filter are those flags of `velero backup create` that decide which volumes are taken. Names, forms and defaults are
-// Velero's (velero v1.18.3, pkg/cmd/cli/backup/create.go).
+// filter has the flags of `velero backup create` that select volumes. Names, formats and defaults are Velero's
+// (velero v1.18.3, pkg/cmd/cli/backup/create.go).
 type filter struct {
 	schedule                               string
 	includeNamespaces, excludeNamespaces   flag.StringArray
@@ -35,30 +35,30 @@ type filter struct {
 	snapshotLocations                      []string
 	policies                               string
 
-	// own are the flags above, as they were registered.
+	// own has the flags above as registered.
 	own *pflag.FlagSet
 }
 
-// fromSchedule is the name of the flag that takes the place of all others.
+// fromSchedule is the name of the flag that replaces all others.
 const fromSchedule = "from-schedule"
 
-// addFlags makes the filter settable, and remembers which flags are its own.
+// addFlags registers the flags.
 func (f *filter) addFlags(to *pflag.FlagSet) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	f.includeNamespaces = flag.NewStringArray("*")
-	flags.StringVar(&f.schedule, fromSchedule, "", "the next backup of this schedule; takes no other of these flags")
+	flags.StringVar(&f.schedule, fromSchedule, "", "the next backup of this schedule; replaces the other flags")
 	flags.Var(&f.includeNamespaces, "include-namespaces", "namespaces in the backup")
 	flags.Var(&f.excludeNamespaces, "exclude-namespaces", "namespaces not in the backup")
 	flags.Var(&f.includeResources, "include-resources", "resources in the backup, such as pods")
 	flags.Var(&f.excludeResources, "exclude-resources", "resources not in the backup")
 	flags.Var(&f.includeClusterScoped, "include-cluster-scoped-resources",
-		"resources without a namespace in the backup")
-	flags.Var(&f.excludeClusterScoped, "exclude-cluster-scoped-resources", "those not in the backup")
-	flags.Var(&f.includeNamespaced, "include-namespace-scoped-resources", "resources with a namespace in the backup")
-	flags.Var(&f.excludeNamespaced, "exclude-namespace-scoped-resources", "those not in the backup")
-	flags.VarP(&f.selector, "selector", "l", "only what has these labels")
+		"cluster-scoped resources in the backup")
+	flags.Var(&f.excludeClusterScoped, "exclude-cluster-scoped-resources", "cluster-scoped resources not in the backup")
+	flags.Var(&f.includeNamespaced, "include-namespace-scoped-resources", "namespace-scoped resources in the backup")
+	flags.Var(&f.excludeNamespaced, "exclude-namespace-scoped-resources", "namespace-scoped resources not in the backup")
+	flags.VarP(&f.selector, "selector", "l", "only objects with these labels")
 	flags.Var(&f.orSelector, "or-selector",
-		"only what has the labels of one of several selectors, with ' or ' between them")
+		"only objects that match one of several selectors, separated by ' or '")
 	flags.StringVar(&f.location, "storage-location", "", "storage location of the backup")
 	flags.StringSliceVar(&f.snapshotLocations, "volume-snapshot-locations", nil, "where snapshots are stored")
 	flags.StringVar(&f.policies, "resource-policies-configmap", "", "ConfigMap with the volume policies of the backup")
@@ -66,10 +66,10 @@ func (f *filter) addFlags(to *pflag.FlagSet) {
 		value *flag.OptionalBool
 		usage string
 	}{
-		"include-cluster-resources":    {&f.clusterResources, "whether resources without a namespace are in it"},
-		"snapshot-volumes":             {&f.snapshotVolumes, "whether snapshots are made"},
-		"snapshot-move-data":           {&f.moveData, "whether the data of snapshots is moved"},
-		"default-volumes-to-fs-backup": {&f.defaultToFS, "whether all volumes are taken that no pod excludes"},
+		"include-cluster-resources":    {&f.clusterResources, "include cluster-scoped resources"},
+		"snapshot-volumes":             {&f.snapshotVolumes, "take snapshots"},
+		"snapshot-move-data":           {&f.moveData, "move the data of snapshots"},
+		"default-volumes-to-fs-backup": {&f.defaultToFS, "back up all volumes that no pod excludes"},
 	} {
 		flags.VarPF(optional.value, name, "", optional.usage).NoOptDefVal = "true"
 	}
@@ -77,8 +77,8 @@ func (f *filter) addFlags(to *pflag.FlagSet) {
 	to.AddFlagSet(flags)
 }
 
-// beside returns the first of the flags given that a schedule leaves no place for; empty if there is none.
-func (f *filter) beside() string {
+// conflicting returns the first given flag that cannot be combined with --from-schedule; "" if there is none.
+func (f *filter) conflicting() string {
 	first := ""
 	f.own.VisitAll(func(each *pflag.Flag) {
 		if first == "" && each.Changed && each.Name != fromSchedule {
@@ -88,7 +88,7 @@ func (f *filter) beside() string {
 	return first
 }
 
-// request turns the flags and the argument NAMESPACE or NAMESPACE/POD into the question.
+// request returns the request for the flags and the argument NAMESPACE or NAMESPACE/POD.
 func (f *filter) request(argument string) (inventory.PlanRequest, error) {
 	var none inventory.PlanRequest
 	namespace, pod, given := strings.Cut(argument, "/")
@@ -100,9 +100,9 @@ func (f *filter) request(argument string) (inventory.PlanRequest, error) {
 		if request.Schedule == "" {
 			return none, command.UsageError(errors.New("--from-schedule names no schedule"))
 		}
-		if name := f.beside(); name != "" {
-			return none, command.UsageError(fmt.Errorf("--from-schedule and --%s cannot be used together: a backup from "+
-				"a schedule is made as that says", name))
+		if name := f.conflicting(); name != "" {
+			return none, command.UsageError(fmt.Errorf("--from-schedule and --%s cannot be used together: the schedule "+
+				"has all settings of its backups", name))
 		}
 		return request, nil
 	}
@@ -113,7 +113,7 @@ func (f *filter) request(argument string) (inventory.PlanRequest, error) {
 	return request, nil
 }
 
-// validate refuses what `velero backup create` refuses.
+// validate returns an error for flags that `velero backup create` rejects.
 func (f *filter) validate() error {
 	if f.selector.LabelSelector != nil && len(f.orSelector.OrLabelSelectors) > 0 {
 		return errors.New("--selector and --or-selector cannot be used together")
@@ -122,7 +122,7 @@ func (f *filter) validate() error {
 	if old && len(slices.Concat(f.includeClusterScoped, f.excludeClusterScoped, f.includeNamespaced,
 		f.excludeNamespaced)) > 0 {
 		return errors.New("--include-resources, --exclude-resources and --include-cluster-resources cannot be used " +
-			"together with the flags for resources by their scope")
+			"together with the flags for cluster-scoped and namespace-scoped resources")
 	}
 	return nil
 }

@@ -93,12 +93,12 @@ restic backs up 2 of 4 volumes, other methods 1; 1 selected and not backed up
 		t.Errorf("exit code %d, table (-want +got):\n%s", code, diff)
 	}
 	if code, _, _, _ := run(t, pods(), nil, "foo", "--exit-code"); code != command.ExitProblemFound {
-		t.Errorf("with a volume asked for in vain the exit code is %d", code)
+		t.Errorf("with a selected volume that is not backed up, the exit code is %d", code)
 	}
 	if code, _, _, _ := run(t, pods()[:1], nil, "foo", "--exit-code"); code != command.ExitOK {
-		t.Errorf("with nothing asked for in vain the exit code is %d", code)
+		t.Errorf("without such a volume, the exit code is %d", code)
 	}
-	if _, out, _, _ := run(t, nil, nil, "foo"); out != "there is no pod in namespace foo\n" {
+	if _, out, _, _ := run(t, nil, nil, "foo"); out != "There are no pods in namespace foo.\n" {
 		t.Errorf("without pods it says %q", out)
 	}
 	_, out, _, _ = run(t, pods(), nil, "foo", "-o", "wide")
@@ -118,7 +118,8 @@ func excludedPod(name string, reason scope.Reason, hows ...selection.How) covera
 	return pod
 }
 
-// TestOutside counts as refused what is asked for in a pod that the backup does not have, unless nobody expects it there.
+// TestOutside counts as refused what is asked for in a pod that the backup does not have, unless nobody expects it
+// there.
 func TestOutside(t *testing.T) {
 	changed := func(pod coverage.Preview, change func(*coverage.Preview)) coverage.Preview {
 		change(&pod)
@@ -160,7 +161,7 @@ func TestOutside(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := newReport(test.pods, false).Summary.Missed; got != test.want {
-				t.Errorf("%d volumes are asked for in vain, want %d", got, test.want)
+				t.Errorf("%d selected volumes are not backed up, want %d", got, test.want)
 			}
 			wanted := map[bool]command.ExitCode{true: command.ExitProblemFound, false: command.ExitOK}[test.want > 0]
 			if code, _, _, _ := run(t, test.pods, nil, "foo", "--exit-code"); code != wanted {
@@ -265,7 +266,7 @@ func TestErrors(t *testing.T) {
 		says    string
 	}{
 		"no argument":           {nil, nil, command.ExitUsage, "NAMESPACE or NAMESPACE/POD"},
-		"an argument too many":  {[]string{"a", "b"}, nil, command.ExitUsage, "there are 2"},
+		"an argument too many":  {[]string{"a", "b"}, nil, command.ExitUsage, "got 2"},
 		"no pod":                {[]string{"foo/"}, nil, command.ExitUsage, `"foo/" is neither`},
 		"no namespace":          {[]string{"/web"}, nil, command.ExitUsage, `"/web" is neither`},
 		"too deep":              {[]string{"a/b/c"}, nil, command.ExitUsage, `"a/b/c" is neither`},

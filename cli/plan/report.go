@@ -16,8 +16,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/selection"
 )
 
-// Report is what a backup would include of the volumes of pods. Its JSON names are a contract with users' scripts, so it
-// is not the type that package coverage computes.
+// Report is what a backup would include of the volumes of pods. Its JSON names are a contract with users' scripts, so
+// it is not the type that package coverage computes.
 type Report struct {
 	Pods    []Pod   `json:"pods"`
 	Summary Summary `json:"summary"`

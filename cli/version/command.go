@@ -16,24 +16,23 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/version"
 )
 
-// viewer is the command version.
+// viewer is the command `version`.
 type viewer struct {
 	env        *command.Environment
 	output     *command.Output
 	clientOnly bool
 }
 
-// Command returns the command version.
+// Command returns the command `version`.
 func Command(env *command.Environment) *cobra.Command {
 	v := &viewer{env: env}
 	show := &cobra.Command{
 		Use:   "version",
 		Short: "Show the versions of this program, Velero, the plugin, the agents and restic",
-		Long: `Show the versions of this program, Velero, the plugin, the agents and restic, and say where they do not
-fit.
+		Long: `Show the versions of this program, Velero, the plugin, the agents and restic, and warn if they do not match.
 
-Each agent tells its own, and that of its restic. Of Velero and of the plugin, which runs inside it, the cluster knows
-the image: an image without a tag tells no version.`,
+Each agent reports its version and restic's. For Velero, and for the plugin in it, the version is the tag of the
+image.`,
 		Example: `  velero-restic version
 
   # For scripts
@@ -46,19 +45,19 @@ the image: an image without a tag tells no version.`,
 		RunE:              func(cobraCommand *cobra.Command, _ []string) error { return v.run(cobraCommand.Context()) },
 	}
 	v.output = command.AddOutput(show, command.FormatTable, command.FormatJSON, command.FormatYAML)
-	show.Flags().BoolVar(&v.clientOnly, "client-only", false, "only this program's, without asking the cluster")
+	show.Flags().BoolVar(&v.clientOnly, "client-only", false, "only the version of this program, without the cluster")
 	return show
 }
 
-// report is what is shown, and its form as JSON and YAML.
+// report is the output as JSON and YAML.
 type report struct {
 	Client client `json:"client"`
-	// Velero and Plugin are nil where there is no Velero, or no plugin in it.
+	// Velero and Plugin are nil if there is no Velero, or no plugin in it.
 	Velero *image `json:"velero,omitempty"`
 	Plugin *image `json:"plugin,omitempty"`
 	// Agents has one for each pod of the DaemonSet.
 	Agents []agent `json:"agents,omitempty"`
-	// Warnings say what does not fit together, for people.
+	// Warnings are human-readable: which versions do not match.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -68,7 +67,7 @@ type client struct {
 	Platform string `json:"platform"`
 }
 
-// image is what is known by its image alone.
+// image is a program whose version is known by its image.
 type image struct {
 	Image string `json:"image"`
 	// Version is the image's tag; empty for an image without one.
@@ -82,39 +81,39 @@ type agent struct {
 	Image  string `json:"image"`
 	Ready  bool   `json:"ready"`
 	Leader bool   `json:"leader,omitempty"`
-	// Version and Restic are what the agent itself tells; empty as long as it has not.
+	// Version and Restic are what the agent reports; empty until it does.
 	Version string `json:"version,omitempty"`
 	Restic  string `json:"restic,omitempty"`
 }
 
 func (v *viewer) run(ctx context.Context) error {
-	told := &report{Client: client{Version: version.Version, Platform: runtime.GOOS + "/" + runtime.GOARCH}}
+	r := &report{Client: client{Version: version.Version, Platform: runtime.GOOS + "/" + runtime.GOARCH}}
 	var failure error
 	if !v.clientOnly {
-		failure = v.ask(ctx, told)
-		told.judge(v.env.Namespace(), failure)
+		failure = v.readCluster(ctx, r)
+		r.findMismatches(v.env.Namespace(), failure)
 	}
-	if err := v.print(told); err != nil {
+	if err := v.print(r); err != nil {
 		return err
 	}
 	return failure
 }
 
-func (v *viewer) print(told *report) error {
+func (v *viewer) print(r *report) error {
 	if v.output.Object() {
-		return v.output.PrintValue(v.env, told)
+		return v.output.PrintValue(v.env, r)
 	}
-	v.line("Client", told.Client.Version, told.Client.Platform)
-	if told.Velero != nil {
-		v.line("Velero", orUnknown(told.Velero.Version), "image "+told.Velero.Image)
+	v.line("Client", r.Client.Version, r.Client.Platform)
+	if r.Velero != nil {
+		v.line("Velero", orUnknown(r.Velero.Version), "image "+r.Velero.Image)
 	}
-	if told.Plugin != nil {
-		v.line("Plugin", orUnknown(told.Plugin.Version), "image "+told.Plugin.Image)
+	if r.Plugin != nil {
+		v.line("Plugin", orUnknown(r.Plugin.Version), "image "+r.Plugin.Image)
 	}
-	for _, group := range grouped(told.Agents) {
+	for _, group := range grouped(r.Agents) {
 		v.line("Agents", orUnknown(group.version), group.text())
 	}
-	for _, warning := range told.Warnings {
+	for _, warning := range r.Warnings {
 		fmt.Fprintln(v.env.ErrOut, v.env.ErrPalette().Paint(command.Warn, "warning: ")+display.Line(warning))
 	}
 	return nil

@@ -24,7 +24,7 @@ import (
 const pluginImage = "velero-plugin-for-restic"
 
 // ask fills in what the cluster knows.
-func (v *viewer) ask(ctx context.Context, told *report) error {
+func (v *viewer) readCluster(ctx context.Context, r *report) error {
 	api, err := v.env.Client()
 	if err != nil {
 		return err
@@ -32,7 +32,7 @@ func (v *viewer) ask(ctx context.Context, told *report) error {
 	server := &appsv1.Deployment{}
 	key := kube.ObjectKey{Namespace: v.env.Namespace(), Name: contract.VeleroDeployment}
 	if err := api.Get(ctx, key, server); err == nil {
-		told.Velero, told.Plugin = imagesOf(server)
+		r.Velero, r.Plugin = imagesOf(server)
 	} else if !apierrors.IsNotFound(err) {
 		return fmt.Errorf("looking for Velero: %w", err)
 	}
@@ -46,9 +46,9 @@ func (v *viewer) ask(ctx context.Context, told *report) error {
 		return fmt.Errorf("listing the agents' Leases: %w", err)
 	}
 	for i := range pods.Items {
-		told.Agents = append(told.Agents, agentOf(&pods.Items[i], leases.Items))
+		r.Agents = append(r.Agents, agentOf(&pods.Items[i], leases.Items))
 	}
-	slices.SortFunc(told.Agents, func(a, b agent) int {
+	slices.SortFunc(r.Agents, func(a, b agent) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Pod, b.Pod))
 	})
 	return nil
@@ -103,8 +103,8 @@ func agentOf(pod *corev1.Pod, leases []coordinationv1.Lease) agent {
 	return a
 }
 
-// judge finds what does not fit together, or is not there. After a failure nothing is said of what was not seen.
-func (r *report) judge(namespace string, failure error) {
+// findMismatches adds warnings about missing components and different versions. After a failure it adds none.
+func (r *report) findMismatches(namespace string, failure error) {
 	warn := func(format string, args ...any) { r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...)) }
 	if failure != nil {
 		return

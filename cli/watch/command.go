@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the velero-plugin-for-restic authors.
 
-// Package watch follows a backup or restore of Velero on the screen: a bar for each volume on a terminal, lines
-// elsewhere. What is to be seen is decided in package board; this one reads the cluster and draws.
+// Package watch shows the progress of a Velero backup or restore: a bar for each volume on a terminal, lines elsewhere.
+// Package board decides what to show; this package reads the cluster and draws.
 package watch
 
 import (
@@ -30,7 +30,7 @@ func Backup(env *command.Environment) *cobra.Command {
 	return command.Group(&cobra.Command{
 		Use:   "backup",
 		Short: "Follow backups",
-		Long: `Follow backups on their way. To make, describe and delete them, use Velero's own command,
+		Long: `Follow running backups. To create, describe and delete backups, use Velero's own command,
 velero backup.`,
 	}, newCommand(env, backups()))
 }
@@ -40,7 +40,7 @@ func Restore(env *command.Environment) *cobra.Command {
 	return command.Group(&cobra.Command{
 		Use:   "restore",
 		Short: "Follow restores",
-		Long: `Follow restores on their way. To make, describe and delete them, use Velero's own command,
+		Long: `Follow running restores. To create, describe and delete restores, use Velero's own command,
 velero restore.`,
 	}, newCommand(env, restores()))
 }
@@ -50,18 +50,18 @@ func newCommand(env *command.Environment, k kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch NAME",
 		Short: "Show each volume of a " + k.name + " while it runs",
-		Long: fmt.Sprintf(`Show each volume of a %[1]s while it runs: how much of it is done, how fast it goes, how
-long it will take, and what it waits for. It ends with the %[1]s, and shows what became of each volume. One that has
-ended already is shown at once.
+		Long: fmt.Sprintf(`Show each volume of a %[1]s while it runs: how much of it is done, how fast it is, how long it will
+take, and what it waits for. The command ends with the %[1]s, and prints the result of each volume. If the %[1]s has
+already ended, it prints the result immediately.
 
-On a terminal that is a picture which is drawn over itself; volumes that do not fit are counted in the last line.
-Elsewhere, and with --plain, it is a line for each change, and for the progress every ten seconds.
+On a terminal, the command redraws the progress in place; the last line counts volumes that do not fit. Elsewhere, and
+with --plain, it prints a line for each change, and the progress every ten seconds.
 
-Stopping it, by Ctrl-C or --timeout, does not stop the %[1]s.
+Ctrl-C and --timeout stop the command, and not the %[1]s.
 
 Exit codes: 0 the %[1]s is Completed; 3 it is not, or a volume failed; 4 --timeout has passed; 1 the %[1]s does not
-exist, or the API server was away for more than three minutes.`, k.name),
-		Example: fmt.Sprintf(`  # Look on
+exist, or the API server did not answer for more than three minutes.`, k.name),
+		Example: fmt.Sprintf(`  # Follow a %[1]s
   velero-restic %[1]s watch NAME
 
   # In a script: at most an hour, and lines for the log
@@ -78,9 +78,9 @@ exist, or the API server was away for more than three minutes.`, k.name),
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&o.plain, "plain", o.plain, "lines instead of a picture, also on a terminal")
-	flags.DurationVar(&o.timeout, "timeout", o.timeout, "stop looking after so long, with exit code 4; 0: never")
-	flags.DurationVar(&o.interval, "interval", o.interval, "how often lines tell of progress")
+	flags.BoolVar(&o.plain, "plain", o.plain, "print lines, even on a terminal")
+	flags.DurationVar(&o.timeout, "timeout", o.timeout, "stop after this time, with exit code 4; 0: never")
+	flags.DurationVar(&o.interval, "interval", o.interval, "time between two lines of progress")
 	return cmd
 }
 
@@ -104,11 +104,11 @@ func (o options) run(ctx context.Context, env *command.Environment, k kind, name
 		kind: k, namespace: env.Namespace(), name: name, client: c, clock: env.Clock, board: board.New(),
 		program: env.Program, objects: map[string]client.Object{},
 	}
-	s.view = &lines{
+	s.view = &lineView{
 		board: s.board, journal: board.NewJournal(), out: env.Out, err: env.ErrOut, every: o.interval,
 	}
 	if env.Screen.Terminal && !o.plain {
-		s.view = &picture{
+		s.view = &screenView{
 			board: s.board, out: env.Out, err: env.ErrOut, size: env.Screen.Size, palette: env.Palette(),
 		}
 	}

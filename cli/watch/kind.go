@@ -12,17 +12,17 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// kind is what backups and restores do differently.
+// kind has the differences between backups and restores.
 type kind struct {
 	// name is "backup" or "restore".
 	name string
-	// nameLabel and uidLabel are on the volumes' objects.
+	// nameLabel and uidLabel are labels of the volumes' objects.
 	nameLabel, uidLabel string
-	// object is a new one of Velero's, operations a list of them, and volumes a list of ours.
+	// object returns an empty Velero object, operations a list of them, and volumes a list of the volumes' objects.
 	object     func() client.Object
 	operations func() client.ObjectList
 	volumes    func() client.ObjectList
-	// operation and volume read them.
+	// operation and volume convert objects.
 	operation func(client.Object) board.Operation
 	volume    func(client.Object) board.Volume
 }
@@ -61,10 +61,10 @@ func restores() kind {
 	}
 }
 
-// mine returns those of the volumes' objects that belong to this operation. Another one of the same name may have
-// left objects behind; those of a deleted backup wait for their snapshots to be forgotten. An operation that Velero has
-// found in the bucket has another UID than its objects say: where none has the right one, all are its own.
-func (k kind) mine(operation client.Object, objects []client.Object) []client.Object {
+// ownVolumes returns the volumes' objects of this operation. An earlier operation of the same name may have left
+// objects with another UID, and deleted backups have objects that wait to be forgotten. An operation that Velero synced
+// from the bucket has another UID than its objects: if no object has the right UID, all belong to it.
+func (k kind) ownVolumes(operation client.Object, objects []client.Object) []client.Object {
 	var same, all []client.Object
 	uid := contract.LabelValue(string(operation.GetUID()))
 	for _, object := range objects {

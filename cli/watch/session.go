@@ -19,10 +19,10 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/contract"
 )
 
-// refresh is how often a view is given the time.
+// refresh is the time between two ticks of the view.
 const refresh = 250 * time.Millisecond
 
-// session is one watch of one operation.
+// session follows one operation.
 type session struct {
 	kind            kind
 	namespace, name string
@@ -30,34 +30,34 @@ type session struct {
 	clock           clock.WithTicker
 	board           *board.Board
 	view            view
-	// program is what the user calls this one.
+	// program is the name that the user called.
 	program string
 
 	operation client.Object
-	// objects are the volumes' by name.
+	// objects are the volumes' objects by name.
 	objects map[string]client.Object
-	// lost says that somebody was told that the API server is away.
-	lost bool
+	// outage is true if the view has reported that the API server does not answer.
+	outage bool
 }
 
-// run shows the operation until it has ended.
+// run follows the operation until it ends.
 func (s *session) run(ctx context.Context) error {
-	if err := s.begin(ctx); err != nil {
+	if err := s.readOperation(ctx); err != nil {
 		return err
 	}
 	if !s.board.Operation().Final {
 		if err := s.follow(ctx); err != nil {
 			s.view.end(s.clock.Now(), false)
-			return s.stopped(ctx, err)
+			return s.endError(ctx, err)
 		}
 	}
 	if err := s.list(ctx); err != nil && len(s.objects) == 0 {
 		s.view.end(s.clock.Now(), false)
-		return s.stopped(ctx, err)
+		return s.endError(ctx, err)
 	}
 	s.view.end(s.clock.Now(), true)
 	if backup, known := s.operation.(*velerov1.Backup); known && len(s.objects) == 0 {
-		if why := s.without(backup); why != "" {
+		if why := s.noVolumesText(backup); why != "" {
 			s.view.notice(why)
 		}
 	}
@@ -68,29 +68,29 @@ func (s *session) run(ctx context.Context) error {
 		"velero -n %s %s logs %s", s.namespace, s.kind.name, s.name, s.namespace, s.kind.name, s.name)}
 }
 
-// without says why a backup has no volumes; empty where its phase says enough. For a backup that Velero has found in
-// the bucket it makes its own object again, and not ours: such a Backup is younger than its own end.
-func (s *session) without(backup *velerov1.Backup) string {
+// noVolumesText explains why a backup has no volumes; "" if its phase explains it. For a backup that Velero synced from
+// the bucket, Velero creates a Backup, and no PodVolumeBackups: such a Backup is younger than its own completion.
+func (s *session) noVolumesText(backup *velerov1.Backup) string {
 	switch backup.Status.Phase {
 	case velerov1.BackupPhaseCompleted, velerov1.BackupPhasePartiallyFailed:
 	default:
 		return ""
 	}
 	if ended := backup.Status.CompletionTimestamp; ended != nil && backup.CreationTimestamp.After(ended.Time) {
-		return fmt.Sprintf("no PodVolumeBackup of it is in this cluster, since Velero has found it in the bucket; "+
-			"'%s repo snapshots NAME --backup %s' shows what is in a repository", s.program, backup.Name)
+		return fmt.Sprintf("this cluster has no PodVolumeBackups of it, because Velero synced it from the bucket; "+
+			"'%s repo snapshots NAME --backup %s' lists the snapshots in a repository", s.program, backup.Name)
 	}
-	return fmt.Sprintf("restic was asked for none of its volumes; '%s plan NAMESPACE' says why", s.program)
+	return fmt.Sprintf("none of its volumes was selected for restic; '%s plan NAMESPACE' shows why", s.program)
 }
 
-// begin finds Velero's object.
-func (s *session) begin(ctx context.Context) error {
+// readOperation reads Velero's object.
+func (s *session) readOperation(ctx context.Context) error {
 	object := s.kind.object()
 	err := s.client.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: s.name}, object)
 	switch details := (*apierrors.StatusError)(nil); {
 	case apierrors.IsNotFound(err) && errors.As(err, &details) && details.ErrStatus.Details != nil &&
 		details.ErrStatus.Details.Name == s.name:
-		return s.notThere(ctx)
+		return s.notFound(ctx)
 	case err != nil:
 		return fmt.Errorf("reading %s %s: %w", s.kind.name, s.name, err)
 	}
@@ -98,8 +98,8 @@ func (s *session) begin(ctx context.Context) error {
 	return nil
 }
 
-// notThere names the operations that there are.
-func (s *session) notThere(ctx context.Context) error {
+// notFound returns an error that lists the existing operations.
+func (s *session) notFound(ctx context.Context) error {
 	list := s.kind.operations()
 	if err := s.client.List(ctx, list, client.InNamespace(s.namespace)); err != nil {
 		return fmt.Errorf("listing %ss: %w", s.kind.name, err)
@@ -116,7 +116,7 @@ func (s *session) setOperation(object client.Object) {
 	s.board.SetOperation(s.kind.operation(object))
 }
 
-// list reads all volumes' objects once more: Velero's object may have been told to be done before they were.
+// list reads the volumes' objects once more, because Velero's object may change before they do.
 func (s *session) list(ctx context.Context) error {
 	list := s.kind.volumes()
 	if err := s.client.List(ctx, list, s.volumeOptions()...); err != nil {
@@ -126,7 +126,7 @@ func (s *session) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.take(news{all: objects})
+	s.applyVolumes(event{all: objects})
 	return nil
 }
 
@@ -140,11 +140,11 @@ func (s *session) volumeOptions() []client.ListOption {
 func (s *session) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	operations, volumes, ends := make(chan news), make(chan news), make(chan error, 2)
-	start := func(what string, list func() client.ObjectList, options []client.ListOption, out chan<- news) {
-		f := feed{client: s.client, clock: s.clock, list: list, options: options}
+	operations, volumes, ends := make(chan event), make(chan event), make(chan error, 2)
+	start := func(what string, list func() client.ObjectList, options []client.ListOption, out chan<- event) {
+		f := reflector{client: s.client, clock: s.clock, list: list, options: options}
 		go func() {
-			err := f.run(ctx, func(n news) {
+			err := f.run(ctx, func(n event) {
 				select {
 				case out <- n:
 				case <-ctx.Done():
@@ -167,24 +167,24 @@ func (s *session) follow(ctx context.Context) error {
 		case err := <-ends:
 			return err
 		case n := <-operations:
-			if over, err := s.takeOperation(n); over || err != nil {
+			if over, err := s.applyOperation(n); over || err != nil {
 				return err
 			}
 		case n := <-volumes:
-			s.take(n)
+			s.applyVolumes(n)
 		case now := <-ticker.C():
 			s.view.tick(now)
 		}
 	}
 }
 
-// takeOperation returns true when there is nothing more to wait for.
-func (s *session) takeOperation(n news) (over bool, err error) {
-	s.connection(n)
-	if n.lost != nil {
-		return false, nil //nolint:nilerr // the feed tries again, and says when it gives up
+// applyOperation returns true if the operation has ended.
+func (s *session) applyOperation(n event) (over bool, err error) {
+	s.reportOutage(n)
+	if n.outage != nil {
+		return false, nil //nolint:nilerr // the reflector retries, and returns an error when it gives up
 	}
-	object := n.changed
+	object := n.updated
 	if len(n.all) > 0 {
 		object = n.all[0]
 	}
@@ -195,15 +195,15 @@ func (s *session) takeOperation(n news) (over bool, err error) {
 	return s.board.Operation().Final, nil
 }
 
-func (s *session) take(n news) {
-	s.connection(n)
+func (s *session) applyVolumes(n event) {
+	s.reportOutage(n)
 	switch {
-	case n.lost != nil:
+	case n.outage != nil:
 		return
-	case n.changed != nil:
-		s.objects[n.changed.GetName()] = n.changed
-	case n.gone != nil:
-		delete(s.objects, n.gone.GetName())
+	case n.updated != nil:
+		s.objects[n.updated.GetName()] = n.updated
+	case n.deleted != nil:
+		delete(s.objects, n.deleted.GetName())
 	default:
 		clear(s.objects)
 		for _, object := range n.all {
@@ -215,28 +215,28 @@ func (s *session) take(n news) {
 		all = append(all, object)
 	}
 	var volumes []board.Volume
-	for _, object := range s.kind.mine(s.operation, all) {
+	for _, object := range s.kind.ownVolumes(s.operation, all) {
 		volumes = append(volumes, s.kind.volume(object))
 	}
 	s.board.Replace(s.clock.Now(), volumes)
 }
 
-// connection tells when the API server goes and comes back.
-func (s *session) connection(n news) {
+// reportOutage reports when the API server stops answering, and when it answers again.
+func (s *session) reportOutage(n event) {
 	switch {
-	case n.lost != nil && !s.lost:
-		s.lost = true
-		s.view.notice(fmt.Sprintf("the API server does not answer (%v); the %s goes on, trying again", n.lost,
+	case n.outage != nil && !s.outage:
+		s.outage = true
+		s.view.notice(fmt.Sprintf("the API server does not answer (%v); the %s continues; retrying", n.outage,
 			s.kind.name))
-	case n.lost == nil && s.lost:
-		s.lost = false
+	case n.outage == nil && s.outage:
+		s.outage = false
 		s.view.notice("the API server answers again")
 	}
 }
 
-// stopped says what a watch that did not see the end leaves behind.
-func (s *session) stopped(ctx context.Context, err error) error {
-	again := fmt.Sprintf("the %s goes on; to look at it again: %s %s watch %s", s.kind.name, s.program, s.kind.name,
+// endError returns the error for a session that did not see the end of the operation.
+func (s *session) endError(ctx context.Context, err error) error {
+	again := fmt.Sprintf("the %s continues; to follow it again: %s %s watch %s", s.kind.name, s.program, s.kind.name,
 		s.name)
 	switch {
 	case command.IsTimeout(ctx):

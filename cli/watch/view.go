@@ -14,17 +14,17 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/watch/board"
 )
 
-// view shows a board to somebody.
+// view shows a board.
 type view interface {
-	// tick is called every now and then.
+	// tick is called regularly.
 	tick(now time.Time)
-	// notice says something that is none of the board's.
+	// notice prints a message that is not on the board.
 	notice(text string)
-	// end shows the board for the last time. Over says that what it shows has ended.
+	// end shows the board for the last time; over is true if the operation has ended.
 	end(now time.Time, over bool)
 }
 
-// styleOf is the color of a style, as a parameter of ECMA-48's SGR sequence.
+// styleOf converts a style of package board.
 func styleOf(style board.Style) command.Style {
 	const cyan = "36"
 	switch style {
@@ -53,25 +53,25 @@ func painted(line board.Line, palette command.Palette) string {
 	return strings.TrimRight(text.String(), " ")
 }
 
-// Control sequences of ECMA-48 and of DEC's VT100, which every terminal in use knows.
+// Control sequences of ECMA-48 and of DEC's VT100, which all common terminals support.
 const (
 	hideCursor, showCursor = "\x1b[?25l", "\x1b[?25h"
 	stopWrap, startWrap    = "\x1b[?7l", "\x1b[?7h"
 	clearLine, clearBelow  = "\x1b[2K", "\x1b[J"
 )
 
-// picture draws the board over itself, below what was on the terminal before.
-type picture struct {
+// screenView redraws the board in place, below the earlier content of the terminal.
+type screenView struct {
 	board    *board.Board
 	out, err io.Writer
 	size     func() (columns, rows int)
 	palette  command.Palette
-	// drawn are the widths of the lines that are on the screen.
-	drawn []int
+	// drawnWidths are the widths of the lines on the screen.
+	drawnWidths []int
 }
 
-// room is how large the terminal is; one that does not say, such as a serial line, is as large as the first ones were.
-func (p *picture) room() (columns, rows int) {
+// terminalSize returns the size of the terminal; 80 by 24 if it is unknown, such as on a serial line.
+func (p *screenView) terminalSize() (columns, rows int) {
 	columns, rows = p.size()
 	if columns <= 0 {
 		columns = 80
@@ -82,16 +82,16 @@ func (p *picture) room() (columns, rows int) {
 	return columns, rows
 }
 
-func (p *picture) tick(now time.Time) {
-	columns, rows := p.room()
-	// The cursor stands on a line of its own, below.
+func (p *screenView) tick(now time.Time) {
+	columns, rows := p.terminalSize()
+	// The cursor is on the line below.
 	p.draw(p.board.Frame(now, columns, max(rows-1, 1)), columns)
 }
 
-// back moves the cursor to where the picture began. A terminal that has become narrower has broken its lines.
-func (p *picture) back(columns int) string {
+// toTop moves the cursor to the first line. A terminal that has become narrower has wrapped the lines.
+func (p *screenView) toTop(columns int) string {
 	height := 0
-	for _, width := range p.drawn {
+	for _, width := range p.drawnWidths {
 		height += max((width+columns-1)/columns, 1)
 	}
 	if height == 0 {
@@ -100,80 +100,80 @@ func (p *picture) back(columns int) string {
 	return fmt.Sprintf("\r\x1b[%dA", height)
 }
 
-// draw writes all at once, so that nobody sees half a picture. The cursor is hidden for that time alone: whatever ends
-// or stops the process in between, the terminal has it.
-func (p *picture) draw(lines []board.Line, columns int) {
+// draw writes everything at once, to avoid flicker. It hides the cursor only for this time, so that the cursor is
+// visible if the process stops in between.
+func (p *screenView) draw(lineView []board.Line, columns int) {
 	var text strings.Builder
-	text.WriteString(hideCursor + stopWrap + p.back(columns))
-	p.drawn = p.drawn[:0]
-	for _, line := range lines {
+	text.WriteString(hideCursor + stopWrap + p.toTop(columns))
+	p.drawnWidths = p.drawnWidths[:0]
+	for _, line := range lineView {
 		text.WriteString(clearLine + painted(line, p.palette) + "\n")
-		p.drawn = append(p.drawn, line.Width())
+		p.drawnWidths = append(p.drawnWidths, line.Width())
 	}
 	text.WriteString(clearBelow + startWrap + showCursor)
 	fmt.Fprint(p.out, text.String())
 }
 
-// wipe takes the picture off the screen.
-func (p *picture) wipe() {
-	columns, _ := p.room()
-	fmt.Fprint(p.out, p.back(columns)+clearBelow)
-	p.drawn = p.drawn[:0]
+// erase removes the drawing from the screen.
+func (p *screenView) erase() {
+	columns, _ := p.terminalSize()
+	fmt.Fprint(p.out, p.toTop(columns)+clearBelow)
+	p.drawnWidths = p.drawnWidths[:0]
 }
 
-func (p *picture) notice(text string) {
-	p.wipe()
+func (p *screenView) notice(text string) {
+	p.erase()
 	fmt.Fprintln(p.err, display.Line(text))
 }
 
-func (p *picture) end(now time.Time, over bool) {
+func (p *screenView) end(now time.Time, over bool) {
 	if !over {
 		p.tick(now)
 		return
 	}
-	p.wipe()
+	p.erase()
 	writeTable(p.out, p.board.Table(now), p.palette)
 }
 
-func writeTable(out io.Writer, lines []board.Line, palette command.Palette) {
-	for _, line := range lines {
+func writeTable(out io.Writer, lineView []board.Line, palette command.Palette) {
+	for _, line := range lineView {
 		fmt.Fprintln(out, painted(line, palette))
 	}
 }
 
-// lines tells what changes, in a line each with the time before it.
-type lines struct {
+// lineView prints changes as lines with a timestamp.
+type lineView struct {
 	board    *board.Board
 	journal  *board.Journal
 	out, err io.Writer
-	// every is how often progress is told, and told when it was last.
-	every time.Duration
-	told  time.Time
-	begun bool
+	// every is the time between two reports of progress.
+	every        time.Duration
+	lastProgress time.Time
+	started      bool
 }
 
-func (l *lines) tick(now time.Time) {
-	if !l.begun {
-		l.begun, l.told = true, now
+func (l *lineView) tick(now time.Time) {
+	if !l.started {
+		l.started, l.lastProgress = true, now
 	}
 	l.write(now, l.journal.Changes(l.board))
-	if now.Sub(l.told) >= l.every {
-		l.told = now
+	if now.Sub(l.lastProgress) >= l.every {
+		l.lastProgress = now
 		l.write(now, l.journal.Progress(l.board, now))
 	}
 }
 
-func (l *lines) write(now time.Time, texts []string) {
+func (l *lineView) write(now time.Time, texts []string) {
 	for _, text := range texts {
 		fmt.Fprintln(l.out, now.UTC().Format(time.RFC3339), text)
 	}
 }
 
-func (l *lines) notice(text string) { fmt.Fprintln(l.err, display.Line(text)) }
+func (l *lineView) notice(text string) { fmt.Fprintln(l.err, display.Line(text)) }
 
-func (l *lines) end(now time.Time, over bool) {
+func (l *lineView) end(now time.Time, over bool) {
 	switch {
-	case over && !l.begun:
+	case over && !l.started:
 		writeTable(l.out, l.board.Table(now), command.Palette{})
 	default:
 		l.write(now, l.journal.Changes(l.board))

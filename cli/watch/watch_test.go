@@ -53,7 +53,7 @@ func (s *stream) String() string {
 }
 
 // world is a cluster, and a person who watches it.
-type world struct {
+type testCluster struct {
 	t           *testing.T
 	client      client.WithWatch
 	env         *command.Environment
@@ -61,14 +61,14 @@ type world struct {
 	code        chan command.ExitCode
 }
 
-func newWorld(t *testing.T, screen command.Screen, funcs interceptor.Funcs, objects ...client.Object) *world {
+func newTestCluster(t *testing.T, screen command.Screen, funcs interceptor.Funcs, objects ...client.Object) *testCluster {
 	t.Helper()
 	scheme, err := command.NewScheme()
 	if err != nil {
 		t.Fatal(err)
 	}
 	byName := func(object client.Object) []string { return []string{object.GetName()} }
-	w := &world{
+	w := &testCluster{
 		t: t, out: &stream{}, errOut: &stream{}, code: make(chan command.ExitCode, 1),
 		client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 			WithIndex(&velerov1.Backup{}, "metadata.name", byName).
@@ -84,7 +84,7 @@ func newWorld(t *testing.T, screen command.Screen, funcs interceptor.Funcs, obje
 }
 
 // start runs `backup watch` or `restore watch` beside the test.
-func (w *world) start(ctx context.Context, args ...string) {
+func (w *testCluster) start(ctx context.Context, args ...string) {
 	root := Backup(w.env)
 	if args[0] == "restore" {
 		root = Restore(w.env)
@@ -92,7 +92,7 @@ func (w *world) start(ctx context.Context, args ...string) {
 	go func() { w.code <- command.Execute(ctx, w.env, root, args[1:]) }()
 }
 
-func (w *world) wantEnd(want command.ExitCode) {
+func (w *testCluster) wantEnd(want command.ExitCode) {
 	w.t.Helper()
 	select {
 	case code := <-w.code:
@@ -105,7 +105,7 @@ func (w *world) wantEnd(want command.ExitCode) {
 }
 
 // waitFor waits until the stream has the texts, in that order.
-func (w *world) waitFor(s *stream, texts ...string) {
+func (w *testCluster) waitFor(s *stream, texts ...string) {
 	w.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		rest, found := s.String(), true
@@ -124,14 +124,14 @@ func (w *world) waitFor(s *stream, texts ...string) {
 	}
 }
 
-func (w *world) update(object client.Object) {
+func (w *testCluster) update(object client.Object) {
 	w.t.Helper()
 	if err := w.client.Update(w.t.Context(), object); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-func (w *world) create(object client.Object) {
+func (w *testCluster) create(object client.Object) {
 	w.t.Helper()
 	if err := w.client.Create(w.t.Context(), object); err != nil {
 		w.t.Fatal(err)
@@ -142,12 +142,12 @@ func named(name string, labels map[string]string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: "velero", Name: name, UID: types.UID(name + "-uid"), Labels: labels}
 }
 
-func aBackup(name string, phase velerov1.BackupPhase) *velerov1.Backup {
+func backupNamed(name string, phase velerov1.BackupPhase) *velerov1.Backup {
 	return &velerov1.Backup{ObjectMeta: named(name, nil), Status: velerov1.BackupStatus{Phase: phase}}
 }
 
 // lasted has the backup end so long after its object was made.
-func lasted(backup *velerov1.Backup, took time.Duration) *velerov1.Backup {
+func withDuration(backup *velerov1.Backup, took time.Duration) *velerov1.Backup {
 	backup.CreationTimestamp = metav1.NewTime(time.Now().Add(-24 * time.Hour).Truncate(time.Second))
 	ended := metav1.NewTime(backup.CreationTimestamp.Add(took))
 	backup.Status.CompletionTimestamp = &ended
@@ -169,8 +169,8 @@ func aVolume(name, backup, volume string, phase resticv1.VolumePhase) *resticv1.
 
 func TestWatchLines(t *testing.T) {
 	long := "a-backup-whose-name-is-longer-than-any-label-may-be-and-is-shortened-in-it"
-	backup := aBackup(long, velerov1.BackupPhaseInProgress)
-	w := newWorld(t, command.Screen{}, interceptor.Funcs{}, backup,
+	backup := backupNamed(long, velerov1.BackupPhaseInProgress)
+	w := newTestCluster(t, command.Screen{}, interceptor.Funcs{}, backup,
 		aVolume("other", "another", "other", resticv1.PhaseInProgress))
 	w.start(t.Context(), "backup", "watch", long, "--interval=1s")
 	w.waitFor(w.out, "backup "+long+": InProgress\n")
@@ -216,7 +216,7 @@ func TestWatchPicture(t *testing.T) {
 	volume.Status.Progress = resticv1.VolumeProgress{TotalBytes: 4 << 20, BytesDone: 2 << 20}
 	columns := 90
 	screen := command.Screen{Terminal: true, Color: true, Size: func() (int, int) { return columns, 10 }}
-	w := newWorld(t, screen, interceptor.Funcs{}, restore, volume)
+	w := newTestCluster(t, screen, interceptor.Funcs{}, restore, volume)
 	w.start(t.Context(), "restore", "watch", "r")
 	w.waitFor(w.out, hideCursor, "\x1b[1mrestore r\x1b[0m", "=>\x1b[0m", " 50%", "2.0/4.0 MiB", startWrap, "\x1b[3A")
 
@@ -240,9 +240,9 @@ func TestWatchPicture(t *testing.T) {
 
 // TestPictureOnANarrowerTerminal makes the terminal narrower, which breaks the lines that are on it.
 func TestPictureOnANarrowerTerminal(t *testing.T) {
-	p := &picture{drawn: []int{90, 20, 0}}
+	p := &screenView{drawnWidths: []int{90, 20, 0}}
 	for columns, want := range map[int]string{100: "\r\x1b[3A", 45: "\r\x1b[4A", 44: "\r\x1b[5A", 10: "\r\x1b[12A"} {
-		if got := p.back(columns); got != want {
+		if got := p.toTop(columns); got != want {
 			t.Errorf("on %d columns it goes back by %q, want %q", columns, got, want)
 		}
 	}
@@ -252,11 +252,11 @@ func TestPictureOnANarrowerTerminal(t *testing.T) {
 func TestPictureOnATerminalOfNoSize(t *testing.T) {
 	for name, size := range map[string][2]int{"neither": {}, "columns alone": {100, 0}, "rows alone": {0, 30}} {
 		var out, errOut bytes.Buffer
-		p := &picture{
+		p := &screenView{
 			board: board.New(), out: &out, err: &errOut, size: func() (int, int) { return size[0], size[1] },
 		}
 		p.board.SetOperation(board.Operation{Kind: "backup", Name: "nightly", Phase: "InProgress"})
-		const back = "\r\x1b[2A" // the heading, and what the volumes come to
+		const toTop = "\r\x1b[2A" // the heading, and what the volumes come to
 		for what, draw := range map[string]func(){
 			"another picture": func() { p.tick(time.Now()) }, "a notice": func() { p.notice("news") },
 			"the end": func() { p.end(time.Now(), true) },
@@ -264,10 +264,10 @@ func TestPictureOnATerminalOfNoSize(t *testing.T) {
 			p.tick(time.Now())
 			out.Reset()
 			draw()
-			if !strings.Contains(out.String(), back) {
-				t.Errorf("%s: %s begins by %q, want %q", name, what, out.String(), back)
+			if !strings.Contains(out.String(), toTop) {
+				t.Errorf("%s: %s begins by %q, want %q", name, what, out.String(), toTop)
 			}
-			p.drawn = nil
+			p.drawnWidths = nil
 		}
 	}
 }
@@ -275,7 +275,7 @@ func TestPictureOnATerminalOfNoSize(t *testing.T) {
 // TestPictureLeavesTheCursor stops the program between two pictures, as Ctrl-Z does, or a panic.
 func TestPictureLeavesTheCursor(t *testing.T) {
 	var out bytes.Buffer
-	p := &picture{board: board.New(), out: &out, size: func() (int, int) { return 80, 24 }}
+	p := &screenView{board: board.New(), out: &out, size: func() (int, int) { return 80, 24 }}
 	p.tick(time.Now())
 	if text := out.String(); strings.LastIndex(text, showCursor) < strings.LastIndex(text, hideCursor) ||
 		strings.LastIndex(text, startWrap) < strings.LastIndex(text, stopWrap) {
@@ -284,7 +284,7 @@ func TestPictureLeavesTheCursor(t *testing.T) {
 }
 
 func TestWatchEnds(t *testing.T) {
-	backup := func(phase velerov1.BackupPhase) []client.Object { return []client.Object{aBackup("b", phase)} }
+	backup := func(phase velerov1.BackupPhase) []client.Object { return []client.Object{backupNamed("b", phase)} }
 	with := func(objects []client.Object, more ...client.Object) []client.Object { return append(objects, more...) }
 	orphan := aVolume("2", "b", "old", resticv1.PhaseFailed)
 	orphan.Labels[contract.LabelBackupUID] = "of-another-one"
@@ -316,14 +316,14 @@ func TestWatchEnds(t *testing.T) {
 			out: []string{"0 volumes"}, err: []string{"velero-restic plan NAMESPACE"},
 		},
 		"one without volumes that ended with errors": {
-			objects: with(nil, lasted(aBackup("b", velerov1.BackupPhasePartiallyFailed), time.Hour)), args: []string{"b"},
-			code: command.ExitProblemFound, err: []string{"restic was asked for none of its volumes", "velero-restic plan NAMESPACE"},
+			objects: with(nil, withDuration(backupNamed("b", velerov1.BackupPhasePartiallyFailed), time.Hour)), args: []string{"b"},
+			code: command.ExitProblemFound, err: []string{"none of its volumes was selected for restic", "velero-restic plan NAMESPACE"},
 		},
 		"one that Velero found in the bucket, of another cluster": {
-			objects: with(nil, lasted(aBackup("b", velerov1.BackupPhaseCompleted), -time.Hour)), args: []string{"b"},
+			objects: with(nil, withDuration(backupNamed("b", velerov1.BackupPhaseCompleted), -time.Hour)), args: []string{"b"},
 			out: []string{"0 volumes"}, err: []string{
-				"no PodVolumeBackup of it is in this cluster", "velero-restic repo snapshots NAME --backup b",
-			}, not: "restic was asked",
+				"this cluster has no PodVolumeBackups of it", "velero-restic repo snapshots NAME --backup b",
+			}, not: "selected for restic",
 		},
 		"one that Velero refused, and so without volumes": {
 			objects: backup(velerov1.BackupPhaseFailedValidation), args: []string{"b"}, code: command.ExitProblemFound, not: "NAME",
@@ -333,7 +333,7 @@ func TestWatchEnds(t *testing.T) {
 		},
 		"one that goes on for longer than one cares to wait": {
 			objects: backup(velerov1.BackupPhaseInProgress), args: []string{"b", "--timeout=1s"}, code: command.ExitTimeout,
-			err: []string{"backup b is still InProgress, and --timeout has passed", "the backup goes on", "backup watch b"},
+			err: []string{"backup b is still InProgress, and --timeout has passed", "the backup continues", "backup watch b"},
 		},
 		"one that does not exist": {
 			objects: backup(velerov1.BackupPhaseCompleted), args: []string{"c"}, code: command.ExitFailure,
@@ -347,7 +347,7 @@ func TestWatchEnds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, command.Screen{}, interceptor.Funcs{}, test.objects...)
+			w := newTestCluster(t, command.Screen{}, interceptor.Funcs{}, test.objects...)
 			w.start(t.Context(), append([]string{"backup", "watch"}, test.args...)...)
 			w.wantEnd(test.code)
 			w.waitFor(w.out, test.out...)
@@ -364,21 +364,21 @@ func TestWatchEnds(t *testing.T) {
 
 func TestWatchIsStopped(t *testing.T) {
 	screen := command.Screen{Terminal: true, Size: func() (int, int) { return 80, 24 }}
-	w := newWorld(t, screen, interceptor.Funcs{}, aBackup("b", velerov1.BackupPhaseInProgress))
+	w := newTestCluster(t, screen, interceptor.Funcs{}, backupNamed("b", velerov1.BackupPhaseInProgress))
 	ctx, stop := context.WithCancel(t.Context())
 	w.start(ctx, "backup", "watch", "b")
 	w.waitFor(w.out, "backup b")
 	stop()
 	w.wantEnd(command.ExitInterrupted)
-	w.waitFor(w.errOut, "the backup goes on; to look at it again: velero-restic backup watch b")
+	w.waitFor(w.errOut, "the backup continues; to follow it again: velero-restic backup watch b")
 	if text := w.out.String(); !strings.HasSuffix(text, showCursor) {
 		t.Errorf("it leaves the terminal without its cursor: %q", text)
 	}
 }
 
 func TestWatchSeesTheDeletion(t *testing.T) {
-	backup := aBackup("b", velerov1.BackupPhaseInProgress)
-	w := newWorld(t, command.Screen{}, interceptor.Funcs{}, backup)
+	backup := backupNamed("b", velerov1.BackupPhaseInProgress)
+	w := newTestCluster(t, command.Screen{}, interceptor.Funcs{}, backup)
 	w.start(t.Context(), "backup", "watch", "b")
 	w.waitFor(w.out, "InProgress")
 	if err := w.client.Delete(t.Context(), backup); err != nil {
@@ -410,8 +410,8 @@ func TestWatchOutlivesTheAPIServer(t *testing.T) {
 			return watcher, err
 		},
 	}
-	backup := aBackup("b", velerov1.BackupPhaseInProgress)
-	w := newWorld(t, command.Screen{}, funcs, backup)
+	backup := backupNamed("b", velerov1.BackupPhaseInProgress)
+	w := newTestCluster(t, command.Screen{}, funcs, backup)
 	w.start(t.Context(), "backup", "watch", "b")
 	w.waitFor(w.out, "InProgress")
 	for watching := false; !watching; time.Sleep(10 * time.Millisecond) {
@@ -423,7 +423,7 @@ func TestWatchOutlivesTheAPIServer(t *testing.T) {
 		}
 		mu.Unlock()
 	}
-	w.waitFor(w.errOut, "the API server does not answer (connection ?refused); the backup goes on, trying again")
+	w.waitFor(w.errOut, "the API server does not answer (connection ?refused); the backup continues; retrying")
 	w.create(aVolume("1", "b", "data", resticv1.PhaseCompleted))
 	backup.Status.Phase = velerov1.BackupPhaseCompleted
 	w.update(backup)
@@ -472,11 +472,11 @@ func TestWatchWithoutRights(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, command.Screen{}, funcs, aBackup("b", velerov1.BackupPhaseInProgress))
+			w := newTestCluster(t, command.Screen{}, funcs, backupNamed("b", velerov1.BackupPhaseInProgress))
 			w.start(t.Context(), "backup", "watch", "b")
 			w.wantEnd(command.ExitFailure)
 			w.waitFor(w.errOut, "forbidden", "next:", "permission to list resource")
-			if strings.Contains(w.errOut.String(), "trying again") {
+			if strings.Contains(w.errOut.String(), "retrying") {
 				t.Errorf("it tries again: %s", w.errOut)
 			}
 		})
@@ -492,7 +492,7 @@ func TestWatchGivesUp(t *testing.T) {
 		most    time.Duration
 	}{
 		"what may pass is waited for": {
-			errors.New("no watch today"), "the API server has been away for 3m0s", 3 * time.Minute, 4 * time.Minute,
+			errors.New("no watch today"), "the API server has not answered for 3m0s", 3 * time.Minute, 4 * time.Minute,
 		},
 		"what will not pass is not": {
 			apierrors.NewMethodNotSupported(schema.GroupResource{Resource: "backups"}, "watch"), "watch is not supported", 0,
@@ -525,16 +525,16 @@ func TestWatchGivesUp(t *testing.T) {
 					time.AfterFunc(time.Second, watcher.Stop)
 					return watcher, nil
 				}}
-				w, begun := newWorld(t, command.Screen{}, funcs, aBackup("b", velerov1.BackupPhaseInProgress)), time.Now()
+				w, started := newTestCluster(t, command.Screen{}, funcs, backupNamed("b", velerov1.BackupPhaseInProgress)), time.Now()
 				w.start(t.Context(), "backup", "watch", "b")
 				if code := <-w.code; code != command.ExitFailure {
 					t.Errorf("exit code %d", code)
 				}
-				if took := time.Since(begun); took < test.least || took > test.most {
+				if took := time.Since(started); took < test.least || took > test.most {
 					t.Errorf("it took %s", took)
 				}
 				said := w.errOut.String()
-				notices := strings.Count(said, "trying again")
+				notices := strings.Count(said, "retrying")
 				if !strings.Contains(said, test.says) || notices > 1 || strings.Contains(said, "answers again") {
 					t.Errorf("it says %q, want %q", said, test.says)
 				}
@@ -544,7 +544,7 @@ func TestWatchGivesUp(t *testing.T) {
 }
 
 func TestCompletion(t *testing.T) {
-	w := newWorld(t, command.Screen{}, interceptor.Funcs{}, aBackup("b", ""), aBackup("c", ""))
+	w := newTestCluster(t, command.Screen{}, interceptor.Funcs{}, backupNamed("b", ""), backupNamed("c", ""))
 	w.start(t.Context(), "backup", "__complete", "watch", "")
 	w.wantEnd(command.ExitOK)
 	w.waitFor(w.out, "b\nc\n:4\n")
@@ -554,11 +554,11 @@ func TestCompletion(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}}
-	w = newWorld(t, command.Screen{}, silent)
-	begun := time.Now()
+	w = newTestCluster(t, command.Screen{}, silent)
+	started := time.Now()
 	w.start(t.Context(), "backup", "__complete", "watch", "")
 	w.wantEnd(command.ExitOK)
-	if took := time.Since(begun); took > 30*time.Second {
+	if took := time.Since(started); took > 30*time.Second {
 		t.Errorf("Tab keeps one waiting for %s", took)
 	}
 }

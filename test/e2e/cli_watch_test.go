@@ -143,7 +143,7 @@ func TestWatch(t *testing.T) {
 	if err := stopped.Press(t.Context(), "C-c"); err != nil {
 		t.Error(err)
 	}
-	waitScreen(t, stopped, screenLimit, "the backup goes on; to look at it again: velero-restic backup watch",
+	waitScreen(t, stopped, screenLimit, "the backup continues; to follow it again: velero-restic backup watch",
 		"exit code 130")
 	if shown, err := stopped.Cursor(t.Context()); !shown {
 		t.Errorf("the terminal has no cursor after Ctrl-C (%v)", err)

@@ -20,35 +20,35 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/cli/command"
 )
 
-// firstRetry and lastRetry bound the time between two attempts to reach the API server.
+// firstRetry and lastRetry are the shortest and the longest pause between two attempts to reach the API server.
 const firstRetry, lastRetry = time.Second, 10 * time.Second
 
-// news is one thing that a feed has to tell; exactly one field is set.
-type news struct {
-	// all is a list of everything there is; it may be empty, and is not nil.
+// event is one update of a reflector; exactly one field is set.
+type event struct {
+	// all are all objects after a list; it may be empty, and is not nil.
 	all []client.Object
-	// changed is new or has changed, gone was deleted.
-	changed, gone client.Object
-	// lost is why the API server cannot be asked; it is asked again.
-	lost error
+	// updated is a new or changed object, deleted a deleted one.
+	updated, deleted client.Object
+	// outage is why the API server cannot be reached; the reflector retries.
+	outage error
 }
 
-// feed follows the objects that a list returns: it lists, watches from there, and begins anew when the watch ends.
-type feed struct {
+// reflector follows the objects of a list: it lists, watches, and lists again when the watch ends.
+type reflector struct {
 	client  client.WithWatch
 	clock   clock.Clock
 	list    func() client.ObjectList
 	options []client.ListOption
 }
 
-// run tells news until the context ends. It fails at once when trying again will not help, and when no attempt has
-// succeeded for too long. The session has been answered before it begins.
-func (f *feed) run(ctx context.Context, tell func(news)) error {
+// run sends events until the context ends. It returns an error at once if a retry will not help, and when no attempt
+// has succeeded for too long.
+func (f *reflector) run(ctx context.Context, send func(event)) error {
 	answered, wait := f.clock.Now(), firstRetry
 	for {
-		opened, err := f.follow(ctx, tell)
+		opened, err := f.follow(ctx, send)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // whoever ended the context knows why
+			return nil //nolint:nilerr // the caller knows why the context ended
 		}
 		if opened {
 			answered, wait = f.clock.Now(), firstRetry
@@ -58,9 +58,9 @@ func (f *feed) run(ctx context.Context, tell func(news)) error {
 		case command.IsPermanent(err):
 			return err
 		case f.clock.Since(answered) > command.MaxOutage:
-			return fmt.Errorf("the API server has been away for %s: %w", command.MaxOutage, err)
+			return fmt.Errorf("the API server has not answered for %s: %w", command.MaxOutage, err)
 		default:
-			tell(news{lost: err})
+			send(event{outage: err})
 		}
 		select {
 		case <-ctx.Done():
@@ -73,9 +73,9 @@ func (f *feed) run(ctx context.Context, tell func(news)) error {
 	}
 }
 
-// follow lists once and watches until that ends; opened says that it came to watching. Nothing is told before: a list
-// that no watch follows is soon wrong. An end of the watch that is none of the server's trouble is no error.
-func (f *feed) follow(ctx context.Context, tell func(news)) (opened bool, err error) {
+// follow lists once and watches until the watch ends; opened is true if the watch was opened. It sends the list only
+// then, because a list without a watch is soon outdated.
+func (f *reflector) follow(ctx context.Context, send func(event)) (opened bool, err error) {
 	list := f.list()
 	if err := f.client.List(ctx, list, f.options...); err != nil {
 		return false, err
@@ -92,7 +92,7 @@ func (f *feed) follow(ctx context.Context, tell func(news)) (opened bool, err er
 		return false, err
 	}
 	defer watcher.Stop()
-	tell(news{all: objects})
+	send(event{all: objects})
 	for {
 		select {
 		case <-ctx.Done():
@@ -101,30 +101,30 @@ func (f *feed) follow(ctx context.Context, tell func(news)) (opened bool, err er
 			if !open {
 				return true, nil
 			}
-			if err := forward(event, tell); err != nil {
-				return true, endOf(err)
+			if err := sendEvent(event, send); err != nil {
+				return true, unlessExpired(err)
 			}
 		}
 	}
 }
 
-func forward(event apiwatch.Event, tell func(news)) error {
-	object, known := event.Object.(client.Object)
+func sendEvent(received apiwatch.Event, send func(event)) error {
+	object, known := received.Object.(client.Object)
 	switch {
-	case event.Type == apiwatch.Error:
-		return apierrors.FromObject(event.Object)
-	case !known || event.Type == apiwatch.Bookmark:
+	case received.Type == apiwatch.Error:
+		return apierrors.FromObject(received.Object)
+	case !known || received.Type == apiwatch.Bookmark:
 		return nil
-	case event.Type == apiwatch.Deleted:
-		tell(news{gone: object})
+	case received.Type == apiwatch.Deleted:
+		send(event{deleted: object})
 	default:
-		tell(news{changed: object})
+		send(event{updated: object})
 	}
 	return nil
 }
 
-// endOf leaves out what happens to every watch now and then: the server has forgotten where it began.
-func endOf(err error) error {
+// unlessExpired returns nil for an expired resource version, which every watch meets now and then.
+func unlessExpired(err error) error {
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
 		return nil
 	}
@@ -136,7 +136,7 @@ func objectsOf(list client.ObjectList) ([]client.Object, error) {
 	err := meta.EachListItem(list, func(item runtime.Object) error {
 		object, known := item.(client.Object)
 		if !known {
-			return errors.New("the list has an item that is no object")
+			return errors.New("the list has an unexpected item")
 		}
 		objects = append(objects, object)
 		return nil
