@@ -379,7 +379,7 @@ func TestMaintenanceJobsThatGoWrong(t *testing.T) {
 		ended  *corev1.ContainerStateTerminated
 		says   []string
 	}{
-		"killed for want of memory":      {"BackoffLimitExceeded", oom, []string{"limit is 64Mi", "podResources.memoryLimit", "velero-restic-maintenance"}},
+		"out of memory":                  {"BackoffLimitExceeded", oom, []string{"limit is 64Mi", "podResources.memoryLimit", "velero-restic-maintenance"}},
 		"restic alone killed":            {"BackoffLimitExceeded", exit(1, `{"result":"Failed","killed":true}`), []string{"limit is 64Mi"}},
 		"not done in time":               {batchv1.JobReasonDeadlineExceeded, nil, []string{"24h", "activeDeadline", "maxRepackSize"}},
 		"ended without a word":           {"BackoffLimitExceeded", exit(2, "panic: oh"), []string{"ended with 2", "panic: oh"}},

@@ -193,7 +193,7 @@ func (r *Reconciler) memoryMessage(pod *corev1.Pod) string {
 			limit = "whose limit is " + memory.String()
 		}
 	}
-	return fmt.Sprintf("it was killed for want of memory, %s: raise podResources.memoryLimit and memoryRequest in "+
+	return fmt.Sprintf("restic ran out of memory, %s: raise podResources.memoryLimit and memoryRequest in "+
 		"ConfigMap %s/%s", limit, pod.Namespace, r.ConfigMap)
 }
 

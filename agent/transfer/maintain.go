@@ -37,7 +37,7 @@ type MaintainOutcome struct {
 	Message string                     `json:"message,omitempty"`
 	// Damaged says that a check found the repository damaged.
 	Damaged bool `json:"damaged,omitempty"`
-	// Killed says that restic was, most likely for want of memory.
+	// Killed is whether restic was killed, usually because it ran out of memory.
 	Killed bool `json:"killed,omitempty"`
 }
 

@@ -30,8 +30,9 @@ var (
 	// ErrRestoreMetadata says that all content was restored, while some owners, permissions, times or extended
 	// attributes could not be set.
 	ErrRestoreMetadata = errors.New("all content is restored, but not all of the files' attributes could be set")
-	// ErrKilled says that the process was killed by somebody else, most often for want of memory.
-	ErrKilled = errors.New("restic was killed, most likely for want of memory: raise the memory limit of its container")
+	// ErrKilled: another process killed restic, usually the kernel because memory ran out (exit code 137).
+	ErrKilled = errors.New("restic was killed, probably because it ran out of memory: " +
+		"raise the memory limit of its container")
 	// ErrAlreadyInitialized says that there is a repository already.
 	ErrAlreadyInitialized = errors.New("the repository exists already")
 	// ErrSnapshotNotFound says that the repository has no such snapshot.

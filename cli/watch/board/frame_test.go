@@ -35,7 +35,7 @@ func busy() (*Board, time.Time) {
 		},
 		{
 			Key: "4", Label: "shop/db-1/db", Phase: resticv1.PhaseFailed, Total: 5 * mib,
-			Message: "restic was killed, most likely for want of memory",
+			Message: "restic was killed, probably because it ran out of memory",
 		},
 		{Key: "5", Label: "shop/db-1/host", Phase: resticv1.PhaseSkipped, Message: "HostPath: it is a hostPath volume"},
 	} {
@@ -61,7 +61,7 @@ func TestFrame(t *testing.T) {
 backup nightly  InProgress  30s so far  deadline in 3h59m
 5 volumes: 1 done, 1 running, 1 waiting, 1 failed, 1 skipped  2 warnings of volumes  63.0 MiB so far, 2.0 MiB/s
 shop/web-0/data  [==============>                       ]  40%   60.0/150.0 MiB   2.0 MiB/s     45s left
-shop/db-1/db     Failed  restic was killed, most likely for want of memory
+shop/db-1/db     Failed  restic was killed, probably because it ran out of memory
 shop/web-1/data  waiting for its turn on the node
 shop/db-1/host   Skipped  HostPath: it is a hostPath volume
 shop/db-0/db     Completed  3.0 MiB in 5s, 1.0 MiB stored, 2 warnings`},
@@ -70,7 +70,7 @@ backup nightly  InProgress  30s so far  deadline in 3h59m
 5 volumes: 1 done, 1 running, 1 waiting, 1 failed, 1 skipped
 2 warnings of volumes  63.0 MiB so far, 2.0 MiB/s
 shop/web-0/data  [====>         ]  40%   60.0/150.0 MiB   2.0 MiB/s     45s left
-shop/db-1/db     Failed  restic was killed, most likely for want of memory
+shop/db-1/db     Failed  restic was killed, probably because it ran out of memory
 shop/web-1/data  waiting for its turn on the node
 shop/db-1/host   Skipped  HostPath: it is a hostPath volume
 shop/db-0/db     Completed  3.0 MiB in 5s, 1.0 MiB stored, 2 warnings`},
@@ -84,7 +84,7 @@ deadline in 3h59m
 shop/web-0/data           60.0/150.0 MiB
 [==>     ]  40%   2.0 MiB/s     45s left
 shop/db-1/db
-  Failed  restic was killed, most lik...
+  Failed  restic was killed, probably...
 shop/web-1/data
   waiting for its turn on the node
 shop/db-1/host
@@ -95,7 +95,7 @@ shop/db-0/db
 backup nightly  InProgress  30s so far  deadline in 3h59m
 5 volumes: 1 done, 1 running, 1 waiting, 1 failed, 1 skipped  2 warnings of volumes  63.0 MiB so far, 2.0 MiB/s
 shop/web-0/data  [==============>                       ]  40%   60.0/150.0 MiB   2.0 MiB/s     45s left
-shop/db-1/db     Failed  restic was killed, most likely for want of memory
+shop/db-1/db     Failed  restic was killed, probably because it ran out of memory
 ... and 3 more: 1 done, 1 waiting, 1 skipped`},
 		"no room for any": {120, 3, `
 backup nightly  InProgress  30s so far  deadline in 3h59m
