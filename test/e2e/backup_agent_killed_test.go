@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,8 +19,9 @@ func TestAgentKilledDuringBackup(t *testing.T) {
 	needsNode(t)
 	reserveCluster(t)
 	ns := newNamespace(t, "killed", 0)
-	ns.createSlowPod()
-	ns.shell("web", "head -c 30000000 /dev/urandom > /data/a-table; echo small > /data/file")
+	directory := ns.createSlowPod()
+	writeRandomFile(t, filepath.Join(directory, "a-table"), 30_000_000)
+	writeRandomFile(t, filepath.Join(directory, "file"), 1000)
 
 	veleroCLI(t, "backup", "create", "killed", "--include-namespaces=killed")
 	waitReading(t, "killed", "web/data")

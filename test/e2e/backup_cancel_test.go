@@ -4,7 +4,10 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -25,8 +28,13 @@ const (
 // createEndlessFile creates a volume that restic reads for hours, and that takes no space on the node.
 func (ns *testNamespace) createEndlessFile() {
 	ns.t.Helper()
-	ns.createSlowPod()
-	ns.shell("web", "truncate -s 64G /data/endless")
+	file, err := os.Create(filepath.Join(ns.createSlowPod(), "endless"))
+	if err != nil {
+		ns.t.Fatal(err)
+	}
+	if err := errors.Join(file.Truncate(64<<30), file.Close()); err != nil {
+		ns.t.Fatal(err)
+	}
 }
 
 // wantNoLockOrSnapshot wants neither in the repository after a backup was stopped.

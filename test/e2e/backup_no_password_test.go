@@ -51,7 +51,7 @@ func TestBackupWithoutPassword(t *testing.T) {
 
 	// Do what the message says.
 	kubectl(t, "-n", velero.Namespace, "create", "secret", "generic", contract.PasswordSecret,
-		"--from-literal="+contract.PasswordSecretKey+"=a password for this test alone")
+		"--from-literal="+contract.PasswordSecretKey+"=a password for this test")
 	wantCompleted(t, backUp(t, "unlocked", "--include-namespaces=locked"))
 	wantBackedUp(t, "unlocked", "web/cache")
 	ns.checkRestoreWithoutData(t, "locked")

@@ -77,7 +77,7 @@ func expectedClaims() []expectedClaim {
 		// No schedule, or one that is paused.
 		{claim: "cover-paused/data", reason: "NoSchedule"},
 		{claim: "cover-none/data", reason: "NoSchedule"},
-		// Protected first; how it goes on is the end of the test.
+		// Protected at first; the end of the test changes that.
 		{claim: "cover-stale/data"},
 		{claim: "cover-fail/data"},
 	}
@@ -90,7 +90,7 @@ func coverageNamespaces() []string {
 	}
 }
 
-// coverageSchedules are the test's schedules that make backups.
+// coverageSchedules returns the schedules that the test creates backups from.
 func coverageSchedules() []string {
 	return []string{"cover-nightly", "cover-all", "cover-part", "cover-policy", "cover-stale", "cover-fail"}
 }

@@ -171,13 +171,13 @@ func statesFromMetrics(t *testing.T, server *prometheus.Server) (map[string]clai
 	return found, nil
 }
 
-// statesFromCLI is what the command line says of the test's namespaces.
+// statesFromCLI returns the states that velero-restic coverage prints for the test's namespaces.
 func statesFromCLI(t *testing.T) map[string]claimState {
 	t.Helper()
 	arguments := append([]string{"coverage", "-o", "json"}, coverageNamespaces()...)
-	said := runCLI(t, arguments...)
-	if said.code != 0 {
-		t.Fatalf("velero-restic %q ends with code %d: %s", arguments, said.code, said.err)
+	result := runCLI(t, arguments...)
+	if result.code != 0 {
+		t.Fatalf("velero-restic %q ends with code %d: %s", arguments, result.code, result.err)
 	}
 	var report struct {
 		Claims []struct {
@@ -187,8 +187,8 @@ func statesFromCLI(t *testing.T) map[string]claimState {
 			Reason    coverage.Reason `json:"reason"`
 		} `json:"claims"`
 	}
-	if err := json.Unmarshal([]byte(said.out), &report); err != nil {
-		t.Fatalf("reading what velero-restic %q says: %v", arguments, err)
+	if err := json.Unmarshal([]byte(result.out), &report); err != nil {
+		t.Fatalf("reading the output of velero-restic %q: %v", arguments, err)
 	}
 	found := map[string]claimState{}
 	for _, state := range report.Claims {

@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,14 +17,26 @@ import (
 const slowRate = 2 << 20
 
 // createSlowPod creates pod web with claim data, whose files can only be read at slowRate. A backup of it takes as long
-// as a test needs, and no processor time.
-func (ns *testNamespace) createSlowPod() {
+// as a test needs, and no processor time. The directory that it returns has the same files, without the limit.
+func (ns *testNamespace) createSlowPod() (directory string) {
 	ns.t.Helper()
 	ns.storageClass = ns.name
 	volume := localVolume(ns.t, clusterOf(ns.t).node, ns.name+"-slow", ns.storageClass)
-	volume.Spec.Local.Path = mountView(ns.t, volume.Spec.Local.Path, fmt.Sprintf("--read-rate=%d", slowRate))
+	directory = volume.Spec.Local.Path
+	volume.Spec.Local.Path = mountView(ns.t, directory, fmt.Sprintf("--read-rate=%d", slowRate))
 	apply(ns.t, localStorageClass(ns.storageClass), volume, ns.claim("data"), ns.pod("web", "data", claimVolume("data")))
 	ns.waitReady("web")
+	return directory
+}
+
+// writeRandomFile writes so many bytes that restic cannot compress.
+func writeRandomFile(t *testing.T, file string, bytes int) {
+	t.Helper()
+	content := make([]byte, bytes)
+	_, _ = rand.Read(content) // it never fails
+	if err := os.WriteFile(file, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // mountView mounts a view of a directory with options of bindfs, and returns its path.

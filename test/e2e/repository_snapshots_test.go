@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -51,17 +52,17 @@ func TestListSnapshots(t *testing.T) {
 	needsNode(t)
 	shareCluster(t)
 	ns := newNamespace(t, "listed", 0)
-	ns.createSlowPod()
-	ns.shell("web", "echo one > /data/file")
+	directory := ns.createSlowPod()
+	writeRandomFile(t, filepath.Join(directory, "file"), 1000)
 	wantCompleted(t, backUp(t, "listed-1", "--include-namespaces=listed"))
-	ns.shell("web", "echo more >> /data/file")
+	writeRandomFile(t, filepath.Join(directory, "file"), 2000)
 	wantCompleted(t, backUp(t, "listed-2", "--include-namespaces=listed"))
 	want := map[string]string{}
 	for _, backup := range []string{"listed-1", "listed-2"} {
 		want[podVolumeBackups(t, backup)["web/data"].Status.SnapshotID] = backup
 	}
 
-	ns.shell("web", "head -c 70000000 /dev/urandom > /data/large")
+	writeRandomFile(t, filepath.Join(directory, "large"), 70_000_000)
 	veleroCLI(t, "backup", "create", "listed-3", "--include-namespaces=listed")
 	waitReading(t, "listed-3", "web/data")
 	ns.patchRepository(`{"requests":{"prune":"waits-for-the-backup"}}`)
