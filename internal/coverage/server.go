@@ -71,7 +71,7 @@ func (s *Server) ReadArguments(arguments []string) error {
 	}
 	s.CSI = slices.Contains(features, velerov1.CSIFeatureFlag)
 	s.DefaultLocations = map[string]string{}
-	for _, entry := range strings.Split(locations, ",") {
+	for entry := range strings.SplitSeq(locations, ",") {
 		if provider, name, found := strings.Cut(entry, ":"); found {
 			s.DefaultLocations[provider] = name
 		}

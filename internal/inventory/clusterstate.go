@@ -125,12 +125,14 @@ func (c *clusterState) dropPod(pod *corev1.Pod) {
 	delete(n.pods, pod.Name)
 	names := claimsOf(pod)
 	for _, name := range names {
-		if delete(n.users[name], pod.Name); len(n.users[name]) == 0 {
+		delete(n.users[name], pod.Name)
+		if len(n.users[name]) == 0 {
 			delete(n.users, name)
 		}
 	}
 	key, node := client.ObjectKeyFromObject(pod), pod.Spec.NodeName
-	if delete(c.podsOn[node], key); len(c.podsOn[node]) == 0 {
+	delete(c.podsOn[node], key)
+	if len(c.podsOn[node]) == 0 {
 		delete(c.podsOn, node)
 	}
 	c.markDirty(pod.Namespace, names...)

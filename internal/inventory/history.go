@@ -112,7 +112,8 @@ func (h *history) drop(claim string, id [16]byte) {
 		if a.id != id {
 			return false
 		}
-		if a.run.attempts--; a.run.attempts == 0 {
+		a.run.attempts--
+		if a.run.attempts == 0 {
 			delete(h.runs, a.run.backup)
 		}
 		return true

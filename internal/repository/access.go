@@ -103,9 +103,7 @@ func Resolve(in Input) (Access, error) {
 	if err := place.backend.configure(in, &access); err != nil {
 		return Access{}, err
 	}
-	for name, content := range in.extraFiles {
-		access.Files[name] = content
-	}
+	maps.Copy(access.Files, in.extraFiles)
 	maps.Copy(access.Env, in.extraEnv)
 	for name := range in.extraEnv {
 		delete(access.EnvFiles, name)

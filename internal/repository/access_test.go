@@ -4,6 +4,7 @@
 package repository
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -215,9 +216,7 @@ web_identity_token_file=/var/run/token
 			}
 			want := config{}
 			for _, part := range c.env {
-				for name, value := range part {
-					want[name] = value
-				}
+				maps.Copy(want, part)
 			}
 			if diff := cmp.Diff(want, access.Env); diff != "" {
 				t.Error(diff)

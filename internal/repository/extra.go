@@ -15,7 +15,7 @@ const (
 	KeyRcloneConfig = "rclone.conf"
 )
 
-// FilesPlaceholder, in the value of a variable of Input.Extra, stands for the folder with the files of Input.Extra, so
+// FilesPlaceholder in the value of a variable of Input.Extra, stands for the folder with the files of Input.Extra, so
 // that one can name the other: RESTIC_TLS_CLIENT_CERT=$(FILES)/client.pem. Whoever writes the files puts it in.
 const FilesPlaceholder = "$(FILES)"
 

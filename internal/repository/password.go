@@ -15,7 +15,7 @@ import (
 
 // wellKnownPassword is what Velero <= 1.18 puts into contract.PasswordSecretLegacy by itself when it starts and finds
 // none (velero v1.18.3, pkg/repository/keys/keys.go). Everybody knows it.
-const wellKnownPassword = "static-passw0rd" //nolint:gosec // public, which is the point
+const wellKnownPassword = "static-passw0rd"
 
 // ErrNoPassword says that there is no Secret with a password. The error's text is NoPasswordMessage.
 var ErrNoPassword = errors.New("there is no password for the restic repositories")

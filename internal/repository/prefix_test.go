@@ -4,6 +4,7 @@
 package repository
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -118,7 +119,7 @@ func TestPrefix(t *testing.T) {
 				}
 			}
 			for _, name := range c.files {
-				if string(access.Files[name]) != string(c.extra[name]) {
+				if !bytes.Equal(access.Files[name], c.extra[name]) {
 					t.Errorf("file %s has %q", name, access.Files[name])
 				}
 				if _, both := access.Env[name]; both {

@@ -120,7 +120,8 @@ func (c *Client) Backup(
 		}
 	}}
 	err = c.run(ctx, cmd, func(line []byte) { result.read(line, onProgress) })
-	return result, result.check(err)
+	err = result.check(err)
+	return result, err
 }
 
 // duringScan is the activity of Problem that precedes a backup.

@@ -64,11 +64,11 @@ func (r redactor) clean(text string) string { return r.replacer.Replace(text) }
 
 // urlPassword returns the password in a URL, which may follow restic's name of the backend, or "".
 func urlPassword(value string) string {
-	start := strings.Index(value, "://")
-	if start < 0 {
+	before, _, isURL := strings.Cut(value, "://")
+	if !isURL {
 		return ""
 	}
-	scheme := strings.LastIndexByte(value[:start], ':') + 1
+	scheme := strings.LastIndexByte(before, ':') + 1
 	parsed, err := url.Parse(value[scheme:])
 	if err != nil || parsed.User == nil {
 		return ""

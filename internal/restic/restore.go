@@ -97,7 +97,7 @@ func (s *restoreState) onlyMetadata(err error) bool {
 		return false
 	}
 	counted := restoreErrors.FindStringSubmatch(exit.Message)
-	return counted != nil && counted[1] == strconv.FormatInt(s.result.Warnings.Count, 10)
+	return len(counted) == 2 && counted[1] == strconv.FormatInt(s.result.Warnings.Count, 10)
 }
 
 // metadataProblem says whether the message is of one of the calls by which restic sets attributes (v0.19.1,

@@ -4,6 +4,7 @@
 package scope_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -222,9 +223,7 @@ func TestEvaluate(t *testing.T) {
 			}
 			result, got := s.Evaluate(w.Group), map[string]scope.Reason{}
 			for _, part := range []map[string]scope.Reason{result.Pods, result.Claims} {
-				for name, reason := range part {
-					got[name] = reason
-				}
+				maps.Copy(got, part)
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("result (-want +got):\n%s", diff)

@@ -12,7 +12,7 @@ import (
 // contract.AnnotationVolumesToExclude. Space around names, empty entries and repetitions do not count.
 func VolumeNames(value string) []string {
 	var names []string
-	for _, name := range strings.Split(value, ",") {
+	for name := range strings.SplitSeq(value, ",") {
 		name = strings.TrimSpace(name)
 		if name != "" && !slices.Contains(names, name) {
 			names = append(names, name)

@@ -50,7 +50,7 @@ func FuzzVolumeNames(f *testing.F) {
 				t.Errorf("%q gives %q, which is not in it", value, name)
 			}
 		}
-		for _, entry := range strings.Split(value, ",") {
+		for entry := range strings.SplitSeq(value, ",") {
 			if trimmed := strings.TrimSpace(entry); trimmed != "" && !slices.Contains(names, trimmed) {
 				t.Errorf("%q loses %q", value, trimmed)
 			}

@@ -7,7 +7,6 @@ package podbackup
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -345,5 +344,5 @@ func (r *request) source(d selection.Decision) string {
 	if d.Take && d.Claim != nil {
 		return string(d.Claim.UID)
 	}
-	return strings.Join([]string{string(r.pod.UID), d.Volume}, "/")
+	return string(r.pod.UID) + "/" + d.Volume
 }

@@ -4,6 +4,7 @@
 package reprovision
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -198,9 +199,7 @@ func TestRestore(t *testing.T) {
 		"volume.kubernetes.io/selected-node": "node-1", "keep": "me",
 	}
 	marked := map[string]string{contract.AnnotationReprovision: "nightly"}
-	for key, value := range binding {
-		marked[key] = value
-	}
+	maps.Copy(marked, binding)
 	live, _ := clustertest.Claim("data", claimed())
 	for name, test := range map[string]struct {
 		annotations map[string]string

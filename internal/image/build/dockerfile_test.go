@@ -179,7 +179,7 @@ func (d dockerfile) rootfs(t *testing.T) map[string]fs.FileMode {
 			known++
 		}
 		for _, match := range directory.FindAllStringSubmatch(i.rest, -1) {
-			for _, path := range strings.Fields(match[2]) {
+			for path := range strings.FieldsSeq(match[2]) {
 				known++
 				if m := mode(t, match[1]); m != 0o755 {
 					files[strings.TrimPrefix(path, "/rootfs")+"/"] = m
