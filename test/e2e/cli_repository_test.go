@@ -34,7 +34,7 @@ func TestRepositoryCommands(t *testing.T) {
 	})
 	t.Run("repo snapshots", func(t *testing.T) { checkRepoSnapshots(t) })
 	t.Run("a deadline ends the wait, not the request", func(t *testing.T) {
-		wantCLI(t, 4, []string{"deadline", "the request stays"}, "repo", "check", name, "--timeout", "1ms")
+		wantCLI(t, 4, []string{"--timeout has passed", "the request stays"}, "repo", "check", name, "--timeout", "1ms")
 		wantCLI(t, 0, []string{"done after"}, "repo", "check", name)
 	})
 	t.Run("errors name the cause and the next command", func(t *testing.T) { checkCLIErrors(t, ns, name) })

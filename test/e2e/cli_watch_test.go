@@ -58,7 +58,9 @@ func openTerminal(t *testing.T, columns, rows int, script string) *terminal.Term
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	term, err := terminal.Start(t.Context(), terminal.Options{
-		Folder: folder, Columns: columns, Rows: rows, Env: cliEnv(t), Script: script,
+		Folder: folder, Columns: columns, Rows: rows, Env: cliEnv(t),
+		// The shell of tmux sets a PATH of its own.
+		Script: "PATH=" + filepath.Dir(suite.program) + ":$PATH\n" + script,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func cliEnv(t *testing.T) []string {
 		path = append([]string{cluster.node.Bin()}, path...)
 	}
 	return []string{
-		"KUBECONFIG=" + cluster.kubeconfig, "PATH=" + strings.Join(path, ":"), "HOME=" + t.TempDir(), "TERM=xterm",
+		"KUBECONFIG=" + cluster.kubeconfig, "PATH=" + strings.Join(path, ":"), "HOME=" + t.TempDir(),
 	}
 }
 
@@ -41,7 +41,7 @@ func runProgram(t *testing.T, program string, args ...string) cliResult {
 	defer cancel()
 	var out, errOut bytes.Buffer
 	// env finds the program in the PATH that it sets.
-	process := exec.CommandContext(ctx, "env", append(append(cliEnv(t), program), args...)...)
+	process := exec.CommandContext(ctx, "env", append(append(cliEnv(t), "TERM=xterm", program), args...)...)
 	process.Env = []string{"PATH=" + os.Getenv("PATH")}
 	process.Stdout, process.Stderr = &out, &errOut
 	err := process.Run()

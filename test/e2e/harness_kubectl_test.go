@@ -105,7 +105,13 @@ func apply(t *testing.T, objects ...any) {
 		}
 		manifests = append(manifests, text)
 	}
-	file := filepath.Join(t.TempDir(), "manifests.yaml")
+	// t.TempDir has the name of the subtest in its path, and kubectl splits the path at a comma.
+	directory, err := os.MkdirTemp("", "manifests-") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(directory) }()
+	file := filepath.Join(directory, "manifests.yaml")
 	if err := os.WriteFile(file, []byte(strings.Join(manifests, "\n---\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
