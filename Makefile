@@ -19,7 +19,7 @@ BASE_RIGHTS = $(filter-out ./agent/annotate,$(sort $(shell find ./agent ./intern
 .DEFAULT_GOAL := help
 .PHONY: help build demo-check test test-unit test-storage test-integration test-e2e test-mutation lint generate verify images demo demo-down cluster \
 	cluster-down restic clean velero-plugin-for-restic cp-plugin velero-restic-agent velero-restic-restore-helper \
-	velero-restic cli-all spelling
+	velero-restic cli-all platforms spelling
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ restic: ## Build the pinned restic
 	@CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go -C agent/restic build -trimpath -ldflags "-s -w" \
 		-o ../../$(BIN)/restic github.com/restic/restic/cmd/restic
 	@[ $(ARCH) != $$(go env GOHOSTARCH) ] || install $(BIN)/restic bin/restic
+
+platforms: cli-all ## Build what CI does not run: the command line for every system, and the images for arm64
+	@$(MAKE) images ARCH=arm64
 
 images: build ## Write the three images into dist/images (ARCH=arm64 for the other architecture)
 	go run ./internal/image/build --arch $(ARCH) --version $(VERSION) --bin $(BIN) --out dist/images
@@ -88,8 +91,7 @@ lint: spelling bin/golangci-lint ## Run the linters and the spell checker
 
 spelling: $(CSPELL) bin/misspell ## Check the spelling of documents, comments and messages
 	@LC_ALL=C sort -cu internal/tools/spelling/words.txt
-	@$(TRACKED) | $(CSPELL) --no-progress --no-summary --no-must-find-files --cache --cache-strategy content \
-		--cache-location bin/.cspell/cache --file-list stdin
+	@$(TRACKED) | $(CSPELL) --no-progress --no-summary --no-must-find-files --file-list stdin
 	@$(TRACKED) | grep -vE '(^|/)go\.(mod|sum)$$|\.golangci\.yml$$' | xargs bin/misspell -i lustre -locale US -error
 
 generate: bin/controller-gen bin/crd-ref-docs ## Write the generated files

@@ -25,7 +25,7 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/internal/restic/restictest"
 )
 
-// TestNodeCache has a cluster with two nodes and two Veleros: an agent keeps what concerns its own.
+// TestNodeCache has a cluster with two nodes and two installations of Velero: an agent keeps what concerns its own.
 func TestNodeCache(t *testing.T) {
 	backup := func(namespace, node string) *resticv1.PodVolumeBackup {
 		return &resticv1.PodVolumeBackup{

@@ -50,7 +50,9 @@ func NewAPIServer(t *testing.T, scheme *runtime.Scheme, objects ...client.Object
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, &metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"}})
+		answer(w, http.StatusOK, &metav1.APIVersions{
+			TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"},
+		})
 	})
 	mux.HandleFunc("GET /apis", s.groups)
 	for _, root := range []string{"/api/{version}", "/apis/{group}/{version}"} {

@@ -82,8 +82,13 @@ func (w *Watcher) watch(ctx context.Context, term *metric.Term, reporter *errorR
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	stopped := make(chan error, 1)
-	go func() { stopped <- states.Start(ctx) }()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		if err := states.Start(ctx); err != nil {
+			ctrl.Log.Error(err, "Reading cluster state")
+		}
+	}()
 	defer func() {
 		term.Hide()
 		cancel()

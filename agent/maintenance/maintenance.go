@@ -147,8 +147,8 @@ func (r *Reconciler) maintain(
 	return ctrl.Result{RequeueAfter: time.Second}, nil
 }
 
-// setPending writes into the status that an operation is due and waits. It keeps the time since when, which nextDue does
-// not know for a request.
+// setPending writes into the status that an operation is due and waits. It keeps the time since when, which nextDue
+// does not know for a request.
 func setPending(
 	repository *resticv1.ResticRepository, before *resticv1.PendingMaintenance, next *due, wait waiting.Cause,
 ) {

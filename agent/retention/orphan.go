@@ -205,7 +205,8 @@ func (r *OrphanReconciler) wait(orphans []resticv1.Orphan) time.Duration {
 func (r *OrphanReconciler) recordEvents(old, repository *resticv1.ResticRepository, outcome *SweepOutcome) {
 	if outcome.New > 0 {
 		newest := outcome.Orphans[len(outcome.Orphans)-1]
-		action := fmt.Sprintf("they are removed %s after they were first reported, unless the backup comes back", r.Grace)
+		action := fmt.Sprintf("they are removed %s after they were first reported, unless the backup comes "+
+			"back", r.Grace)
 		if outcome.ReadOnly {
 			action = "they stay, since the storage location is read-only"
 		}

@@ -55,7 +55,8 @@ type Opener struct {
 	ExtraEnv string
 	// Program is the path of the agent itself, which restic starts with SFTPSubcommand in place of ssh.
 	Program string
-	// ExtraPaths are further files and folders that restic can read in its sandbox; those that do not exist are skipped.
+	// ExtraPaths are further files and folders that restic can read in its sandbox; those that do not exist are
+	// skipped.
 	ExtraPaths []string
 	// ClosedPaths are folders that no environment variable makes readable in a sandbox: those with other pods' volumes.
 	ClosedPaths []string

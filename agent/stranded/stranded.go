@@ -102,7 +102,8 @@ func (s *Monitor) cycle(ctx context.Context) error {
 		return fmt.Errorf("listing the agents: %w", err)
 	}
 	agents := &agents{
-		namespace: s.Namespace, pods: pods.Items, now: s.Clock.Now(), before: s.agents, seen: map[string]stranded.Agent{},
+		namespace: s.Namespace, pods: pods.Items, now: s.Clock.Now(), before: s.agents,
+		seen: map[string]stranded.Agent{},
 	}
 	defer func() { s.agents = agents.seen }()
 	backups := &resticv1.PodVolumeBackupList{}

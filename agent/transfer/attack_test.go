@@ -63,7 +63,7 @@ func attack(t *testing.T, volume, watched, target string) *attacker {
 	}
 	go func() {
 		defer close(a.done)
-		defer unix.Close(events)
+		defer func() { _ = unix.Close(events) }()
 		a.await(events)
 		for {
 			select {

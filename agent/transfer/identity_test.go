@@ -29,8 +29,8 @@ func TestProbeToRestore(t *testing.T) {
 	}
 }
 
-// TestProbeOfDamagedRepository opens what is left when two clusters make a repository at the same moment: the keys of both, and
-// the configuration of the one that was later.
+// TestProbeOfDamagedRepository opens what is left when two clusters make a repository at the same moment: the keys of
+// both, and the configuration of the one that was later.
 func TestProbeOfDamagedRepository(t *testing.T) {
 	t.Parallel()
 	s, other := newSite(t), newSite(t)

@@ -56,8 +56,8 @@ type Plan[R any] struct {
 	// Work does it. No two operations with the same exclusive key are done at once.
 	Work      transfer.Work[R]
 	Exclusive string
-	// Confirm is called after the attempt was saved. It returns what to wait for, and for how long, if another agent has
-	// started the same. It is nil if no other agent can.
+	// Confirm is called after the attempt was saved. It returns what to wait for, and for how long, if another agent
+	// has started the same. It is nil if no other agent can.
 	Confirm func(ctx context.Context) (wait waiting.Cause, retry time.Duration, err error)
 }
 

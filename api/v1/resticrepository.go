@@ -172,12 +172,12 @@ const (
 	// ConditionIntact: true if the last check succeeded, with the reason Maintained; false if it found damage, with the
 	// reason Damaged. It does not exist before the first check.
 	ConditionIntact = "Intact"
-	// ConditionPruned: true if the last prune succeeded, with the reason Maintained; false if it failed, with the reason
-	// MaintenanceFailed. It does not exist before the first prune.
+	// ConditionPruned: true if the last prune succeeded, with the reason Maintained; false if it failed, with the
+	// reason MaintenanceFailed. It does not exist before the first prune.
 	ConditionPruned = "Pruned"
 	// ConditionUnlocked: false while a lock blocks an operation, with the reason Locked and the lock's holder in the
-	// message, or Waiting while the leader reads the locks after an unlock. True, with the reason Unlocked, when no lock
-	// blocks an operation any more.
+	// message, or Waiting while the leader reads the locks after an unlock. True, with the reason Unlocked, when no
+	// lock blocks an operation any more.
 	ConditionUnlocked = "Unlocked"
 	// ConditionMaintained: false while an operation that is due cannot start, with the reason Waiting, and after one
 	// failed, with the reason MaintenanceFailed. Otherwise true, with the reason Maintained.
@@ -205,8 +205,8 @@ type RepositoryLock struct {
 	// gone.
 	// +optional
 	Holder string `json:"holder,omitempty"`
-	// Abandoned is true if the holder was a pod of this cluster that no longer exists, so that the lock will be removed.
-	// +optional
+	// Abandoned is true if the holder was a pod of this cluster that no longer exists, so that the lock will be
+	// removed. +optional
 	Abandoned bool `json:"abandoned,omitempty"`
 }
 
@@ -291,8 +291,8 @@ type ResticRepositoryStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// OtherClusters are the IDs of other clusters with snapshots in the repository, as of the last orphan sweep, at most
-	// ten.
+	// OtherClusters are the IDs of other clusters with snapshots in the repository, as of the last orphan sweep, at
+	// most ten.
 	// +optional
 	// +kubebuilder:validation:MaxItems=10
 	OtherClusters []string `json:"otherClusters,omitempty"`

@@ -6,8 +6,8 @@ package v1
 import "strings"
 
 // WaitingReason is a machine-readable cause of a wait. The message beside it explains the cause to people. Later
-// versions may add reasons, so the API server does not validate them. The descriptions mark reasons of volumes with V and
-// reasons of maintenance operations with M.
+// versions may add reasons, so the API server does not validate them. The descriptions mark reasons of volumes with V
+// and reasons of maintenance operations with M.
 type WaitingReason string
 
 // The reasons of a wait. A new volume without a reason waits for the agent on its node.

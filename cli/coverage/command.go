@@ -45,9 +45,9 @@ func newCommand(env *command.Environment, states source) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "coverage [NAMESPACE...]",
 		Short: "Show which claims scheduled backups protect, and why others are not protected",
-		Long: `Show for each PersistentVolumeClaim whether scheduled backups include its data, by restic, by a snapshot or by
-Velero's node-agent, and whether the last restic backup succeeded and is recent. For a claim that is not protected, the
-command shows the reason, and with -o wide a message that explains what to do.
+		Long: `Show for each PersistentVolumeClaim whether scheduled backups include its data, by restic, by a
+snapshot or by Velero's node-agent, and whether the last restic backup succeeded and is recent. For a claim that is
+not protected, the command shows the reason, and with -o wide a message that explains what to do.
 
 It decides in the same way as the plugin during a backup: by schedules, volume policies, rules, pods and their
 annotations as they are now. The agent's metrics have the same result. Arguments are namespaces; without arguments, the
@@ -117,7 +117,8 @@ func (o *options) validate() error {
 	}
 	for _, method := range o.methods {
 		if !slices.Contains(methods(), coverage.Method(method)) {
-			return command.UsageError(fmt.Errorf("--method: there is no method %q; there are %s", method, list(methods())))
+			return command.UsageError(fmt.Errorf("--method: there is no method %q; there are "+
+				"%s", method, list(methods())))
 		}
 	}
 	return nil

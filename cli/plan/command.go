@@ -39,10 +39,10 @@ func newCommand(env *command.Environment, plan planner) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan NAMESPACE|NAMESPACE/POD",
 		Short: "Show which volumes of pods a backup would include",
-		Long: `Show for each volume of the pods of a namespace, or of one pod, whether restic would back it up if a backup
-started now, and what selects it: the pod's annotation, a rule, a volume policy, or the backup's default. For a volume
-that restic would not back up, the command shows why, what to do, and whether a snapshot or Velero's node-agent backs it
-up instead.
+		Long: `Show for each volume of the pods of a namespace, or of one pod, whether restic would back it up if a
+backup started now, and what selects it: the pod's annotation, a rule, a volume policy, or the backup's default. For a
+volume that restic would not back up, the command shows why, what to do, and whether a snapshot or Velero's node-agent
+backs it up instead.
 
 It decides in the same way as the plugin. The selecting flags are those of velero backup create; the cluster's defaults
 apply to the rest, such as volume policies. The command changes nothing.

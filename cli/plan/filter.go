@@ -55,7 +55,8 @@ func (f *filter) addFlags(to *pflag.FlagSet) {
 		"cluster-scoped resources in the backup")
 	flags.Var(&f.excludeClusterScoped, "exclude-cluster-scoped-resources", "cluster-scoped resources not in the backup")
 	flags.Var(&f.includeNamespaced, "include-namespace-scoped-resources", "namespace-scoped resources in the backup")
-	flags.Var(&f.excludeNamespaced, "exclude-namespace-scoped-resources", "namespace-scoped resources not in the backup")
+	flags.Var(&f.excludeNamespaced, "exclude-namespace-scoped-resources", "namespace-scoped resources not in the "+
+		"backup")
 	flags.VarP(&f.selector, "selector", "l", "only objects with these labels")
 	flags.Var(&f.orSelector, "or-selector",
 		"only objects that match one of several selectors, separated by ' or '")
@@ -101,7 +102,8 @@ func (f *filter) request(argument string) (inventory.PlanRequest, error) {
 			return none, command.UsageError(errors.New("--from-schedule names no schedule"))
 		}
 		if name := f.conflicting(); name != "" {
-			return none, command.UsageError(fmt.Errorf("--from-schedule and --%s cannot be used together: the schedule "+
+			return none, command.UsageError(fmt.Errorf("--from-schedule and --%s cannot be used together: the "+
+				"schedule "+
 				"has all settings of its backups", name))
 		}
 		return request, nil

@@ -29,7 +29,8 @@ type agents struct {
 	namespace string
 	clock     clock.PassiveClock
 
-	// renewed is the last renewal of the Lease, and seen when this process first saw it. Clocks of the cluster may differ.
+	// renewed is the last renewal of the Lease, and seen when this process first saw it. Clocks of the cluster may
+	// differ.
 	renewed string
 	seen    time.Time
 }

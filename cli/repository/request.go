@@ -86,8 +86,8 @@ func unlockCommand(env *command.Environment) *cobra.Command {
 	return r.command(&cobra.Command{
 		Use:   "unlock NAME...",
 		Short: "Remove stale locks",
-		Long: `Remove stale locks: locks that restic considers stale, and locks of pods of this cluster that no longer exist.
-Other locks stay, and the result lists them.`,
+		Long: `Remove stale locks: locks that restic considers stale, and locks of pods of this cluster that no longer
+exist. Other locks stay, and the result lists them.`,
 		Example: `  # Remove the locks of a pod that was killed
   velero-restic repo unlock shop`,
 	})
@@ -164,7 +164,8 @@ func sendRequest(
 	var err error
 	for range maxAttempts {
 		old := repository.DeepCopy()
-		wanted, served := requestIDOf(&repository.Spec.Requests, operation), requestIDOf(&repository.Status.Served, operation)
+		wanted := requestIDOf(&repository.Spec.Requests, operation)
+		served := requestIDOf(&repository.Status.Served, operation)
 		t := &trackedRequest{name: repository.Name, requestID: *wanted, servedBefore: *served}
 		if *wanted != "" && *wanted != *served {
 			t.existing = true

@@ -29,7 +29,8 @@ func Command(env *command.Environment) *cobra.Command {
 	show := &cobra.Command{
 		Use:   "version",
 		Short: "Show the versions of this program, Velero, the plugin, the agents and restic",
-		Long: `Show the versions of this program, Velero, the plugin, the agents and restic, and warn if they do not match.
+		Long: `Show the versions of this program, Velero, the plugin, the agents and restic, and warn if they do not
+match.
 
 Each agent reports its version and restic's. For Velero, and for the plugin in it, the version is the tag of the
 image.`,

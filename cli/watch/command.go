@@ -50,9 +50,9 @@ func newCommand(env *command.Environment, k kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch NAME",
 		Short: "Show each volume of a " + k.name + " while it runs",
-		Long: fmt.Sprintf(`Show each volume of a %[1]s while it runs: how much of it is done, how fast it is, how long it will
-take, and what it waits for. The command ends with the %[1]s, and prints the result of each volume. If the %[1]s has
-already ended, it prints the result immediately.
+		Long: fmt.Sprintf(`Show each volume of a %[1]s while it runs: how much of it is done, how fast it is, how long
+it will take, and what it waits for. The command ends with the %[1]s, and prints the result of each volume. If the
+%[1]s has already ended, it prints the result immediately.
 
 On a terminal, the command redraws the progress in place; the last line counts volumes that do not fit. Elsewhere, and
 with --plain, it prints a line for each change, and the progress every ten seconds.
@@ -68,7 +68,8 @@ exist, or the API server did not answer for more than three minutes.`, k.name),
   velero-restic %[1]s watch NAME --plain --timeout 1h`, k.name),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return command.UsageError(fmt.Errorf("it takes the name of one %s, and there are %d", k.name, len(args)))
+				return command.UsageError(fmt.Errorf("it takes the name of one %s, and there are "+
+					"%d", k.name, len(args)))
 			}
 			return nil
 		},

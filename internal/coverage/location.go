@@ -41,7 +41,8 @@ func (s *Server) checkStorage(named string) *refusal {
 	i := slices.IndexFunc(s.StorageLocations, func(l StorageLocation) bool { return l.Name == name })
 	switch {
 	case i < 0 && named == "":
-		return refuse(ReasonNoSchedule, "it names no BackupStorageLocation, no location is the default, and the location "+
+		return refuse(ReasonNoSchedule, "it names no BackupStorageLocation, no location is the default, and the "+
+			"location "+
 			"%q, which Velero's server uses then, does not exist: create it, or set a default with `velero "+
 			"backup-location set NAME --default`", name)
 	case i < 0:

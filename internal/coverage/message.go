@@ -45,7 +45,8 @@ func (p *Plan) filterMessage(namespace string) string {
 	if !p.own.Sections().FilterNamespace(namespace) {
 		return ""
 	}
-	return fmt.Sprintf("namespacedFilterPolicies in the resource policies of %s filter the objects of namespace %s, and "+
+	return fmt.Sprintf("namespacedFilterPolicies in the resource policies of %s filter the objects of namespace %s, "+
+		"and "+
 		"this program does not evaluate them: check the content of its backups with `velero backup describe "+
 		"--details`, and then annotate the claim, or create a Schedule without them for the namespace",
 		p.title(), namespace)
@@ -111,12 +112,14 @@ func (p *Plan) podExcluded(pod *corev1.Pod, claim *corev1.PersistentVolumeClaim,
 // unmounted returns the candidate of a claim that no pod uses.
 func (p *Plan) unmounted(claim *corev1.PersistentVolumeClaim) candidate {
 	c := candidate{plan: p, reason: ReasonUnmounted, message: fmt.Sprintf("no pod uses claim %s/%s, and restic reads "+
-		"only volumes that a pod mounts: run a pod that mounts it, delete the claim, or declare that it needs no backup "+
+		"only volumes that a pod mounts: run a pod that mounts it, delete the claim, or declare that it needs no "+
+		"backup "+
 		"with `kubectl -n %s annotate pvc %s %s=true`",
 		claim.Namespace, claim.Name, claim.Namespace, claim.Name, contract.AnnotationClaimIgnored)}
 	if claim.Status.Phase != corev1.ClaimBound {
 		c.reason = Reason(selection.ReasonClaimNotBound)
-		c.message = fmt.Sprintf("claim %s/%s is not bound to a volume, and no pod uses it: delete it if it is not needed",
+		c.message = fmt.Sprintf("claim %s/%s is not bound to a volume, and no pod uses it: delete it if it is not "+
+			"needed",
 			claim.Namespace, claim.Name)
 	}
 	return c

@@ -7,8 +7,8 @@ import "time"
 
 // Outcome is the outcome of the restic backups of one claim.
 type Outcome struct {
-	// Success is when the last successful one ended, zero if none is known; Bytes is the size of its files in bytes, and
-	// Duration how long it took.
+	// Success is when the last successful one ended, zero if none is known; Bytes is the size of its files in bytes,
+	// and Duration how long it took.
 	Success  time.Time
 	Bytes    int64
 	Duration time.Duration

@@ -108,7 +108,8 @@ func (v Result) setRestic(s *State, staleness *Staleness, outcome Outcome) {
 			outcome.Failure.UTC().Format(time.RFC3339), outcome.Message)
 	case !staleness.fresh(plan, outcome.Success):
 		s.Reason = ReasonStale
-		s.Message = fmt.Sprintf("the last successful backup of %s ended at %s, and %s since then: see `velero schedule "+
+		s.Message = fmt.Sprintf("the last successful backup of %s ended at %s, and %s since then: see "+
+			"`velero schedule "+
 			"describe %s` and the backups of that schedule", what, outcome.Success.UTC().Format(time.RFC3339),
 			staleText(staleness.StaleAfter), plan.Name)
 	default:

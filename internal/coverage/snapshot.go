@@ -34,7 +34,8 @@ func (d *decider) snapshot(claim *corev1.PersistentVolumeClaim, p *Plan) candida
 	switch {
 	case obstacle == "" && p.own.Sections().VolumesFiltered:
 		return candidate{plan: p, reason: ReasonNoSnapshot, message: fmt.Sprintf("clusterScopedFilterPolicy in the "+
-			"resource policies of %s filters PersistentVolumes or snapshot contents, and this program does not evaluate "+
+			"resource policies of %s filters PersistentVolumes or snapshot contents, and this program does not "+
+			"evaluate "+
 			"whether it excludes that of claim %s/%s: annotate the claim if it does not",
 			p.title(), claim.Namespace, claim.Name)}
 	case obstacle == "":
@@ -152,7 +153,8 @@ func (s *subject) obstacleCSI() string {
 	}
 	// The action evaluates the policies itself, without the cluster-wide ones.
 	if wanted, _ := s.policiesWantSnapshot(p.own, s.claim); !wanted {
-		return "only the cluster-wide volume policies require it, and Velero's CSI plugin does not read these: add such a " +
+		return "only the cluster-wide volume policies require it, and Velero's CSI plugin does not read these: add " +
+			"such a " +
 			"policy to the Schedule's own volume policies"
 	}
 	if p.moveData && (p.dataMover == "" || p.dataMover == "velero") && !p.server.NodeAgent {

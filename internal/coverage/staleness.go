@@ -10,8 +10,8 @@ type Staleness struct {
 	Now time.Time
 	// StaleAfter is the maximum age of a last success; 0 for two runs of the Schedule.
 	StaleAfter time.Duration
-	// InProgress maps the names of Schedules with a Backup in progress to when that was created. Velero creates no other
-	// Backup of the Schedule until it ends.
+	// InProgress maps the names of Schedules with a Backup in progress to when that was created. Velero creates no
+	// other Backup of the Schedule until it ends.
 	InProgress map[string]time.Time
 
 	due, bound map[*Plan]time.Time

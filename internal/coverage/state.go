@@ -26,8 +26,8 @@ type State struct {
 	// Namespace and Claim identify the claim.
 	Namespace string `json:"namespace"`
 	Claim     string `json:"claim"`
-	// Protected is true if a Schedule includes the claim's data. If the method is restic, the last backup must also have
-	// succeeded and must not be stale.
+	// Protected is true if a Schedule includes the claim's data. If the method is restic, the last backup must also
+	// have succeeded and must not be stale.
 	Protected bool `json:"protected"`
 	// Method is how the data is backed up. It is also set with the reasons NeverSucceeded, Stale and LastFailed.
 	Method Method `json:"method,omitempty"`

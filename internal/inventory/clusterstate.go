@@ -40,8 +40,8 @@ type clusterState struct {
 	nodeAgents map[string]int                       // how many pods of Velero's node-agent run on each node
 	// agentsChanged is called when the first pod of Velero's node-agent starts, and when the last one stops.
 	agentsChanged func()
-	// labeled are the namespaces with the label that excludes them from backups. labelChanged is called when it is set or
-	// removed.
+	// labeled are the namespaces with the label that excludes them from backups. labelChanged is called when it is set
+	// or removed.
 	labeled      map[string]bool
 	labelChanged func(namespace string)
 	dirty        map[client.ObjectKey]bool

@@ -63,7 +63,8 @@ func TestPoliciesAreParsedOnce(t *testing.T) {
 	}
 }
 
-// TestNamespaceLabel changes the label of a namespace. Only plans of schedules that name the namespace must be replaced.
+// TestNamespaceLabel changes the label of a namespace. Only plans of schedules that name the namespace must be
+// replaced.
 func TestNamespaceLabel(t *testing.T) {
 	c := configured()
 	for name, namespaces := range map[string][]string{"names": {"shop", "bar"}, "matches": {"sho*"}} {

@@ -184,7 +184,8 @@ func (h *history) outcome(claim string) coverage.Outcome {
 		ended := time.Unix(a.ended, 0).UTC()
 		message := a.message
 		if result == backupFailed && !a.failed {
-			message = fmt.Sprintf("restic backed up the volume, but Velero's Backup %s is %s, so it cannot be restored: "+
+			message = fmt.Sprintf("restic backed up the volume, but Velero's Backup %s is %s, so it cannot be "+
+				"restored: "+
 				"see `velero backup describe %s`", a.run.backup.name, h.backups[a.run.backup.name].phase,
 				a.run.backup.name)
 		}

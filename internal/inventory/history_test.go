@@ -19,8 +19,8 @@ import (
 
 var noon = time.Date(2026, 5, 20, 12, 0, 0, 0, time.UTC)
 
-// ofClaim returns a PodVolumeBackup of claim "claim" that ended that many hours before noon. The UID of its Backup is the
-// name with an exclamation mark.
+// ofClaim returns a PodVolumeBackup of claim "claim" that ended that many hours before noon. The UID of its Backup is
+// the name with an exclamation mark.
 func ofClaim(backup string, phase resticv1.VolumePhase, hours int) *resticv1.PodVolumeBackup {
 	end := metav1.NewTime(noon.Add(-time.Duration(hours) * time.Hour))
 	b := &resticv1.PodVolumeBackup{ObjectMeta: metav1.ObjectMeta{
@@ -43,7 +43,8 @@ func TestOutcome(t *testing.T) {
 	const completed, failed = resticv1.PhaseCompleted, resticv1.PhaseFailed
 	cases := map[string]struct {
 		given func(h *history)
-		// success and failure are how many hours ago they happened, 0 for never; says is a part of the failure's message.
+		// success and failure are how many hours ago they happened, 0 for never; says is a part of the failure's
+		// message.
 		success, failure int
 		says             string
 	}{

@@ -17,8 +17,8 @@ type objectStore[T client.Object] struct {
 	mu *sync.RWMutex
 	// strip removes, in place, what is not needed of an object, and returns whether the object is needed.
 	strip func(T) bool
-	// changed is called with mu held for each object whose needed part changed. before is nil for a new object, after for
-	// a deleted one.
+	// changed is called with mu held for each object whose needed part changed. before is nil for a new object, after
+	// for a deleted one.
 	changed func(before, after T)
 
 	// onListed is called with mu held after the first list.

@@ -44,8 +44,8 @@ type Process struct {
 
 var _ Runner = Process{}
 
-// Run implements Runner. It holds one thread for as long as it lasts. It fails with sandbox.ErrUnavailable if Sandbox is
-// set and this process cannot build one.
+// Run implements Runner. It holds one thread for as long as it lasts. It fails with sandbox.ErrUnavailable if Sandbox
+// is set and this process cannot build one.
 func (p Process) Run(ctx context.Context, cmd Command, onLine func(line []byte)) error {
 	if len(cmd.Args) == 0 {
 		return errors.New("running restic: no subcommand")

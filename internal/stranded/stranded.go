@@ -78,7 +78,8 @@ func WaitingSince(since time.Time) Agent { return Agent{NotReadySince: since, Ab
 
 // Verdict returns the result for operations on the agent's node. Namespace is the namespace of the DaemonSet.
 func (a Agent) Verdict(namespace string, now time.Time) Verdict {
-	const absent = "node %s has no restic agent: compare the node's taints and labels with the tolerations and the node " +
+	const absent = "node %s has no restic agent: compare the node's taints and labels with the tolerations and the " +
+		"node " +
 		"selector of DaemonSet %s/%s, and list the agents with: kubectl -n %s get pods -l %s=%s -o wide"
 	const starting = "the restic agent on node %s is not ready (pod %s, phase %s); to see why: " +
 		"kubectl -n %s describe pod %s"

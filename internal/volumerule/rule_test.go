@@ -118,8 +118,8 @@ func TestConditionsOfAnUnboundClaim(t *testing.T) {
 	waiting := claimed()
 	waiting.PV = nil
 	waiting.Claim.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("5Gi")}
-	sizeless := claimed()
-	sizeless.PV, sizeless.Claim.Spec.Resources.Requests = nil, nil
+	unbounded := claimed()
+	unbounded.PV, unbounded.Claim.Spec.Resources.Requests = nil, nil
 	classless := claimed()
 	classless.Claim.Spec.StorageClassName, classless.PV.Spec.StorageClassName = nil, "slow"
 	nothing := claimed()
@@ -131,7 +131,7 @@ func TestConditionsOfAnUnboundClaim(t *testing.T) {
 	}{
 		"the requested size is enough":        {waiting, "size: {atLeast: 5Gi}", true},
 		"the requested size is not enough":    {waiting, "size: {atLeast: 6Gi}", false},
-		"a size that nobody requested":        {sizeless, "size: {atMost: 6Gi}", false},
+		"a size that nobody requested":        {unbounded, "size: {atMost: 6Gi}", false},
 		"the class of the volume":             {classless, "storageClasses: [slow]", true},
 		"another class than the volume's":     {classless, "storageClasses: [fast]", false},
 		"neither a class nor a volume":        {nothing, "storageClasses: [fast]", false},
@@ -259,8 +259,8 @@ func TestFirstMatchWins(t *testing.T) {
 	}
 }
 
-// TestOriginalExcludesNothingByDefault: the controller only ever wrote an annotation, which a backup of all volumes does
-// not need.
+// TestOriginalExcludesNothingByDefault: the controller only ever wrote an annotation, which a backup of all volumes
+// does not need.
 func TestOriginalExcludesNothingByDefault(t *testing.T) {
 	for _, config := range []string{"{excludeNamespaces: shop}", "{excludeJobs: '*'}"} {
 		rules, err := parse(t, volumerule.KeyOriginal, "veleroVolumeCfg: "+config)

@@ -148,8 +148,8 @@ func TestBackupWithoutSnapshots(t *testing.T) {
 	}
 }
 
-// TestBackupOfOtherNamespaces has a backup of another namespace come upon the volume of a claim that carries the label for
-// a backup of its own.
+// TestBackupOfOtherNamespaces has a backup of another namespace come upon the volume of a claim that carries the label
+// for a backup of its own.
 func TestBackupOfOtherNamespaces(t *testing.T) {
 	claim, volume := clustertest.Claim("data", claimed())
 	c := clustertest.New(t, interceptor.Funcs{}, clustertest.Policy(), claim, volume,

@@ -125,7 +125,8 @@ func (d *demo) createPod(ctx context.Context) error {
 	if err := d.waitForPod(ctx); err != nil {
 		return err
 	}
-	d.step("Filling both volumes: 10,000 small files, a large, a sparse and an empty file, links, unusual names, ACLs, …")
+	d.step("Filling both volumes: 10,000 small files, a large, a sparse and an empty file, links, unusual names, " +
+		"ACLs, …")
 	return d.fill(ctx)
 }
 

@@ -64,7 +64,8 @@ func checkSpace(folder string) error {
 		return fmt.Errorf("reading the free space in %s: %w", folder, err)
 	}
 	if free := file.Bavail * uint64(file.Bsize); free < freeSpace {
-		return fmt.Errorf("%s has %d MiB free, but the demo needs %d MiB: free some space", folder, free>>20, freeSpace>>20)
+		return fmt.Errorf("%s has %d MiB free, but the demo needs %d MiB: free some "+
+			"space", folder, free>>20, freeSpace>>20)
 	}
 	return nil
 }

@@ -241,8 +241,8 @@ func rulesOf(content string) *corev1.ConfigMap {
 	}
 }
 
-// TestAnnotate annotates pods on a real API server with the rights that the component gives, and no others, and sees that
-// no more can be done with them.
+// TestAnnotate annotates pods on a real API server with the rights that the component gives, and no others, and sees
+// that no more can be done with them.
 func TestAnnotate(t *testing.T) {
 	a := newAnnotated(t)
 	a.kubectl("apply --server-side -k examples/base")

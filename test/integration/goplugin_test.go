@@ -320,7 +320,7 @@ func TestGoPluginEndsInMidCall(t *testing.T) {
 		"stopped": func(_ *testing.T, h *host, _ int) { h.client.Kill() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newScene(t, "midcall-"+name)
+			s := newScene(t, "mid-call-"+name)
 			pod := s.hookedPod(t)
 			h := newHost(t, shared.plugin, s.velero)
 			processID := h.start()

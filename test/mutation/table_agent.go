@@ -7,7 +7,7 @@ import "slices"
 
 // agentMutants are changes to the agent.
 func agentMutants() []Mutant {
-	return slices.Concat(agentWiringMutants(), retentionMutants(), transferMutants())
+	return slices.Concat(agentWiringMutants(), agentProcessMutants(), retentionMutants(), transferMutants())
 }
 
 // retentionMutants are changes to what decides about locks, orphans and deleted backups.
@@ -108,6 +108,13 @@ func agentWiringMutants() []Mutant {
 			Line: "mover.Cluster, err = clusterID(ctx, reader)", Change: "_, err = clusterID(ctx, reader)",
 			Test: test(pkg, "TestNodeMover"),
 		},
+	}
+}
+
+// agentProcessMutants are changes to the flags and logs of the agent's process.
+func agentProcessMutants() []Mutant {
+	const pkg = "./agent"
+	return []Mutant{
 		{
 			Name: "--log-level has no effect", File: "agent/main.go",
 			Line: "o.Level = level", Change: "_ = level", Test: test(pkg, "TestProcessLogs"),

@@ -46,7 +46,8 @@ func ruleMutants() []Mutant {
 		},
 		{
 			Name: "an unbound claim has no size", File: "internal/volumerule/rule.go",
-			Line: "	if v.Claim != nil {\n", Change: "	if false {\n", Test: test(pkg, "TestConditionsOfAnUnboundClaim"),
+			Line: "	if v.Claim != nil {\n", Change: "	if false {\n",
+			Test: test(pkg, "TestConditionsOfAnUnboundClaim"),
 		},
 		{
 			Name: "a claim without a class matches no class of its volume", File: "internal/volumerule/rule.go",

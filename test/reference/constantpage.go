@@ -38,7 +38,8 @@ func Events(repository string) (string, error) {
 		out.WriteString(found.table("type"))
 	}
 	out.WriteString("\n## Reasons why a volume is not backed up\n\n" +
-		"They are in `spec.skip.reason` of a PodVolumeBackup, in metrics, and in what `velero-restic plan` prints. What to do about each: " +
+		"They are in `spec.skip.reason` of a PodVolumeBackup, in metrics, and in what `velero-restic plan` prints. " +
+		"What to do about each: " +
 		"[coverage](../coverage.md#reasons).\n")
 	for _, found := range skips {
 		out.WriteString(found.table("reason"))

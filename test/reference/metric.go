@@ -57,7 +57,8 @@ func (r *Registry) Metrics() (string, error) {
 	}
 	return header("Metrics", "the Help texts in agent/metric",
 		"Each agent serves them on port 8085 as `/metrics`; its pod has the usual annotations `prometheus.io/…`. "+
-			"\"Leader only\" marks metrics of the whole cluster, which the leading agent serves. What to make of them: "+
+			"\"Leader only\" marks metrics of the whole cluster, which the leading agent serves. What to make of "+
+			"them: "+
 			"[alerts](../alerts.md), [coverage](../coverage.md). Port 8086 serves `/healthz` and `/readyz`.") +
 		table([]string{"metric", "type", "labels", "meaning"}, rows), nil
 }

@@ -76,19 +76,26 @@ func permissions(repository, dir string) ([]permission, error) {
 		if err != nil {
 			return err
 		}
-		for _, found := range parsed.Comments {
-			why, marks := split(found)
-			if len(marks) > 0 && why == "" {
-				return fmt.Errorf("reading markers: %s: %s%s has no reason: write it above, in the same comment",
-					path, marker, marks[0])
-			}
-			for _, fields := range marks {
-				granted = append(granted, permission{dir: filepath.Dir(path), reason: why, fields: parseFields(fields)})
-			}
-		}
-		return nil
+		found, err := permissionsInFile(path, parsed)
+		granted = append(granted, found...)
+		return err
 	})
 	return granted, err
+}
+
+func permissionsInFile(path string, parsed *ast.File) ([]permission, error) {
+	var granted []permission
+	for _, found := range parsed.Comments {
+		why, marks := split(found)
+		if len(marks) > 0 && why == "" {
+			return nil, fmt.Errorf("reading markers: %s: %s%s has no reason: write it above, in the same comment",
+				path, marker, marks[0])
+		}
+		for _, fields := range marks {
+			granted = append(granted, permission{dir: filepath.Dir(path), reason: why, fields: parseFields(fields)})
+		}
+	}
+	return granted, nil
 }
 
 // split returns the text of a comment without its markers, and what follows each marker.

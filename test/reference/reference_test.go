@@ -9,7 +9,8 @@ import (
 	"github.com/velero-restic/velero-plugin-for-restic/agent/metric"
 )
 
-// TestReference tests that the pages match the code. Those about flags and commands are tested in packages agent and cli.
+// TestReference tests that the pages match the code. Those about flags and commands are tested in packages agent and
+// cli.
 func TestReference(t *testing.T) {
 	for page, write := range map[string]func(repository string) (string, error){
 		"events.md": Events, "labels.md": Labels, "plugin.md": Plugin, "metrics.md": metrics,

@@ -16,8 +16,8 @@ import (
 )
 
 // front is a proxy as companies have it: it answers for the addresses of a cloud with certificates of the private
-// authority, and hands each request to a server of the test. So restic, and what it makes of a storage location, use the
-// addresses that they use in the cloud.
+// authority, and hands each request to a server of the test. So restic, and what it makes of a storage location, use
+// the addresses that they use in the cloud.
 type front struct {
 	t       *testing.T
 	address string

@@ -51,8 +51,8 @@ func (r *Reconciler) siblingRestore(
 	return atWork, nil
 }
 
-// completeFromSibling completes the restore for a pod whose init container has ended well by the marker of a sibling: they
-// share the claim, and so the marker. It returns that sibling, or nil if there is none.
+// completeFromSibling completes the restore for a pod whose init container has ended well by the marker of a sibling:
+// they share the claim, and so the marker. It returns that sibling, or nil if there is none.
 func (r *Reconciler) completeFromSibling(
 	ctx context.Context, restore *resticv1.PodVolumeRestore, helper helper,
 ) (*resticv1.PodVolumeRestore, error) {

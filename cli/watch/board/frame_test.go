@@ -70,7 +70,7 @@ backup nightly  InProgress  30s so far  deadline in 3h59m
 5 volumes: 1 done, 1 running, 1 waiting, 1 failed, 1 skipped
 2 warnings of volumes  63.0 MiB so far, 2.0 MiB/s
 shop/web-0/data  [====>         ]  40%   60.0/150.0 MiB   2.0 MiB/s     45s left
-shop/db-1/db     Failed  restic was killed, probably because it ran out of memory
+shop/db-1/db     Failed  restic was killed, probably because it ran out of me...
 shop/web-1/data  waiting for its turn on the node
 shop/db-1/host   Skipped  HostPath: it is a hostPath volume
 shop/db-0/db     Completed  3.0 MiB in 5s, 1.0 MiB stored, 2 warnings`},

@@ -129,8 +129,8 @@ func add(root string, path Path) error {
 	return restrict(place, path)
 }
 
-// makePlace makes the mount point: an empty file or directory. There is one already if the path lies in a directory that
-// is mounted, perhaps read-only.
+// makePlace makes the mount point: an empty file or directory. There is one already if the path lies in a directory
+// that is mounted, perhaps read-only.
 func makePlace(place string, isDir bool) error {
 	if isDir {
 		return os.MkdirAll(place, 0o755)

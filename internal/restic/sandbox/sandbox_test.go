@@ -65,8 +65,10 @@ func TestOnlyThePathsExist(t *testing.T) {
 		}
 	}
 	paths := []sandbox.Path{
-		{Name: filepath.Join(writable, "file")}, {Name: writable, Writable: true},
-		{Name: readable}, {Name: filepath.Join(readable, "file")},
+		{Name: filepath.Join(writable, "file")},
+		{Name: writable, Writable: true},
+		{Name: readable},
+		{Name: filepath.Join(readable, "file")},
 		{Name: "/does/not/exist", Optional: true},
 	}
 	run(t, paths, func() {
@@ -295,7 +297,7 @@ func TestUnmountReachesTheSandbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(events)
+	defer func() { _ = unix.Close(events) }()
 	if _, err := unix.InotifyAddWatch(events, other, unix.IN_DELETE_SELF); err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +317,8 @@ func TestUnmountReachesTheSandbox(t *testing.T) {
 // TestWithoutCapabilities runs as a user who may not mount anything.
 func TestWithoutCapabilities(t *testing.T) {
 	needsRoot(t)
-	dir, err := os.MkdirTemp("", "sandbox")
+	// Only root may enter the directories that t.TempDir creates.
+	dir, err := os.MkdirTemp("", "sandbox") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
