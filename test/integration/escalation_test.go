@@ -182,6 +182,15 @@ func TestAgentTokenCannotEscalate(t *testing.T) {
 			t.Errorf("a Job with 100 pods: got %v", err)
 		}
 	})
+	t.Run("Jobs of users in other namespaces", func(t *testing.T) {
+		job := ownJob(t, admin, resticv1.OperationCheck)
+		job.Namespace, job.Spec.Template.Spec.ServiceAccountName = "default", "default"
+		_, err := admin.BatchV1().Jobs(job.Namespace).Create(t.Context(), job,
+			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err != nil {
+			t.Errorf("the admission policy for agents rejects the Job of an administrator: %v", err)
+		}
+	})
 	for name, attempt := range forbiddenRequests(agent) {
 		t.Run(name, func(t *testing.T) {
 			if err := attempt(t.Context()); !apierrors.IsForbidden(err) {
