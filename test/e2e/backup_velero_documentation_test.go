@@ -39,9 +39,9 @@ spec:
 `
 
 // TestVeleroDocumentation follows "To back up" and "To restore" of Velero's page on its restic integration, command by
-// command, with volumes that are hard to back up.
+// command, with volumes that are hard to back up. Its backup and restore include all namespaces.
 func TestVeleroDocumentation(t *testing.T) {
-	shareCluster(t)
+	reserveCluster(t)
 	ns := newNamespace(t, "foo", 2)
 	apply(t, ns.claim("test-volume-claim"), samplePod)
 	ns.waitReady("sample")
