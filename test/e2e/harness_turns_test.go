@@ -35,7 +35,7 @@ type turn struct {
 
 // newTurns lets so many tests share a cluster at a time.
 func newTurns(limit int, oneCluster bool) *turns {
-	return &turns{sharing: make(chan struct{}, limit), extras: make(chan struct{}, 1), oneCluster: oneCluster}
+	return &turns{sharing: make(chan struct{}, limit), extras: make(chan struct{}, 2), oneCluster: oneCluster}
 }
 
 // share waits for a place among the tests that share a cluster. The cleanup of the test gives it back.
@@ -56,7 +56,7 @@ func (u *turns) reserve(t *testing.T) {
 	t.Cleanup(u.reserving.Unlock)
 }
 
-// extra waits until no other test has clusters of its own: each takes memory and processor time.
+// extra waits for a place among the tests that start clusters of their own. Each cluster takes a gigabyte of memory.
 func (u *turns) extra(t *testing.T) {
 	t.Helper()
 	u.extras <- struct{}{}
