@@ -9,7 +9,8 @@ const printAgent = `kubectl -n velero get daemonset restic -o jsonpath='{.spec.t
 	`{.spec.template.spec.containers[0].securityContext}'`
 
 // asInBase is the start of the agent's security context in examples/base.
-const asInBase = `restic {"allowPrivilegeEscalation":false,"capabilities":{"add":["CHOWN",`
+const asInBase = `restic {"allowPrivilegeEscalation":false,"appArmorProfile":{"type":"Unconfined"},` +
+	`"capabilities":{"add":["CHOWN",`
 
 const privilegedPatch = `"path":"/spec/template/spec/containers/0/securityContext","value": { "privileged": true}`
 
