@@ -38,11 +38,9 @@ func sandboxed(ctx context.Context, process restic.Process, options *Options) (r
 		return process, nil
 	}
 	process.Refusal = &session.NotUsableError{Message: fmt.Sprintf("the agent cannot confine restic to the volume "+
-		"(%s): "+
-		"give container restic of DaemonSet restic the capabilities SYS_ADMIN and SYS_CHROOT, and an AppArmor profile "+
-		"that allows mount, as examples/base does, on Linux 5.10 or later; or, if everyone who can start pods may "+
-		"read "+
-		"and change all data of the cluster, start the agents with --trust-volume-owners", err)}
+		"(%s): give container restic of DaemonSet restic the capabilities SYS_ADMIN and SYS_CHROOT, and an AppArmor "+
+		"profile that allows mount, as examples/base does, on Linux 5.10 or later; or, if everyone who can start pods "+
+		"may read and change all data of the cluster, start the agents with --trust-volume-owners", err)}
 	ctrl.Log.Error(process.Refusal, "Refusing the volumes of this node")
 	return process, nil
 }

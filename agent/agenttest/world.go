@@ -168,7 +168,7 @@ func (w *World) Update(object client.Object) {
 	}
 }
 
-// UpdateStatus writes a status as somebody else would, uncounted.
+// UpdateStatus writes a status as another client would. The write is not counted.
 func (w *World) UpdateStatus(object client.Object) {
 	w.T.Helper()
 	if err := w.Client.Status().Update(w.T.Context(), object); err != nil {

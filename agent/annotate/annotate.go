@@ -237,8 +237,8 @@ func (r *Reconciler) write(
 	return ctrl.Result{}, nil
 }
 
-// recordRefusal tells of a pod that must not be written: for want of rights, or since an admission policy or a webhook
-// says so. A webhook that gives no code makes it a bad request (Kubernetes v1.36.3,
+// recordRefusal reports a pod that the agent may not change: a permission is missing, or an admission policy or a
+// webhook refuses the change. A webhook that gives no code makes it a bad request (Kubernetes v1.36.3,
 // apiserver/pkg/admission/plugin/webhook/errors/statuserror.go, ToStatusErr).
 func (r *Reconciler) recordRefusal(
 	ctx context.Context, pod *corev1.Pod, configMap *corev1.ConfigMap, cause error,

@@ -88,8 +88,8 @@ func BlockedMessage(err error, now time.Time) string {
 	})
 }
 
-// MarkLocked makes the condition Unlocked of a repository false, on which the leader looks at its locks. A repository
-// that is written by somebody else just now is left: whoever met the lock meets it again.
+// MarkLocked sets the condition Unlocked of a repository to false, so that the leader reads the locks. After a conflict
+// with another writer it does nothing: the operation that met the lock meets it again.
 func MarkLocked(ctx context.Context, c client.Client, key client.ObjectKey, message string) error {
 	repository := &resticv1.ResticRepository{}
 	if err := c.Get(ctx, key, repository); err != nil {

@@ -123,8 +123,8 @@ func (r *ForgetReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	return ctrl.Result{}, r.submit(key, marked.Items)
 }
 
-// waitWhileOccupied says whether somebody works on the repository so that nothing can be forgotten now, and tells the
-// objects that wait.
+// waitWhileOccupied returns whether other work on the repository keeps snapshots from being forgotten now, and writes
+// the reason into the objects that wait.
 func (r *ForgetReconciler) waitWhileOccupied(
 	ctx context.Context, key client.ObjectKey, backups []resticv1.PodVolumeBackup,
 ) (bool, error) {

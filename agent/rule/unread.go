@@ -26,8 +26,8 @@ const (
 	unreadPage = 20
 )
 
-// checkUnread looks once at all ConfigMaps of Velero's namespace. One that looks meant for the plugin, and that nobody
-// reads since its labels are others, gets an Event: without rules a backup has nothing to say about them.
+// checkUnread reads all ConfigMaps of Velero's namespace once. It records an Event on each that looks meant for the
+// plugin but has no effect, because its labels do not match: a backup does not report rules that it does not find.
 func (w *Watch) checkUnread(ctx context.Context) error {
 	reported := map[string]string{}
 	for next, more := "", true; more; more = next != "" {
@@ -50,7 +50,8 @@ func (w *Watch) checkUnread(ctx context.Context) error {
 	return nil
 }
 
-// unreadReason says why nobody reads a ConfigMap that looks meant for the plugin, and what to do; empty for all others.
+// unreadReason returns why a ConfigMap that looks meant for the plugin has no effect, and what to do; empty for all
+// others.
 func unreadReason(configMap *corev1.ConfigMap) string {
 	set := labels.Set(configMap.Labels)
 	_, marked := set[contract.LabelPluginConfig]

@@ -147,7 +147,7 @@ type operationObject interface {
 	resticv1.VolumeOperation
 }
 
-// finish gives an operation its final phase if nobody else will.
+// finish sets the final phase of an operation that no agent will finish.
 func (s *Monitor) finish(
 	ctx context.Context, operation operationObject, evaluate func(context.Context) (string, error),
 ) error {

@@ -32,7 +32,7 @@ func Ended(job *batchv1.Job) (reason string, ended bool) {
 	return "", false
 }
 
-// PendingReason says what keeps a pod from running, as far as Kubernetes tells.
+// PendingReason returns why a pod does not run yet, in the words of Kubernetes.
 func PendingReason(pod *corev1.Pod) string {
 	if pod == nil {
 		return ": it does not exist; look at `kubectl describe job`, such as for a quota"
